@@ -1,0 +1,33 @@
+# One command each; every one sets up .venv first. PYTHON is any Python from 3.10 on.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about 8 minutes
+	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
+
+test: $(VENV)/.ready  ## every test, doctest and example of the documents
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready  ## style, types, and the tests that take under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(VENV)/.ready  ## measures the claims; tables go to benchmarks/results/
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## removes the environment and the demo's run, not other runs
+	rm -rf $(VENV) $(RUN) .pytest_cache .mypy_cache .ruff_cache
+
+# A Python without the venv module's pip (Debian's python3 alone) is told what to install.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "compressvqa needs Python 3.10 or newer: make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "this Python has no venv: install python3-venv, or make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,95 @@
+"""compressvqa: make deep video-quality networks small and fast, and prove what it cost.
+
+The public verbs stand here; each is imported when it is first used, so that ``import compressvqa`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from compressvqa import metrics, sparsity
+    from compressvqa.distillation import losses
+    from compressvqa.metrics import profile
+    from compressvqa.models import create_model, example_inputs, list_models, load, save
+    from compressvqa.pipeline import RunResult, run
+    from compressvqa.pruning import density, density_ratios, prune
+    from compressvqa.recipe import Recipe
+    from compressvqa.scoring import Score, score
+
+_HOME = {
+    "create_model": "compressvqa.models",
+    "example_inputs": "compressvqa.models",
+    "list_models": "compressvqa.models",
+    "load": "compressvqa.models",
+    "save": "compressvqa.models",
+    "profile": "compressvqa.metrics",
+    "prune": "compressvqa.pruning",
+    "density": "compressvqa.pruning",
+    "density_ratios": "compressvqa.pruning",
+    "Recipe": "compressvqa.recipe",
+    "RunResult": "compressvqa.pipeline",
+    "run": "compressvqa.pipeline",
+    "Score": "compressvqa.scoring",
+    "score": "compressvqa.scoring",
+}
+_PACKAGES = {
+    "losses": "compressvqa.distillation.losses",
+    "metrics": "compressvqa.metrics",
+    "sparsity": "compressvqa.sparsity",
+}
+_REGISTRIES = {
+    "register_model": "models",
+    "register_loss": "losses",
+    "register_sparsifier": "sparsifiers",
+    "register_importance": "importances",
+    "register_ratio_rule": "ratio_rules",
+    "register_objective": "objectives",
+    "register_dataset": "datasets",
+    "register_stage": "stages",
+}
+
+__all__ = [
+    "Recipe",
+    "RunResult",
+    "Score",
+    "create_model",
+    "density",
+    "density_ratios",
+    "example_inputs",
+    "list_models",
+    "load",
+    "losses",
+    "metrics",
+    "profile",
+    "prune",
+    "register_dataset",
+    "register_importance",
+    "register_loss",
+    "register_model",
+    "register_objective",
+    "register_ratio_rule",
+    "register_sparsifier",
+    "register_stage",
+    "run",
+    "save",
+    "score",
+    "sparsity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(_PACKAGES[name])
+    if name in _REGISTRIES:
+        return getattr(importlib.import_module("compressvqa.registry"), _REGISTRIES[name]).register
+    raise AttributeError(f"module 'compressvqa' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

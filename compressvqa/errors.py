@@ -1,0 +1,52 @@
+"""The errors that a user can cause, each one line: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class CompressVQAError(Exception):
+    """A mistake that the user can mend. The command line prints it in one line and exits with code 2.
+
+    Args:
+        what: the fault, in one clause, naming the thing at fault.
+        where: file, line, module path or setting that it was found at.
+        hint: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, None if where is None else str(where), hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = self.what if self.where is None else f"{self.where}: {self.what}"
+        return text if self.hint is None else f"{text} (try: {self.hint})"
+
+
+class RecipeError(CompressVQAError):
+    """A recipe that does not parse, or that asks for something impossible."""
+
+
+class RegistryError(CompressVQAError, LookupError):
+    """An unknown or clashing name, or a plugin that breaks the promise of its kind."""
+
+
+class DataError(CompressVQAError):
+    """A video, folder or manifest that is missing, unreadable or does not fit."""
+
+
+class WeightsError(CompressVQAError):
+    """A checkpoint or model folder that is missing, damaged or of another network."""
+
+
+class PruneError(CompressVQAError):
+    """A network that can't be pruned as asked; nothing was changed."""
+
+
+class TrainingError(CompressVQAError):
+    """A training that can't go on, for example because the loss is not a number."""
+
+
+class MissingExtraError(CompressVQAError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"the package {package!r} is not installed", hint=f"pip install 'compressvqa[{extra}]'")

@@ -1,0 +1,228 @@
+"""Runs a recipe in a run folder: data, the stages one after the other, figures, report."""
+
+from __future__ import annotations
+
+import logging
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from compressvqa import registry
+from compressvqa.environment import environment, fast_bf16
+from compressvqa.errors import CompressVQAError
+from compressvqa.files import write_json
+from compressvqa.metrics import compare_latency, profile
+from compressvqa.models import create_model, example_inputs, load, save
+from compressvqa.progress import bar
+from compressvqa.recipe import Recipe, RuntimeChoice
+from compressvqa.report import model_card, write_report
+from compressvqa.run_folder import MetricsLog, RunFolder, StageFolder
+from compressvqa.stages import StageContext, StageResult
+
+log = logging.getLogger("compressvqa")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made.
+
+    Args:
+        folder: the run folder.
+        model: folder of the last stage's network; `compressvqa.load` reads it.
+        report: the report, one HTML file.
+        table: one row a stage: params, macs, macs_conv_linear, latency_ms, srocc, plcc, pair_accuracy, n.
+    """
+
+    folder: Path
+    model: Path
+    report: Path
+    table: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path | None = None,
+    resume: bool = True,
+    data_folder: str | Path | None = None,
+) -> RunResult:
+    """Runs a recipe to its report.
+
+    A run that was stopped, even by kill -9, goes on when it is called again with the same `out`, and gives the same
+    result on the same machine. Stages whose settings changed, and those after them, are done again.
+
+    Args:
+        recipe: a checked recipe, or the path or name of one.
+        out: the run folder; by default ``runs/<name of the recipe>``.
+        resume: False refuses a folder that already holds a run.
+        data_folder: where the prepared data is kept, so that runs may share it; by default inside the run folder.
+
+    Raises:
+        CompressVQAError: anything that the user can mend: data, weights, targets, a loss that is not a number.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
+    if not resume and (folder.path / "recipe.yaml").exists():
+        raise CompressVQAError("this folder already holds a run", where=folder.path, hint="another --out, or --resume")
+    with folder.locked(), _logged_to(folder.path / "log.txt"):
+        return _Run(recipe, folder, Path(data_folder) if data_folder else folder.path / "data").run()
+
+
+class _Run:
+    """One call of `run`: the recipe, its folder, and what its stages share."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, data_folder: Path) -> None:
+        self.recipe, self.folder, self.data_folder = recipe, folder, data_folder
+        if recipe.runtime.threads is not None:
+            torch.set_num_threads(recipe.runtime.threads)
+        self.environment = environment() | {"precision": _precision(recipe.runtime)}
+        self.objective = registry.objectives[recipe.objective.kind].value(recipe.objective)
+        self.dataset = registry.datasets[recipe.data.kind].value(recipe.data)
+        choice = recipe.model
+        self.inputs: tuple[Tensor, ...] = ()
+        self.create = lambda: create_model(choice.name, weights=choice.weights, **choice.options)
+
+    def run(self) -> RunResult:
+        recipe, began = self.recipe, time.monotonic()
+        log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
+        # The network is made first: a wrong name or checkpoint should not cost the time of preparing data.
+        torch.manual_seed(recipe.seed)
+        network = self.create()
+        self.inputs = example_inputs(network, size=recipe.model.size, frames=recipe.model.frames)
+        self.folder.begin(recipe, self.environment)
+        self.train, self.validation = self._prepare("train"), self._prepare("validation")
+        self.metrics = MetricsLog(self.folder.path)
+        self.rows, self.figures, self.stage_models = [], {}, {}
+        for index, config in enumerate(recipe.stages):
+            network = self._stage(index, config, network)
+        results = self._results()
+        save(network, self.folder.path / "model", card=model_card(results), facts={"table": results["table"]})
+        write_json(self.folder.path / "results.json", results)
+        report = write_report(results, self.folder.path, recipe.to_yaml())
+        self.metrics.close()
+        log.info("%s: done in %.0f s", recipe.name, time.monotonic() - began)
+        return RunResult(self.folder.path, self.folder.path / "model", report, results["table"])
+
+    def _prepare(self, part: str) -> Any:
+        with bar(f"data: {part}") as progress:
+            examples = self.dataset.prepare(self.data_folder / part, part=part, progress=progress)
+        log.info("data: %s: %s", part, _brief(examples.summary()))
+        return examples
+
+    def _stage(self, index: int, config: Any, network: nn.Module) -> nn.Module:
+        folder = self.folder.stage(self.recipe, index)
+        done = folder.result()
+        if done is None:
+            began = time.monotonic()
+            result = self._run_stage(folder, config, network)
+            network = result.network.eval()
+            done = {"figures": result.figures, "row": self._judge(config.name, network)}
+            save(network, folder.model)
+            done["seconds"] = time.monotonic() - began
+            folder.finish(done)
+            log.info("stage %s: %s", config.name, _brief(done["row"]))
+        else:
+            network = load(folder.model)
+            log.info("stage %s: done before, %s", config.name, _brief(done["row"]))
+        self.rows.append(done["row"])
+        self.figures[config.name] = done["figures"]
+        self.stage_models[config.name] = folder.model
+        return network
+
+    def _run_stage(self, folder: StageFolder, config: Any, network: nn.Module) -> StageResult:
+        recipe = self.recipe
+        seed = zlib.crc32(f"{recipe.seed}/{config.name}".encode())
+        stage = registry.stages[config.kind].value(config)
+        with bar(f"stage: {config.name}") as progress:
+
+            def write(step: int, steps: int, figures: dict[str, float]) -> None:
+                self.metrics.write(config.name, step, figures)
+                progress.update(step, steps, note=f"loss {figures['loss']:.3f}" if "loss" in figures else "")
+
+            context = StageContext(
+                folder=folder.path,
+                objective=self.objective,
+                batches=lambda batch: self.dataset.batches(self.train, batch=batch, seed=seed),
+                network_of=lambda name: load(self.stage_models[name]),
+                inputs=self.inputs,
+                fabric=lambda: _fabric(recipe.runtime),
+                log=write,
+                seed=seed,
+            )
+            result = stage.run(network, context)
+        assert isinstance(result, StageResult)
+        return result
+
+    def _judge(self, name: str, network: nn.Module) -> dict[str, Any]:
+        """The row of the table for a network: its size, and how it ranks the validation data."""
+        fabric = _fabric(self.recipe.runtime, training=False)
+        network = fabric.setup_module(network) if fabric.device.type != "cpu" else network
+        with bar(f"evaluate: {name}") as progress, torch.inference_mode():
+            judged = self.dataset.evaluate(self.validation, lambda *clips: network(*fabric.to_device(clips)), progress)
+        complexity = profile(network.cpu(), self.inputs)
+        size = {"params": complexity.params, "macs": complexity.macs, "macs_conv_linear": complexity.macs_conv_linear}
+        return {"stage": name, **size, **judged}
+
+    def _results(self) -> dict[str, Any]:
+        networks = {name: load(path) for name, path in self.stage_models.items()}
+        latencies = compare_latency(networks, self.inputs)
+        for row in self.rows:
+            measured = latencies[row["stage"]]
+            row |= {"latency_ms": measured.median_ms, "latency_p90_ms": measured.p90_ms}
+        curves: dict[str, list[dict[str, Any]]] = {}
+        for line in self.metrics.rows():
+            curves.setdefault(line.pop("stage"), []).append(line)
+        return {
+            "name": self.recipe.name,
+            "description": self.recipe.description,
+            "created": time.strftime("%Y-%m-%d"),
+            "model": self.recipe.model.name,
+            "inputs": [list(tensor.shape) for tensor in self.inputs],
+            "environment": self.environment,
+            "data": {"train": self.train.summary(), "validation": self.validation.summary()},
+            "label": getattr(self.recipe.data, "label", None),
+            "table": self.rows,
+            "curves": curves,
+            "stages": self.figures,
+        }
+
+
+def _precision(runtime: RuntimeChoice) -> str:
+    if runtime.precision != "auto":
+        return runtime.precision
+    return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
+
+
+def _fabric(runtime: RuntimeChoice, *, training: bool = True) -> Fabric:
+    """Evaluation is in full precision, so that a table does not depend on the machine's bf16."""
+    precision: Any = "bf16-mixed" if training and _precision(runtime) == "bf16" else "32-true"
+    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+
+
+def _brief(figures: dict[str, Any]) -> str:
+    plain = {k: v for k, v in figures.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
+    return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items() if k != "stage")
+
+
+@contextmanager
+def _logged_to(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("compressvqa")
+    package.addHandler(handler)
+    level = package.level
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()

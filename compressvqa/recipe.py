@@ -1,0 +1,163 @@
+"""A recipe: one YAML file that says which network goes through which stages, on which data.
+
+The schema is put together from the registries, so a plugin's settings are checked like our own. All faults of a recipe
+are shown at once, each with its file and line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, create_model, model_validator
+
+from compressvqa import registry
+from compressvqa.errors import RecipeError
+from compressvqa.recipe_file import explain, override, parse
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelChoice(Settings):
+    """The network to compress."""
+
+    name: str = Field(description="a registered model; `compressvqa models` lists them")
+    weights: str | None = Field(None, description="null: random weights; 'pretrained'; or the path of a checkpoint")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the model's constructor")
+    size: int = Field(256, ge=32, description="height and width in pixels of the clip that complexity is counted on")
+    frames: int = Field(12, ge=1, description="frames of the clip that complexity is counted on")
+
+
+class RuntimeChoice(Settings):
+    """Where and how the stages run."""
+
+    device: str = Field("auto", description="'auto', 'cpu' or 'cuda'")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="'bf16': autocast while training; 'auto': bf16 where the processor has instructions for it"
+    )
+    threads: int | None = Field(None, ge=1, description="processor threads of PyTorch; null: its own choice")
+
+
+class Recipe(Settings):
+    """A recipe after its check. Make one with `Recipe.load`.
+
+    `objective`, `data` and each of `stages` hold the settings class of the registered thing that their `kind` names.
+    """
+
+    version: Literal[1] = Field(description="version of the recipe format")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the recipe and of its run folder")
+    description: str = Field("", description="one or two sentences for the report")
+    seed: int = Field(ge=0, description="seed of everything that is drawn at random")
+    model: ModelChoice
+    runtime: RuntimeChoice = RuntimeChoice()  # type: ignore[call-arg]
+    objective: SerializeAsAny[Any]
+    data: SerializeAsAny[Any]
+    stages: SerializeAsAny[list[Any]] = Field(min_length=1, description="what is done, in order")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two stages are named {', '.join(map(repr, twice))}; give each a `name` of its own")
+        for position, stage in enumerate(self.stages):
+            teacher = getattr(stage, "teacher", None)
+            if teacher is not None and teacher not in names[:position]:
+                raise ValueError(f"stage {stage.name!r} names the teacher {teacher!r}, which is no earlier stage")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+        """Reads and checks a recipe.
+
+        Args:
+            path: a YAML file, or the name of a recipe that ships with the package (``"rankdvqa_mini"``).
+            overrides: settings such as ``"stages.teacher.steps=500"``; the value is read as YAML, and a stage is named
+                by its name or its position.
+
+        Raises:
+            RecipeError: the file is missing or not YAML, or the recipe has faults; the message lists all of them.
+        """
+        file = find(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"can't be read: {error}", where=file) from error
+        data, lines = parse(text, file)
+        changed = [override(data, item) for item in overrides]
+        checked = schema()
+        try:
+            return checked.model_validate(data)
+        except ValidationError as error:
+            raise RecipeError(explain(error, checked, file, data, lines, changed)) from error
+
+    def to_yaml(self) -> str:
+        """The whole recipe with every default filled in, as YAML that `load` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def key(self, stages: int) -> str:
+        """Text that is equal for two recipes whose first `stages` stages give the same result."""
+        parts = self.model_dump(mode="json", exclude={"name", "description", "stages"})
+        parts["stages"] = [stage.model_dump(mode="json") for stage in self.stages[:stages]]
+        return json.dumps(parts, sort_keys=True)
+
+
+# --- where recipes are ------------------------------------------------------------------------------------------
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that ship with the package: {name: file}."""
+    here = Path(__file__).parent
+    folder = next((f for f in (here / "_recipes", here.parent / "recipes") if f.is_dir()), None)
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def find(path: str | Path) -> Path:
+    """The file of a recipe given by path or by the name of a shipped one.
+
+    Raises:
+        RecipeError: neither exists.
+    """
+    file, ours = Path(path), shipped()
+    if file.is_file():
+        return file
+    if str(path) in ours:
+        return ours[str(path)]
+    if file.is_dir():
+        raise RecipeError("is a folder, not a recipe file", where=file)
+    near = difflib.get_close_matches(file.stem, ours, n=1)
+    raise RecipeError("no such recipe", where=path, hint=(near or [", ".join(ours)])[0] or None)
+
+
+# --- the schema -------------------------------------------------------------------------------------------------
+
+
+def _choice(names: registry.Registry) -> Any:
+    """A union of the settings classes of all registered things of a kind, told apart by their `kind` key."""
+    members = []
+    for name in names:
+        config = names[name].value.Config
+        kind = (Literal[name], Field(description=f"{names.kind}: {names[name].summary}"))  # type: ignore[valid-type]
+        members.append(create_model(config.__qualname__, __base__=config, kind=kind))
+    if len(members) == 1:
+        return members[0]
+    return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007
+
+
+def schema() -> type[Recipe]:
+    """The recipe class with the settings of everything registered now; its JSON Schema is for editors."""
+    return create_model(
+        "Recipe",
+        __base__=Recipe,
+        objective=(_choice(registry.objectives), Field(description="how a batch becomes a loss")),
+        data=(_choice(registry.datasets), Field(description="what the network learns from and is judged on")),
+        stages=(list[_choice(registry.stages)], Field(min_length=1, description="what is done, in order")),  # type: ignore[misc]
+    )

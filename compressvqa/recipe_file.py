@@ -1,0 +1,174 @@
+"""The text of a recipe: YAML with line numbers, settings changed from outside, faults said with file and line."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Union
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from compressvqa.errors import RecipeError
+
+Place = tuple[Union[str, int], ...]  # noqa: UP007
+"""Where a value stands: keys and list positions from the top."""
+
+
+def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
+    """The data of a recipe, and the line that each value stands on.
+
+    Raises:
+        RecipeError: the text is not YAML, is no mapping, or has a key twice.
+    """
+    try:
+        root, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = file if mark is None else f"{file}:{mark.line + 1}"
+        raise RecipeError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where=where) from error
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a mapping of keys to values", where=file)
+    lines: dict[Place, int] = {}
+
+    def walk(node: yaml.Node, at: Place) -> None:
+        lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    place = f"{file}:{key.start_mark.line + 1}"
+                    raise RecipeError(f"the key {key.value!r} stands twice in one mapping", where=place)
+                seen.add(key.value)
+                lines[(*at, key.value)] = key.start_mark.line + 1
+                walk(value, (*at, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                walk(value, (*at, index))
+
+    if root is not None:
+        walk(root, ())
+    return data, lines
+
+
+def override(data: dict[str, Any], item: str) -> Place:
+    """Puts one ``a.b.c=value`` into the data and returns where it went."""
+    path, equals, text = item.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {item!r} is not of the form key=value", hint="--set data.sources=FOLDER")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {item!r}: the value is not valid YAML") from error
+    node: Any = data
+    at: list[str | int] = []
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        step: str | int = key
+        if isinstance(node, list):
+            step = _list_index(node, key, item)
+        elif not isinstance(node, dict):
+            raise RecipeError(f"--set {item!r}: {'.'.join(keys[:depth])!r} holds no further keys")
+        at.append(step)
+        if depth == len(keys) - 1:
+            node[step] = copy.deepcopy(value)
+        elif isinstance(node, dict):
+            node = node.setdefault(step, {})
+        else:
+            node = node[step]
+    return tuple(at)
+
+
+def _list_index(items: list[Any], key: str, override: str) -> int:
+    named = {str(item.get("name", item.get("kind"))): i for i, item in enumerate(items) if isinstance(item, Mapping)}
+    if key in named:
+        return named[key]
+    if key.isdigit() and int(key) < len(items):
+        return int(key)
+    raise RecipeError(f"--set {override!r}: nothing is named {key!r} there", hint=", ".join(named) or None)
+
+
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    file: Path,
+    data: Any,
+    lines: dict[Place, int],
+    changed: list[Place],
+) -> str:
+    """All faults of a validation, a line each, with file and line or with the ``--set`` that caused it.
+
+    Args:
+        model: the schema that the data was checked against.
+        data: what was checked.
+        lines: where each value of the file stands, from `parse`.
+        changed: the places that `override` put a value into.
+    """
+    faults = []
+    for fault in error.errors():
+        at = _locate(fault["loc"], data)
+        dotted = _dotted(at, data)
+        overridden = any(at[: len(path)] == path for path in changed)
+        line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+        place = f"--set {dotted}" if overridden else f"{file}:{line}: {dotted}"
+        faults.append(f"{place.rstrip(': ')}: {_message(fault, at, model)}")
+    head = "" if len(faults) == 1 else f"{len(faults)} faults\n  "
+    return head + "\n  ".join(faults)
+
+
+def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
+    """Drops what pydantic puts into a location for its own book-keeping (names of union members)."""
+    at: list[int | str] = []
+    node = data
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(node, Mapping) and (part in node or last):
+            at.append(part)
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int):
+            at.append(part)
+            node = node[part] if part < len(node) else None
+        elif last and not isinstance(node, (Mapping, list)) and node is None:
+            at.append(part)
+    return tuple(at)
+
+
+def _dotted(at: Place, data: Any) -> str:
+    parts, node = [], data
+    for step in at:
+        part: int | str = step
+        node = node[part] if isinstance(node, list) or (isinstance(node, Mapping) and part in node) else None
+        named = isinstance(part, int) and isinstance(node, Mapping)
+        parts.append(
+            str(node.get("name", node.get("kind", part))) if named and isinstance(node, Mapping) else str(part)
+        )
+    return ".".join(parts)
+
+
+def _message(fault: Any, at: Place, model: type[BaseModel]) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(at[-1]), _known_keys(model, at), n=1)
+        return "unknown key" + (f" (did you mean {near[0]!r}?)" if near else "")
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_not_found":
+        return "`kind` is missing"
+    if kind == "union_tag_invalid":
+        known = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
+        near = difflib.get_close_matches(str(context["tag"]), known, n=1)
+        return f"unknown kind {context['tag']!r} (known: {', '.join(near or known)})"
+    if kind == "value_error":
+        return str(context["error"])
+    return str(fault["msg"][:1].lower() + fault["msg"][1:]) + f", not {json.dumps(fault['input'], default=str)[:80]}"
+
+
+def _known_keys(model: type[BaseModel], at: Place) -> set[str]:
+    """Names of all settings of the schema: enough to suggest what a misspelt key was meant to be."""
+    if len(at) == 1:
+        return set(model.model_fields)
+    definitions = model.model_json_schema().get("$defs", {}).values()
+    return {name for definition in definitions for name in definition.get("properties", {})}

@@ -1,0 +1,134 @@
+"""The folder of a run: what is in it, which stages are done, and the log of its figures."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from compressvqa.errors import CompressVQAError
+from compressvqa.files import finite, write_json, write_text
+from compressvqa.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """``recipe.yaml environment.json log.txt metrics.jsonl data/ stages/01-teacher/ model/ results.json report.html``.
+
+    A stage is done when its ``stage.json`` stands with the key of the recipe up to that stage. Changing a later stage
+    of the recipe leaves the earlier ones as they are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second process out of the same folder.
+
+        Raises:
+            CompressVQAError: another process runs in it, or it can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise CompressVQAError(f"the run folder can't be written: {error.strerror}", where=self.path) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                hint = "wait for it, or choose another --out"
+                raise CompressVQAError(
+                    "another process is running in this folder", where=self.path, hint=hint
+                ) from None
+            yield
+
+    def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
+        """Writes down what is about to run."""
+        write_text(self.path / "recipe.yaml", recipe.to_yaml())
+        write_json(self.path / "environment.json", environment)
+
+    def stage(self, recipe: Recipe, index: int) -> StageFolder:
+        """The folder of a stage; what an older recipe left there is removed."""
+        config = recipe.stages[index]
+        folder = self.path / "stages" / f"{index + 1:02d}-{config.name}"
+        key = hashlib.sha256(recipe.key(index + 1).encode()).hexdigest()
+        mark = folder / "key.txt"
+        if not mark.exists() or mark.read_text() != key:
+            if folder.exists():
+                shutil.rmtree(folder)
+                log.info("stage %s: the recipe changed, starting over", config.name)
+            folder.mkdir(parents=True)
+            write_text(mark, key)
+        return StageFolder(folder)
+
+
+class StageFolder:
+    """``key.txt checkpoint.pt model/ stage.json``; the last is written when the stage is done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def model(self) -> Path:
+        """The folder of the network that the stage ended with."""
+        return self.path / "model"
+
+    def result(self) -> dict[str, Any] | None:
+        """The figures of the finished stage, or None when it is not done."""
+        file = self.path / "stage.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Marks the stage as done, and drops the checkpoint that it no longer needs."""
+        write_json(self.path / "stage.json", result)
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+
+class MetricsLog:
+    """Figures of every training step, as lines of ``metrics.jsonl`` and as TensorBoard events."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.file = folder / "metrics.jsonl"
+        self._events = SummaryWriter(str(folder / "events"))
+        self._begun: set[str] = set()
+
+    def write(self, stage: str, step: int, figures: dict[str, float]) -> None:
+        """Adds the figures of a finished step; steps that a resumed stage repeats replace the earlier ones."""
+        if stage not in self._begun:
+            self._begun.add(stage)
+            self._forget(stage, step)
+        with self.file.open("a") as out:
+            out.write(json.dumps({"stage": stage, "step": step, **finite(figures)}) + "\n")
+        for name, value in figures.items():
+            self._events.add_scalar(f"{stage}/{name}", value, step)
+
+    def _forget(self, stage: str, step: int) -> None:
+        kept = [row for row in self.rows() if not (row["stage"] == stage and row["step"] >= step)]
+        write_text(self.file, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All lines so far; a last line that a kill cut short is left out."""
+        if not self.file.exists():
+            return []
+        rows = []
+        for line in self.file.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                log.warning("%s: a line cut short by a kill was dropped", self.file)
+        return rows
+
+    def close(self) -> None:
+        """Writes what TensorBoard still holds back."""
+        self._events.close()

@@ -1,0 +1,66 @@
+"""What every stage has in common: its settings, its surroundings, its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightning_fabric import Fabric
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from compressvqa.training.loop import Batches
+
+
+class StageConfig(BaseModel):
+    """Base of the settings of every stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the stage's name: its folder, its row in the table"
+    )
+
+
+@dataclass
+class StageContext:
+    """What a stage may use.
+
+    Args:
+        folder: the stage's own folder, for checkpoints and caches.
+        objective: the recipe's objective.
+        batches: ``batches(batch_size)`` gives the endless training batches, a pure function of (seed, step).
+        network_of: the network that an earlier stage, named by its name, ended with.
+        inputs: example inputs of the network, for tracing and counting.
+        fabric: makes a fresh Fabric (device and precision) for a training.
+        log: ``log(step, steps, figures)`` writes a training step's figures and moves the progress bar.
+        seed: the stage's own seed.
+    """
+
+    folder: Path
+    objective: Any
+    batches: Callable[[int], Batches]
+    network_of: Callable[[str], nn.Module]
+    inputs: tuple[Tensor, ...]
+    fabric: Callable[[], Fabric]
+    log: Callable[[int, int, dict[str, float]], None]
+    seed: int
+
+
+@dataclass
+class StageResult:
+    """The network that a stage ends with, and figures for the report (plain JSON values)."""
+
+    network: nn.Module
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class Stage(Protocol):
+    """A registered stage: built from its `Config`, run once."""
+
+    Config: type[StageConfig]
+
+    def run(self, network: nn.Module, context: StageContext) -> StageResult:
+        """Does the stage's work; may train `network` in place, and must be able to go on after a kill."""

@@ -1,0 +1,3 @@
+"""The stage that teaches a small network what a large one knows."""
+
+from __future__ import annotations

@@ -1,0 +1,7 @@
+"""One training loop, and the objectives that say how a batch becomes a loss."""
+
+from compressvqa.training.loop import FitSettings, fit
+from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
+from compressvqa.training.rank_pairs import RankPairsObjective
+
+__all__ = ["FitSettings", "OptimizerChoice", "RankPairsObjective", "ScheduleChoice", "fit"]

@@ -1,0 +1,206 @@
+"""The training loop, on Lightning Fabric; every stage that trains uses it.
+
+A step's batch and its random numbers depend only on (seed, step), so a run that was killed and resumed from its last
+checkpoint goes on exactly as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from compressvqa.errors import TrainingError
+from compressvqa.files import replacing
+
+StepLoss = Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
+
+
+class Batches(Protocol):
+    """An endless source of batches; `batch_at` is a pure function of the step."""
+
+    def batch_at(self, step: int) -> Any:
+        """The batch of a step, counted from 0."""
+
+
+class Stateful(Protocol):
+    """Anything whose state belongs into a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as tensors and plain values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Takes the state back."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how carefully to train.
+
+    Args:
+        steps: number of optimiser steps.
+        seed: seed of dropout and of everything else that is drawn while training.
+        clip_norm: largest norm of the gradient, or None.
+        checkpoint_seconds: a checkpoint is written when the last one is older.
+    """
+
+    steps: int
+    seed: int = 0
+    clip_norm: float | None = None
+    checkpoint_seconds: float = 60.0
+
+
+def fit(
+    fabric: Fabric,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    step_loss: StepLoss,
+    settings: FitSettings,
+    *,
+    checkpoint: Path,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    after_step: Callable[[], dict[str, float]] | None = None,
+    state: dict[str, Stateful] | None = None,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+) -> int:
+    """Trains `network` in place and returns the step that it started at (0, or more when it was resumed).
+
+    Args:
+        fabric: device and precision.
+        step_loss: ``(network, batch) -> (0-d loss, figures to log)``.
+        checkpoint: file of the checkpoint; when it exists, training goes on from it.
+        after_step: called after each optimiser step; what it returns is logged.
+        state: further things whose state goes into the checkpoint, by name.
+        on_step: called with the number of finished steps and the figures of the step.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite; the last good checkpoint is kept.
+        KeyboardInterrupt: passed on after a checkpoint was written.
+    """
+    parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(state or {})}
+    if schedule is not None:
+        parts["schedule"] = schedule
+    start = _restore(checkpoint, parts, settings) if checkpoint.exists() else 0
+    wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
+    network.train()
+    done, saved_at = start, time.monotonic()
+    with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop:
+        for step, read in queue:
+            torch.manual_seed((settings.seed << 32) + step)
+            batch = fabric.to_device(read)
+            loss, figures = step_loss(wrapped, batch)
+            _check_finite(loss, "the loss", step, checkpoint)
+            wrapped_optimizer.zero_grad()
+            fabric.backward(loss)
+            if settings.clip_norm is not None:
+                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+                _check_finite(norm, "the gradient", step, checkpoint)
+            figures = {"loss": loss.item(), "lr": optimizer.param_groups[0]["lr"], **figures}
+            wrapped_optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            if after_step is not None:
+                figures |= after_step()
+            done = step + 1
+            if on_step is not None:
+                on_step(done, figures)
+            if stop.is_set() or time.monotonic() - saved_at > settings.checkpoint_seconds:
+                _save(checkpoint, parts, done, settings)
+                saved_at = time.monotonic()
+            if stop.is_set():
+                raise KeyboardInterrupt
+    _check_weights(network, checkpoint)
+    _save(checkpoint, parts, done, settings)
+    return start
+
+
+@contextmanager
+def _prefetch(batches: Batches, start: int, stop: int) -> Iterator[Iterator[tuple[int, Any]]]:
+    """Reads the next batch while the current one trains."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+
+        def run() -> Iterator[tuple[int, Any]]:
+            ahead = pool.submit(batches.batch_at, start) if start < stop else None
+            for step in range(start, stop):
+                assert ahead is not None
+                batch = ahead.result()
+                ahead = pool.submit(batches.batch_at, step + 1) if step + 1 < stop else None
+                yield step, batch
+
+        yield run()
+
+
+@contextmanager
+def _stop_after_step() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, so that a step is finished and saved; the second interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet_schedule() -> Iterator[None]:
+    """PyTorch warns that a schedule stepped before its optimiser, since Fabric wraps the optimiser's step."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        yield
+
+
+def _check_finite(value: Tensor, what: str, step: int, checkpoint: Path) -> None:
+    if math.isfinite(value.item()):
+        return
+    kept = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was written yet"
+    hint = "a smaller learning rate or lambda, or `precision: 32`"
+    raise TrainingError(f"{what} is {value.item()} at step {step + 1}; {kept}", hint=hint)
+
+
+def _check_weights(network: nn.Module, checkpoint: Path) -> None:
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise TrainingError(f"the weights {name!r} are not finite; the last good checkpoint is {checkpoint}")
+
+
+def _save(path: Path, parts: dict[str, Stateful], step: int, settings: FitSettings) -> None:
+    network = parts["network"]
+    assert isinstance(network, nn.Module)
+    _check_weights(network, path)
+    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+    with replacing(path) as temporary:
+        torch.save({**state, "step": step, "steps": settings.steps}, temporary)
+
+
+def _restore(path: Path, parts: dict[str, Stateful], settings: FitSettings) -> int:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        step = int(state["step"])
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise TrainingError(f"the checkpoint can't be resumed: {error}", where=path, hint="delete it") from error
+    return min(step, settings.steps)

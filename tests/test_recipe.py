@@ -1,0 +1,131 @@
+"""Every fault of a recipe is said with its file and line; what ships is without fault."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from compressvqa.errors import RecipeError
+from compressvqa.recipe import Recipe, schema, shipped
+
+GOOD = """\
+version: 1
+name: small
+seed: 3
+model:
+  name: rankdvqa
+objective:
+  kind: rank-pairs
+data:
+  kind: rank-pairs
+  sources: builtin
+stages:
+  - kind: train
+    name: teacher
+    steps: 5
+  - kind: distil
+    name: distilled
+    teacher: teacher
+    steps: 5
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    return file
+
+
+def faults(tmp_path: Path, text: str, overrides: list[str] | None = None) -> str:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(tmp_path, text), overrides or [])
+    return str(caught.value)
+
+
+def test_every_recipe_that_ships_is_without_fault() -> None:
+    folder = Path(__file__).parent.parent / "recipes"
+    assert {path.name for path in folder.rglob("*.yaml")} == {path.name for path in shipped().values()} != set()
+    for name in shipped():
+        assert Recipe.load(name).stages
+
+
+def test_the_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, GOOD))
+    again = Recipe.load(write(tmp_path, recipe.to_yaml()))
+    assert again.to_yaml() == recipe.to_yaml()
+    assert again.key(2) == recipe.key(2)
+
+
+def test_all_faults_are_said_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = GOOD.replace("seed: 3", "sed: 3").replace("    steps: 5\n  - kind", "    stepps: 5\n  - kind")
+    said = faults(tmp_path, text)
+    assert "recipe.yaml:3: sed: unknown key (did you mean 'seed'?)" in said
+    assert "seed: is missing" in said
+    assert "recipe.yaml:14: stages.teacher.stepps: unknown key (did you mean 'steps'?)" in said
+    assert "stages.teacher.steps: is missing" in said
+    assert said.startswith("4 faults")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("kind: distil", "kind: distill", ":15: stages.distilled.kind: unknown kind 'distill' (known: distil)"),
+        ("    steps: 5\n  - ", "    steps: many\n  - ", ":14: stages.teacher.steps: input should be a valid integer"),
+        ("teacher: teacher", "teacher: teecher", "'teecher', which is no earlier stage"),
+        ("name: distilled", "name: teacher", "two stages are named 'teacher'"),
+        ("version: 1", "version: 2", ":1: version: input should be 1, not 2"),
+        ("seed: 3", "seed: [3", "not valid YAML"),
+        ("seed: 3", "seed: 3\nseed: 4", ":4: the key 'seed' stands twice"),
+    ],
+)
+def test_a_fault_is_said_where_it_stands(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    assert said in faults(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_settings_from_outside(tmp_path: Path) -> None:
+    overrides = ["stages.teacher.steps=7", "stages.1.steps=8", "data.sources=a folder", "model.weights=null"]
+    recipe = Recipe.load(write(tmp_path, GOOD), overrides)
+    assert (recipe.stages[0].steps, recipe.stages[1].steps, recipe.data.sources) == (7, 8, "a folder")
+
+
+def test_a_wrong_setting_from_outside_is_said_as_such(tmp_path: Path) -> None:
+    assert faults(tmp_path, GOOD, ["stages.teacher.steps=few"]).startswith("--set stages.teacher.steps: ")
+    assert "nothing is named 'student' there (try: teacher, distilled)" in faults(
+        tmp_path, GOOD, ["stages.student.steps=1"]
+    )
+    assert "not of the form key=value" in faults(tmp_path, GOOD, ["steps"])
+
+
+def test_a_missing_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(RecipeError, match="no such recipe .*rankdvqa_mini"):
+        Recipe.load("rankdvqa_min")
+
+
+def test_yaml_can_not_name_a_callable(tmp_path: Path) -> None:
+    assert "not valid YAML" in faults(tmp_path, GOOD.replace("seed: 3", "seed: !!python/object/apply:os.getpid []"))
+
+
+def test_the_key_changes_with_what_a_stage_depends_on(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    one, later, earlier = (Recipe.load(file, o) for o in ([], ["stages.1.steps=9"], ["stages.0.steps=9"]))
+    assert one.key(1) == later.key(1) and one.key(2) != later.key(2)
+    assert one.key(1) != earlier.key(1) and one.key(2) != earlier.key(2)
+
+
+def test_the_schema_describes_every_setting() -> None:
+    made = schema().model_json_schema()
+    json.dumps(made)
+    for name, definition in made["$defs"].items():
+        for key, info in definition.get("properties", {}).items():
+            assert "description" in info or "$ref" in info, f"{name}.{key}"
+
+
+def test_editors_and_we_agree(tmp_path: Path) -> None:
+    """The JSON Schema accepts the recipe and refuses a misspelt key, judged by another library where it is there."""
+    jsonschema = pytest.importorskip("jsonschema")
+    made = schema().model_json_schema()
+    jsonschema.validate(yaml.safe_load(GOOD), made)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(GOOD.replace("seed", "sed")), made)
