@@ -144,8 +144,8 @@ def _choice(names: registry.Registry) -> Any:
     """A union of the settings classes of all registered things of a kind, told apart by their `kind` key."""
     members = []
     for name in names:
-        config = names[name].value.Config
-        kind = (Literal[name], Field(description=f"{names.kind}: {names[name].summary}"))  # type: ignore[valid-type]
+        config: Any = names[name].value.Config
+        kind: Any = (Literal[name], Field(description=f"{names.kind}: {names[name].summary}"))
         members.append(create_model(config.__qualname__, __base__=config, kind=kind))
     if len(members) == 1:
         return members[0]
@@ -154,10 +154,12 @@ def _choice(names: registry.Registry) -> Any:
 
 def schema() -> type[Recipe]:
     """The recipe class with the settings of everything registered now; its JSON Schema is for editors."""
-    return create_model(
-        "Recipe",
-        __base__=Recipe,
-        objective=(_choice(registry.objectives), Field(description="how a batch becomes a loss")),
-        data=(_choice(registry.datasets), Field(description="what the network learns from and is judged on")),
-        stages=(list[_choice(registry.stages)], Field(min_length=1, description="what is done, in order")),  # type: ignore[misc]
-    )
+    choices: dict[str, Any] = {
+        "objective": (_choice(registry.objectives), Field(description="how a batch becomes a loss")),
+        "data": (_choice(registry.datasets), Field(description="what the network learns from and is judged on")),
+        "stages": (
+            list[_choice(registry.stages)],  # type: ignore[misc]
+            Field(min_length=1, description="what is done, in order"),
+        ),
+    }
+    return create_model("Recipe", __base__=Recipe, **choices)

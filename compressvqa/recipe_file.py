@@ -139,12 +139,11 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
 def _dotted(at: Place, data: Any) -> str:
     parts, node = [], data
     for step in at:
-        part: int | str = step
-        node = node[part] if isinstance(node, list) or (isinstance(node, Mapping) and part in node) else None
-        named = isinstance(part, int) and isinstance(node, Mapping)
-        parts.append(
-            str(node.get("name", node.get("kind", part))) if named and isinstance(node, Mapping) else str(part)
-        )
+        known = isinstance(node, list) or (isinstance(node, Mapping) and step in node)
+        node = node[step] if known else None
+        # A stage is better known by its name than by its position.
+        name = node.get("name", node.get("kind")) if isinstance(step, int) and isinstance(node, Mapping) else None
+        parts.append(str(step if name is None else name))
     return ".".join(parts)
 
 

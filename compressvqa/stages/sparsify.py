@@ -77,9 +77,15 @@ class SparsifyStage:
         )
         figures: dict[str, Any] = {"steps": config.steps, "batch": config.batch}
         if controller is not None:
-            figures["density_reached_by_training"] = controller.density
-            figures["lam_at_the_end"] = controller.lam
-            controller.finish()
+            landing = controller.finish()
+            figures |= {
+                "target_density": landing.target,
+                "density_by_training": landing.before,
+                "density_after_the_last_cut": landing.after,
+                "largest_weight_cut": landing.largest,
+                "lam_at_the_end": controller.lam,
+                "without_gradient": controller.unreached,
+            }
         layers = density(network)
         figures["density"] = {path: layer.density for path, layer in layers.items()}
         total = sum(layer.total for layer in layers.values())

@@ -1,0 +1,5 @@
+"""``python -m compressvqa`` is the command line."""
+
+from compressvqa.cli import main
+
+main()

@@ -1,0 +1,257 @@
+"""Building a set of patches: every source through every rung, in parallel, resumable at any moment.
+
+The work of one source is one shard. A shard is written under a temporary name and renamed when it is whole, its JSON
+last; a build that was killed begins again with the sources that have no JSON. Sources that can't be used are skipped
+and named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressvqa.data import ladder
+from compressvqa.data.ladder import Distorted, Rung
+from compressvqa.data.patches import FORMAT, INDEX, PatchSet
+from compressvqa.data.raw import RawFormat
+from compressvqa.data.sources import Cutting, Reference, Source
+from compressvqa.errors import DataError
+from compressvqa.files import replacing, write_json
+
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int], object]
+# Names of what a build writes, so that it removes nothing else.
+SHARD = re.compile(r"[\w.+-]+-[0-9a-f]{12}\.(npy|json)")
+
+
+def build(
+    sources: Sequence[Source],
+    folder: Path,
+    cutting: Cutting,
+    rungs: Sequence[Rung],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PatchSet:
+    """Cuts, encodes, measures and stores patches of all sources; returns at once if that was done before.
+
+    Args:
+        sources: what to cut from; contents must differ.
+        folder: where the shards lie.
+        cutting: how to cut.
+        rungs: how to distort.
+        workers: encoders that run at a time; None: one for each core.
+        progress: called with (patches done, patches in all) as the work goes on.
+
+    Raises:
+        DataError: there is no source, none of them can be used, or ffmpeg lacks what it takes.
+    """
+    if not sources:
+        raise DataError("no video to build patches from", where=folder)
+    if len({rung.name for rung in rungs}) < len(rungs):
+        raise DataError("the ladder names a rung twice", where=folder)
+    usable, lacking = ladder.usable(list(rungs))
+    for rung in usable:
+        rung.coded_size(cutting.size, cutting.size)
+    names = {_shard_name(source, cutting, usable): source for source in sources}
+    if len({source.content for source in sources}) < len(sources):
+        raise DataError("two sources have the same content name", where=folder, hint="rename one of the files")
+    notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {"format": FORMAT, "frames": cutting.frames, "size": cutting.size, "names": sorted(names)}
+    if not _finished(folder, wanted):
+        _remove_dead_work(folder)
+        work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
+        work.mkdir()
+        try:
+            _Build(folder, work, cutting, usable, workers or os.cpu_count() or 1, progress).run(names)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        _finish(folder, wanted, notes)
+    if progress is not None:
+        done = len(PatchSet(folder))
+        progress(done, done)
+    return PatchSet(folder)
+
+
+def _shard_name(source: Source, cutting: Cutting, rungs: Sequence[Rung]) -> str:
+    """A name that changes with everything that the shard depends on."""
+    settings = [FORMAT, source.identity, asdict(cutting), [asdict(rung) for rung in rungs]]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9.+]+', '_', source.content)[:48]}-{digest}"
+
+
+def _finished(folder: Path, wanted: dict[str, Any]) -> bool:
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return bool(all(index.get(key) == value for key, value in wanted.items()))
+    except (OSError, ValueError):
+        return False
+
+
+def _finish(folder: Path, wanted: dict[str, Any], notes: list[str]) -> None:
+    """Writes the index over all shards and removes those of other settings."""
+    shards, skipped = [], []
+    for name in wanted["names"]:
+        facts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        if facts["skipped"] is not None:
+            skipped.append({"source": facts["content"], "reason": facts["skipped"]})
+        else:
+            shards.append(name)
+            notes += facts["notes"]
+    if not shards:
+        shown = "; ".join(f"{entry['source']}: {entry['reason']}" for entry in skipped[:3])
+        for name in wanted["names"]:  # so that the next build looks at them again
+            (folder / f"{name}.json").unlink()
+        raise DataError(f"none of {len(skipped)} sources can be used ({shown})", where=folder)
+    write_json(folder / INDEX, wanted | {"shards": shards, "skipped": skipped, "notes": notes})
+    keep = {f"{name}.{suffix}" for name in wanted["names"] for suffix in ("npy", "json")}
+    for path in folder.iterdir():
+        if SHARD.fullmatch(path.name) and path.name not in keep:
+            path.unlink()
+
+
+def _remove_dead_work(folder: Path) -> None:
+    """Removes what builds left behind that were killed."""
+    for path in [*folder.glob(".work-*"), *folder.glob(".*.tmp")]:
+        number = re.search(r"(?:-|\.)(\d+)(?:-\d+|\.tmp)$", path.name)
+        if number is not None and not _alive(int(number[1])):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class _Build:
+    """One run over the sources. Sources are read by a few threads, their rungs go through a pool of encoders."""
+
+    def __init__(
+        self, folder: Path, work: Path, cutting: Cutting, rungs: list[Rung], workers: int, progress: Progress | None
+    ) -> None:
+        self.folder, self.work, self.cutting, self.rungs = folder, work, cutting, rungs
+        self.workers, self.progress = workers, progress
+        self._lock = threading.Lock()
+        self._done = self._total = 0
+
+    def run(self, names: dict[str, Source]) -> None:
+        missing = {name: source for name, source in names.items() if not (self.folder / f"{name}.json").exists()}
+        each = self.cutting.patches * len(self.rungs)
+        self._total, self._done = each * len(names), each * (len(names) - len(missing))
+        self._tell(0)
+        encoders = ThreadPoolExecutor(self.workers, thread_name_prefix="encode")
+        readers = ThreadPoolExecutor(min(self.workers, 4), thread_name_prefix="read")
+        try:
+            jobs = [readers.submit(self._shard, name, source, encoders) for name, source in missing.items()]
+            done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+            for job in done:
+                job.result()
+        except OSError as error:
+            hint = "free some space, then run it again: finished sources are kept"
+            raise DataError(f"patches can't be written ({error.strerror})", where=self.folder, hint=hint) from error
+        finally:
+            # Also when the user presses Ctrl-C: what has not begun is dropped, running encoders end within a second.
+            readers.shutdown(wait=False, cancel_futures=True)
+            encoders.shutdown(wait=True, cancel_futures=True)
+            readers.shutdown(wait=True)
+
+    def _tell(self, more: int) -> None:
+        with self._lock:
+            self._done += more
+            if self.progress is not None:
+                self.progress(self._done, self._total)
+
+    def _shard(self, name: str, source: Source, encoders: ThreadPoolExecutor) -> None:
+        began = time.monotonic()
+        try:
+            references = source.cut(self.cutting)
+        except DataError as error:
+            reason = error.what if error.hint is None else f"{error.what} ({error.hint})"
+            log.warning("skipped %s: %s", source.content, reason)
+            write_json(self.folder / f"{name}.json", {"content": source.content, "skipped": reason})
+            self._tell(self.cutting.patches * len(self.rungs))
+            return
+        with tempfile.TemporaryDirectory(dir=self.work) as place:
+            made = self._distort(references, Path(place), encoders)
+            facts = self._store(name, source, references, made)
+        facts["seconds"] = round(time.monotonic() - began, 2)
+        write_json(self.folder / f"{name}.json", facts)
+        self._tell((self.cutting.patches - len(references)) * len(self.rungs))
+
+    def _distort(
+        self, references: list[Reference], place: Path, encoders: ThreadPoolExecutor
+    ) -> list[tuple[int, Rung, Distorted | DataError]]:
+        jobs: list[tuple[int, Rung, Future[Distorted | DataError]]] = []
+        for number, reference in enumerate(references):
+            path = place / f"{number}.yuv"
+            path.write_bytes(reference.samples.astype(reference.samples.dtype.newbyteorder("<"), copy=False).tobytes())
+            raw = RawFormat(self.cutting.size, self.cutting.size, "420", reference.colour.bitdepth)
+            jobs += [(number, rung, encoders.submit(self._rung, path, raw, rung)) for rung in self.rungs]
+        return [(number, rung, job.result()) for number, rung, job in jobs]
+
+    def _rung(self, path: Path, raw: RawFormat, rung: Rung) -> Distorted | DataError:
+        try:
+            return ladder.distort(path, raw, rung)
+        except DataError as error:  # one encoder that fails on one patch must not cost the others
+            return error
+        finally:
+            self._tell(1)
+
+    def _store(
+        self,
+        name: str,
+        source: Source,
+        references: list[Reference],
+        made: list[tuple[int, Rung, Distorted | DataError]],
+    ) -> dict[str, Any]:
+        good = [(number, rung, result) for number, rung, result in made if isinstance(result, Distorted)]
+        notes = [f"{source.content}, patch {number}: {bad}" for number, _, bad in made if isinstance(bad, DataError)]
+        for note in notes:
+            log.warning("left out %s", note)
+        if not good:
+            return {"content": source.content, "skipped": f"no rung of the ladder worked: {notes[0]}"}
+        rows = [reference.samples for reference in references] + [result.samples for _, _, result in good]
+        with replacing(self.folder / f"{name}.npy") as temporary:
+            array = np.lib.format.open_memmap(temporary, "w+", rows[0].dtype, (len(rows), *rows[0].shape))
+            for row, samples in enumerate(rows):
+                array[row] = samples
+            array.flush()
+            del array
+        return {
+            "content": source.content,
+            "skipped": None,
+            "notes": notes,
+            "colour": asdict(references[0].colour),
+            "references": [
+                {"start": r.start, "top": r.top, "left": r.left, "downscale": r.downscale} for r in references
+            ],
+            "distorted": [
+                {
+                    "reference": number, "codec": rung.codec, "quality": rung.quality, "scale": rung.scale,
+                    "bytes": result.bytes, "labels": result.labels,
+                }
+                for number, rung, result in good
+            ],
+        }  # fmt: skip

@@ -1,0 +1,258 @@
+"""The dataset ``rank-pairs``: source videos in, labelled patches on disk, batches of rank pairs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from compressvqa.data import virtual_camera
+from compressvqa.data.build import Progress, build
+from compressvqa.data.compare import MIN_SIDE
+from compressvqa.data.folders import list_videos, split_contents
+from compressvqa.data.ladder import Rung
+from compressvqa.data.pairs import PairSampler
+from compressvqa.data.patches import PatchSet
+from compressvqa.data.raw import RawFormat
+from compressvqa.data.sources import Cutting, FileSource, PhotographSource, Source
+from compressvqa.errors import DataError
+from compressvqa.registry import datasets
+
+Part = Literal["train", "validation"]
+Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
+Places = str | list[str]
+BUILTIN = "builtin"
+
+
+class LadderChoice(BaseModel):
+    """Some rungs of one codec: every quality at every scale."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: Literal["x264", "x265", "svt-av1", "vp9", "vvc"] = Field(description="the encoder")
+    crf: list[int] = Field(min_length=1, description="constant qualities; larger is worse (vvc: QP)")
+    scales: list[float] = Field(
+        default=[1.0], min_length=1, description="coded share of width and height, scaled back up"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> LadderChoice:
+        try:
+            self.rungs()
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def rungs(self) -> list[Rung]:
+        """One rung for each quality and scale."""
+        return [Rung(self.codec, quality, scale) for scale in self.scales for quality in self.crf]
+
+
+class RawChoice(BaseModel):
+    """What headerless .yuv files hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(gt=0, description="luma samples in a row")
+    height: int = Field(gt=0, description="luma rows")
+    pixel_format: Literal["420", "422", "444"] = Field(default="420", description="chroma subsampling")
+    bitdepth: Literal[8, 10, 12, 16] = Field(
+        default=8, description="bits of a sample; above 8 in two bytes, low byte first"
+    )
+
+    def format(self) -> RawFormat:
+        """The same as the reader wants it."""
+        return RawFormat(self.width, self.height, self.pixel_format, self.bitdepth)
+
+
+# Ten rungs that spread VMAF over about 20 to 99: every codec, and three rungs with a change of resolution.
+DEFAULT_LADDER = [
+    LadderChoice(codec="x264", crf=[22, 32, 41]),
+    LadderChoice(codec="x264", crf=[36], scales=[0.5]),
+    LadderChoice(codec="x265", crf=[30, 40]),
+    LadderChoice(codec="svt-av1", crf=[58]),
+    LadderChoice(codec="svt-av1", crf=[48], scales=[0.5]),
+    LadderChoice(codec="vp9", crf=[54]),
+    LadderChoice(codec="vvc", crf=[44], scales=[0.5]),
+]
+
+
+@datasets.register("rank-pairs")
+class RankPairs:
+    """Pairs of distorted patches of source videos, ranked by VMAF.
+
+    Patches are cut from the sources, sent through the ladder and labelled once, into a folder; training draws pairs
+    from it. Training and validation never share a content, where a content is a source file (or a photograph):
+    two files of one scene are two contents for the toolkit, so keep such families on one side yourself.
+    """
+
+    class Config(BaseModel):
+        """Settings of the dataset ``rank-pairs``."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        sources: Places = Field(
+            default=BUILTIN, description="folder of videos, a list of folders and files, or `builtin`"
+        )
+        validation: Places | float = Field(
+            default=BUILTIN,
+            description="like sources, or the share of the sources' contents that is kept for validation",
+        )
+        raw: RawChoice | None = Field(default=None, description="what headerless .yuv files among the sources hold")
+        patches_per_clip: int = Field(default=2, ge=1, description="patches cut from each source for training")
+        validation_patches_per_clip: int = Field(
+            default=1, ge=1, description="patches cut from each source for validation"
+        )
+        frames: int = Field(default=12, ge=1, description="frames of a patch")
+        size: int = Field(default=256, ge=MIN_SIDE, multiple_of=2, description="width and height of a patch")
+        downscale: int | Literal["auto"] = Field(
+            default="auto",
+            description="factor by which sources are made smaller first, to hide what their own codec did",
+        )
+        source_frames: int = Field(default=1500, ge=1, description="only so many frames of a source are looked at")
+        ladder: list[LadderChoice] = Field(
+            default=DEFAULT_LADDER, min_length=1, description="how patches are distorted"
+        )
+        label: Label = Field(default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored")
+        gap: float = Field(default=6.0, ge=0, description="pairs with labels nearer than this are not used")
+        two_content_share: float = Field(
+            default=0.7, ge=0, le=1, description="probability that a pair shows two contents"
+        )
+        swap: bool = Field(default=True, description="put either clip of a pair first with equal probability")
+        sizes: list[int] = Field(
+            default=[96], min_length=1, description="a batch's clips are square, of one of these sizes"
+        )
+        fit: Literal["crop", "resize"] = Field(
+            default="crop", description="cut clips out of patches, or scale whole patches"
+        )
+        variants: int = Field(default=4, ge=1, description="crops of a patch; few of them let teacher scores be reused")
+        evaluation_size: int | None = Field(
+            default=None, ge=MIN_SIDE, description="judge a patch's middle; null: all of it"
+        )
+        evaluation_batch: int = Field(default=4, ge=1, description="clips judged at a time")
+        workers: int | None = Field(default=None, ge=1, description="encoders at a time; null: one for each core")
+        seed: int = Field(default=0, ge=0, description="of patch places and of the split")
+
+        @model_validator(mode="after")
+        def _consistent(self) -> RankPairs.Config:
+            if isinstance(self.validation, float) and not 0 < self.validation < 1:
+                raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
+            if self.downscale != "auto" and self.downscale < 1:
+                raise ValueError(f"downscale: {self.downscale} is not a factor; use 1, 2, ... or auto")
+            for size in self.sizes:
+                if size < MIN_SIDE or (size > self.size and self.fit == "crop"):
+                    raise ValueError(f"sizes: {size} is outside {MIN_SIDE} (networks) to {self.size} (patches)")
+            return self
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> PatchSet:
+        """Builds the patches of one part into `folder`, goes on where an earlier build ended, or returns at once.
+
+        Args:
+            folder: where the patches lie; each part needs its own.
+            part: "train" or "validation".
+            progress: called with (patches done, patches in all).
+
+        Raises:
+            DataError: no video, none that can be read, or a content on both sides.
+        """
+        config = self.config
+        count = config.patches_per_clip if part == "train" else config.validation_patches_per_clip
+        cutting = Cutting(count, config.frames, config.size, config.downscale, config.source_frames, config.seed)
+        rungs = [rung for choice in config.ladder for rung in choice.rungs()]
+        return build(self.sources(part), Path(folder), cutting, rungs, workers=config.workers, progress=progress)
+
+    def batches(self, examples: PatchSet, *, batch: int = 8, seed: int = 0) -> PairSampler:
+        """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""
+        c = self.config
+        return PairSampler(
+            examples, label=c.label, gap=c.gap, two_content_share=c.two_content_share, swap=c.swap, batch=batch,
+            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed,
+        )  # fmt: skip
+
+    def evaluate(
+        self, examples: PatchSet, network: Callable[[Tensor, Tensor], Tensor], progress: Progress | None = None
+    ) -> dict[str, float]:
+        """Scores every patch and compares with the label.
+
+        Args:
+            examples: the patches.
+            network: called with reference and distorted, (B, T, 3, H, W) in [0, 1]; returns (B,) scores.
+            progress: called with (patches done, patches in all).
+
+        Returns:
+            srocc and plcc (after the usual logistic fit) against the label; pair_accuracy over all pairs of patches
+            whose labels are `gap` or more apart; n, how many patches were judged.
+        """
+        from compressvqa.metrics import correlation, pair_accuracy
+
+        scores: list[Tensor] = []
+        for batch in examples.evaluation_batches(self.config.evaluation_batch, self.config.evaluation_size):
+            scores.append(network(batch.reference, batch.distorted).detach().float().cpu())
+            if progress is not None:
+                progress(sum(map(len, scores)), len(examples))
+        labels = examples.label(self.config.label)
+        known = torch.tensor([value is not None for value in labels])
+        truth = torch.tensor([value for value in labels if value is not None], dtype=torch.float64)
+        judged = torch.cat(scores)[known].double()
+        fitted = correlation(judged.numpy(), truth.numpy())
+        a, b = torch.triu_indices(len(truth), len(truth), 1)
+        far = (truth[a] - truth[b]).abs() >= max(self.config.gap, 1e-9)
+        a, b = a[far], b[far]
+        accuracy = pair_accuracy(judged[a].numpy(), judged[b].numpy(), (truth[a] > truth[b]).numpy())
+        return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
+
+    def sources(self, part: Part) -> list[Source]:
+        """What the patches of a part are cut from.
+
+        Raises:
+            DataError: no video, or training and validation share a file.
+        """
+        config = self.config
+        validation = config.validation
+        if isinstance(validation, float):
+            found = self._places(config.sources, None)
+            sides = split_contents([source.content for source in found], validation, config.seed)
+            wanted = set(sides[0] if part == "train" else sides[1])
+            return [source for source in found if source.content in wanted]
+        train, held = self._places(config.sources, "train"), self._places(validation, "validation")
+        shared = {_file(source) for source in train} & {_file(source) for source in held} - {None}
+        if shared:
+            what, hint = f"{len(shared)} videos are in training and in validation", "two folders, or `validation: 0.2`"
+            raise DataError(what, where=min(map(str, shared)), hint=hint)
+        return train if part == "train" else held
+
+    def _places(self, places: Places, part: Part | None) -> list[Source]:
+        found: list[Source] = []
+        for place in [places] if isinstance(places, str) else places:
+            if place == BUILTIN:
+                parts: tuple[Part, ...] = ("train", "validation") if part is None else (part,)
+                found += [PhotographSource(name) for side in parts for name in virtual_camera.photographs(side)]
+            else:
+                raw = None if self.config.raw is None else self.config.raw.format()
+                found += [
+                    FileSource(content, path, raw if path.suffix.lower() == ".yuv" else None)
+                    for content, path in list_videos(place)
+                ]
+        return _told_apart(found)
+
+
+def _file(source: Source) -> Path | None:
+    return source.path.resolve() if isinstance(source, FileSource) else None
+
+
+def _told_apart(sources: list[Source]) -> list[Source]:
+    """Contents of equal names in several folders get the folder's name in front."""
+    names = [source.content for source in sources]
+    return [
+        FileSource(f"{source.path.absolute().parent.name}/{source.content}", source.path, source.raw)
+        if isinstance(source, FileSource) and names.count(source.content) > 1
+        else source
+        for source in sources
+    ]

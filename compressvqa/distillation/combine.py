@@ -1,0 +1,175 @@
+"""One weighted sum of registered distillation losses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compressvqa.distillation.margins import to_probabilities
+from compressvqa.errors import RecipeError, TrainingError
+from compressvqa.registry import Entry, losses
+
+
+class Outputs(NamedTuple):
+    """What a network said about a batch; each loss takes the part it compares."""
+
+    margins: Tensor | None = None
+    """Score of the first clip minus score of the second, (B,), for losses on probabilities."""
+    scores: Tensor | None = None
+    """One score a clip, (N,), for losses on scores."""
+    features: Mapping[str, Tensor] = {}
+    """{module path: map (N, C, ...)}, as `FeatureTaps.take` gives them, for losses on features."""
+
+
+class DistillationLoss(nn.Module):
+    """Sum of registered losses, each with its weight: RankDVQA-mini's equation (7) is three weights of 1.
+
+    A loss on probabilities is summed over the `temperatures` (Jin et al., CVPR 2023, take 2 to 6; the paper of
+    RankDVQA-mini takes 1), and a loss registered with ``temperature_power=n`` is multiplied by T^n, which keeps the
+    size of its gradient. A loss on features is averaged over the tapped maps.
+
+    Args:
+        weights: {loss name: weight}, in the order of the report; weights >= 0, at least one loss.
+        settings: {loss name: {setting: value}} for losses that take settings.
+        temperatures: divide the margins.
+        symmetric: probabilities as [p, 1 - p] rather than the column p; see `to_probabilities`.
+        pairs: {student's module path: teacher's} where the tapped paths differ; by default they have the same names.
+
+    Raises:
+        RecipeError: an unknown loss or setting, a negative weight, settings of a loss that is not used.
+
+    >>> loss = DistillationLoss({"instance": 1.0, "batch": 1.0, "class": 1.0})
+    >>> total, parts = loss(Outputs(torch.tensor([0.0, 0.0])), Outputs(torch.tensor([0.0, 0.0])))
+    >>> {name: round(value, 4) for name, value in parts.items()}
+    {'instance': 0.6931, 'batch': 0.0, 'class': 0.0}
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        *,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        temperatures: Sequence[float] = (1.0,),
+        symmetric: bool = True,
+        pairs: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._entries: dict[str, Entry] = {name: losses[name] for name in weights}
+        self.settings = {name: dict(values) for name, values in (settings or {}).items()}
+        self.weights, self.temperatures, self.symmetric = dict(weights), tuple(temperatures), symmetric
+        self.pairs = dict(pairs or {})
+        _check(self)
+        self.projections = nn.ModuleDict()
+
+    @property
+    def needs(self) -> set[str]:
+        """What the losses compare: a subset of {"probability", "score", "feature"}."""
+        return {entry.facts["on"] for entry in self._entries.values()}
+
+    def add_projections(self, teacher: Outputs, student: Outputs) -> list[str]:
+        """Adds a learnable linear map (a 1x1 convolution) of the student's channels wherever the widths differ.
+
+        Call it once with the outputs for one batch, before the optimiser is built, and train `parameters` along with
+        the student's. The maps belong to this loss and are dropped with it: the student's size stays. Nothing is added
+        when every loss on features takes maps of any width.
+
+        Returns:
+            The student's module paths that got a projection.
+        """
+        if all(entry.facts.get("any_width") for entry in self._entries.values() if entry.facts["on"] == "feature"):
+            return []
+        added = []
+        for path, theirs, ours in self._matched(teacher, student):
+            if theirs.ndim >= 2 and ours.ndim >= 2 and theirs.shape[1] != ours.shape[1]:
+                projection = nn.Linear(ours.shape[1], theirs.shape[1], bias=False)
+                self.projections[_key(path)] = projection.to(ours.device)
+                added.append(path)
+        return added
+
+    def forward(self, teacher: Outputs, student: Outputs) -> tuple[Tensor, dict[str, float]]:
+        """The weighted total, a 0-d tensor, and each loss's own value before its weight.
+
+        Raises:
+            TrainingError: an output that a loss needs is missing, or the shapes differ.
+        """
+        parts = {name: self._part(entry, teacher, student) for name, entry in self._entries.items()}
+        values = torch.stack([part.detach().double() for part in parts.values()]).tolist()
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        return total, dict(zip(parts, values, strict=True))
+
+    def _part(self, entry: Entry, teacher: Outputs, student: Outputs) -> Tensor:
+        settings, on = self.settings.get(entry.name, {}), entry.facts["on"]
+        if on == "score":
+            return _tensor(entry.value(*_both(entry, teacher.scores, student.scores, "scores"), **settings))
+        if on == "probability":
+            theirs, ours = _both(entry, teacher.margins, student.margins, "margins")
+            power = entry.facts.get("temperature_power", 0)
+            terms = []
+            for temperature in self.temperatures:
+                probabilities = (
+                    to_probabilities(margins, temperature=temperature, symmetric=self.symmetric)
+                    for margins in (theirs, ours)
+                )
+                terms.append(temperature**power * entry.value(*probabilities, **settings))
+            return torch.stack(terms).sum()
+        terms = []
+        for path, theirs, ours in self._matched(teacher, student):
+            project = _key(path) in self.projections and not entry.facts.get("any_width")
+            terms.append(entry.value(theirs, self._project(path, ours) if project else ours, **settings))
+        return torch.stack(terms).mean()
+
+    def _project(self, path: str, feature: Tensor) -> Tensor:
+        projection = self.projections[_key(path)]
+        return _tensor(projection(feature.movedim(1, -1))).movedim(-1, 1)
+
+    def _matched(self, teacher: Outputs, student: Outputs) -> list[tuple[str, Tensor, Tensor]]:
+        """(the student's path, the teacher's map, the student's map) of every tapped module."""
+        if not student.features:
+            raise TrainingError("no feature of the student was tapped", where="distillation", hint="FeatureTaps")
+        matched = []
+        for path, ours in student.features.items():
+            name = self.pairs.get(path, path)
+            if name not in teacher.features:
+                known = ", ".join(teacher.features) or "none"
+                raise TrainingError(
+                    f"the teacher has no feature {name!r}", where="distillation", hint=f"one of {known}"
+                )
+            matched.append((path, teacher.features[name], ours))
+        return matched
+
+
+def _both(entry: Entry, teacher: Tensor | None, student: Tensor | None, what: str) -> tuple[Tensor, Tensor]:
+    if teacher is None or student is None:
+        raise TrainingError(f"the loss {entry.name!r} needs the {what} of both networks", where="distillation")
+    return teacher, student
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TrainingError(f"a loss returned a {type(value).__name__}, not a tensor", where="distillation")
+    return value
+
+
+def _key(path: str) -> str:
+    return path.replace(".", "/")  # a module's name may hold no dot
+
+
+def _check(loss: DistillationLoss) -> None:
+    if not loss.weights:
+        raise RecipeError("no distillation loss is named", where="distillation", hint=", ".join(losses))
+    if not all(weight >= 0 for weight in loss.weights.values()):
+        raise RecipeError(f"a weight is negative: {loss.weights}", where="distillation")
+    if not loss.temperatures or not all(temperature > 0 for temperature in loss.temperatures):
+        raise RecipeError(f"temperatures {loss.temperatures} must be positive, at least one", where="distillation")
+    for name, values in loss.settings.items():
+        if name not in loss.weights:
+            raise RecipeError(f"settings of {name!r}, which has no weight", where="distillation")
+        known = list(inspect.signature(losses[name].value).parameters)[2:]
+        for setting in values:
+            if setting not in known:
+                hint = ", ".join(known) or "it takes none"
+                raise RecipeError(f"the loss {name!r} has no setting {setting!r}", where="distillation", hint=hint)

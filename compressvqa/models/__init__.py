@@ -1,0 +1,18 @@
+"""The networks: one file each, made by `create_model`, kept by `save` and brought back by `load`."""
+
+from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
+from compressvqa.models.rankdvqa import RankDVQA
+from compressvqa.models.stanet import STANet
+from compressvqa.models.storage import load, save
+
+__all__ = [
+    "ModelSpec",
+    "RankDVQA",
+    "STANet",
+    "create_model",
+    "example_inputs",
+    "list_models",
+    "load",
+    "save",
+    "spec_of",
+]

@@ -1,0 +1,111 @@
+"""Tensors out of checkpoint files that nobody has to trust, and into a network with clear words when they don't fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from compressvqa.errors import WeightsError
+
+_WRAPPERS = ("model_state_dict", "state_dict", "model", "params")  # keys that trainers put their weights under
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a ``.safetensors`` file or of a PyTorch checkpoint (never running code from it).
+
+    A checkpoint may hold the tensors at top level or under ``model_state_dict``, ``state_dict``, ``model`` or
+    ``params``; a ``module.`` before every name (DataParallel) is taken off.
+
+    Raises:
+        WeightsError: no such file, damaged, or no weights in it.
+    """
+    if not path.is_file():
+        raise WeightsError("no such checkpoint", where=path)
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise WeightsError(f"not a readable safetensors file: {_first_line(error)}", where=path) from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"not a checkpoint of plain tensors: {_first_line(error)}",
+            where=path,
+            hint="re-save it as torch.save(model.state_dict(), path)",
+        ) from error
+    return _named_tensors(content, path)
+
+
+def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise WeightsError("holds no state dict (names to tensors)", where=path)
+    if all(str(name).startswith("module.") for name in content):
+        return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str, where: object) -> None:
+    """Copies `state` into `model`, strictly: every name and every shape must fit, and every value must be a number.
+
+    Raises:
+        WeightsError: names a few of the tensors that don't fit, and which network the file seems to hold.
+    """
+    wanted = model.state_dict()
+    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    if missing or extra:
+        faults = [_few("lacks", missing), _few("has unknown", extra)]
+        raise WeightsError(
+            f"these are not the weights of {name!r}: the file {' and '.join(f for f in faults if f)}",
+            where=where,
+            hint=_seems_to_hold(state),
+        )
+    for key, tensor in state.items():
+        if tensor.shape != wanted[key].shape:
+            raise WeightsError(
+                f"these are not the weights of this {name!r}: {key} is {tuple(tensor.shape)}, "
+                f"the network's {tuple(wanted[key].shape)}",
+                where=where,
+                hint="the settings that the weights were trained with, or the folder that save() wrote",
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{key} holds NaN or infinite values", where=where)
+    model.load_state_dict(dict(state), strict=True)
+
+
+def _few(verb: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{verb} {', '.join(names[:3])}{more}"
+
+
+# First part of a tensor's name in checkpoints that users are likely to hold.
+_SIGNS = {
+    "net.moduleExtractor.": "an official RankDVQA checkpoint: create_model('rankdvqa', weights=...)",
+    "extractor.stages.": "our 'rankdvqa'",
+    "conv3d_block": "an official STANet checkpoint: create_model('stanet', weights=...)",
+    "weigh.": "our 'stanet'",
+    "optimizer": "an optimiser's state",
+}
+
+
+def _seems_to_hold(state: Mapping[str, Tensor]) -> str | None:
+    for sign, network in _SIGNS.items():
+        if any(name.startswith(sign) for name in state):
+            return f"the file seems to hold {network}"
+    return None

@@ -1,0 +1,151 @@
+"""Making a registered network by name, what it promises (`ModelSpec`), and inputs to try it with."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressvqa.errors import DataError, WeightsError
+from compressvqa.models.checkpoints import load_into, read_tensors
+from compressvqa.registry import Entry, models
+
+_SPEC = "compressvqa_spec"  # attribute on the instance, so that it survives deepcopy and pruning
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a network promises to its users.
+
+    Attributes:
+        name: the registered name.
+        kwargs: the constructor's arguments that were given.
+        mode: "FR" (called with reference and distorted) or "NR" (distorted only).
+        score_range: (lowest, highest) possible score, or None when it has no fixed range.
+        higher_is_better: whether a higher score means better quality.
+        inputs: "video" for (B, T, 3, H, W) clips in [0, 1]; another word for a network that reads something else.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    mode: str = "FR"
+    score_range: tuple[float, float] | None = None
+    higher_is_better: bool = True
+    inputs: str = "video"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON would hold it."""
+        return dataclasses.asdict(self)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Sorted names of the registered networks that match a shell pattern.
+
+    >>> list_models("rankdvqa")
+    ['rankdvqa']
+    """
+    return models.names(pattern)
+
+
+def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any) -> nn.Module:
+    """Builds a registered network.
+
+    Args:
+        name: a name of `list_models`.
+        weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
+            the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
+            with its pruned widths); "pretrained" for weights that ship with the package.
+        **kwargs: the network's own settings.
+
+    Returns:
+        The network, in training mode and on the CPU.
+
+    Raises:
+        RegistryError: unknown name.
+        WeightsError: the weights are missing, damaged or of another network.
+
+    >>> sum(p.numel() for p in create_model("rankdvqa").parameters())
+    4594938
+    """
+    entry = models[name]
+    if weights == "pretrained":
+        raise WeightsError(f"no trained weights of {name!r} ship with the package", hint="weights=PATH")
+    if weights is not None and Path(weights).is_dir():
+        from compressvqa.models.storage import restore
+
+        return restore(weights, expect=name, kwargs=kwargs).train()
+    model = build(entry, kwargs)
+    if weights is not None:
+        convert = entry.facts.get("convert")
+        state = read_tensors(Path(weights))
+        load_into(model, convert(state) if convert else state, name=name, where=weights)
+    return model
+
+
+def build(entry: Entry, kwargs: dict[str, Any]) -> nn.Module:
+    """The registered network with fresh weights, its `ModelSpec` attached.
+
+    Raises:
+        DataError: a setting that the network does not have.
+    """
+    parameters = inspect.signature(entry.value).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        unknown = sorted(set(kwargs) - set(parameters))
+        if unknown:
+            raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=", ".join(parameters))
+    model = entry.value(**kwargs)
+    if not isinstance(model, nn.Module):
+        raise DataError(f"{entry.home} returned {type(model).__name__}, not a torch.nn.Module")
+    facts = {key: entry.facts[key] for key in ("score_range", "higher_is_better", "inputs") if key in entry.facts}
+    setattr(model, _SPEC, ModelSpec(entry.name, dict(kwargs), entry.facts["mode"], **facts))
+    return model
+
+
+def spec_of(model: nn.Module) -> ModelSpec:
+    """The promises of a network that `create_model` or `load` made, also after deepcopy and pruning.
+
+    Raises:
+        DataError: the network came from elsewhere.
+    """
+    spec = getattr(model, _SPEC, None)
+    if not isinstance(spec, ModelSpec):
+        raise DataError(
+            f"{type(model).__name__} was not made by create_model, so its inputs are not known",
+            hint="register it with @compressvqa.register_model and use create_model",
+        )
+    return spec
+
+
+def example_inputs(
+    name_or_model: str | nn.Module, *, size: int = 256, frames: int = 12, batch: int = 1
+) -> tuple[Tensor, ...]:
+    """Inputs to run a network with once, the same at every call: noise in [0, 1], not a picture.
+
+    Args:
+        name_or_model: a registered name, or a network made by `create_model`.
+        size: height and width in pixels.
+        frames: frames of a clip.
+        batch: clips.
+
+    Returns:
+        What to call the network with: ``model(*example_inputs(model))``, on the CPU.
+
+    >>> [tuple(t.shape) for t in example_inputs("rankdvqa", size=96)]
+    [(1, 12, 3, 96, 96), (1, 12, 3, 96, 96)]
+    """
+    entry = models[name_or_model if isinstance(name_or_model, str) else spec_of(name_or_model).name]
+    generator = torch.Generator().manual_seed(0)
+    example = entry.facts.get("example")
+    if example is not None:
+        made: tuple[Tensor, ...] = example(size=size, frames=frames, batch=batch, generator=generator)
+        return made
+    distorted = torch.rand(batch, frames, 3, size, size, generator=generator)
+    if entry.facts["mode"] == "NR":
+        return (distorted,)
+    noise = torch.rand(distorted.shape, generator=generator) - 0.5
+    return (distorted + 0.2 * noise).clamp(0, 1), distorted

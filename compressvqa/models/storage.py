@@ -1,0 +1,220 @@
+"""A network as a folder: ``model.safetensors``, ``config.json`` and ``README.md``; no pickle anywhere.
+
+``config.json`` holds the constructor's name and arguments, and what has changed since construction (`changes.py`), so a
+pruned network comes back in a new process with nothing but the package that registered it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from compressvqa.errors import WeightsError
+from compressvqa.files import finite
+from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
+from compressvqa.models.checkpoints import load_into, read_tensors
+from compressvqa.models.factory import build, spec_of
+from compressvqa.registry import models
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def save(
+    model: nn.Module, folder: str | Path, *, card: str | None = None, facts: Mapping[str, Any] | None = None
+) -> Path:
+    """Writes a network as a folder that `load` reads, whole or not at all; an older model in the folder is replaced.
+
+    Args:
+        model: a network made by `create_model` or `load`, also after pruning; weights keep their dtype.
+        folder: where to; other files that a model folder holds stay.
+        card: text of the model card; a minimal one is written without it.
+        facts: what to remember with the network (training facts, metrics), as JSON can hold it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: the network was not made by `create_model`.
+        WeightsError: the network changed in a way that can't be stored, or the folder holds something else.
+    """
+    folder = Path(folder).absolute()
+    _refuse_foreign(folder)
+    spec = spec_of(model)
+    changes = find_changes(_fresh(spec.name, spec.kwargs), model)
+    tensors = stored_tensors(model, changes)
+    payload = safetensors.torch.save(tensors, metadata={"format": "pt", "model": spec.name})
+    config = {
+        "format": FORMAT,
+        "library": "compressvqa",
+        "model": spec.name,
+        "kwargs": spec.kwargs,
+        "spec": {key: value for key, value in spec.to_dict().items() if key not in ("name", "kwargs")},
+        "changes": dataclasses.asdict(changes),
+        "facts": dict(facts or {}),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "versions": _versions(),
+    }
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had our number
+    try:
+        temporary.mkdir()
+        (temporary / WEIGHTS).write_bytes(payload)
+        (temporary / CONFIG).write_text(_json(config), encoding="utf-8")
+        (temporary / CARD).write_text(card or _minimal_card(model, tensors), encoding="utf-8")
+        _swap(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> nn.Module:
+    """The network of a folder that `save` wrote, in evaluation mode and on the CPU.
+
+    Args:
+        folder: the model folder.
+        dtype: of the floating-point weights; by default half-precision files become float32 and others stay.
+
+    Raises:
+        WeightsError: missing, damaged, of a newer format, or of another network than it says.
+        RegistryError: the network's name is not registered (a plugin is missing).
+    """
+    return restore(folder, dtype=dtype)
+
+
+def restore(
+    folder: str | Path,
+    *,
+    expect: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """`load`, with constructor arguments that differ from the stored ones and a name that the network must have."""
+    folder = Path(folder)
+    config = read_config(folder)
+    name = config["model"]
+    if expect is not None and name != expect:
+        raise WeightsError(f"holds a {name!r}, not a {expect!r}", where=folder, hint=f"create_model({name!r}, ...)")
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    if digest != config["sha256"]:
+        raise WeightsError("the weights are damaged: their SHA-256 differs from config.json", where=folder / WEIGHTS)
+    tensors = {key: _cast(tensor, dtype) for key, tensor in read_tensors(folder / WEIGHTS).items()}
+    model = build(models[name], {**config["kwargs"], **(kwargs or {})})
+    changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
+    state = apply_changes(model, changes, tensors, where=folder / CONFIG)
+    load_into(model, state, name=name, where=folder / WEIGHTS)
+    return model.eval()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The checked ``config.json`` of a model folder.
+
+    Raises:
+        WeightsError: not a model folder, damaged, or of a newer format.
+    """
+    folder = Path(folder)
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            raise WeightsError(f"not a model folder: it has no {file}", where=folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"not readable as JSON: {error}", where=folder / CONFIG) from error
+    if not isinstance(config, dict) or config.get("library") != "compressvqa":
+        raise WeightsError("was not written by compressvqa", where=folder / CONFIG)
+    if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
+        raise WeightsError(
+            f"format {config.get('format')} is newer than this version reads ({FORMAT})",
+            where=folder / CONFIG,
+            hint="pip install --upgrade compressvqa",
+        )
+    kinds = {"model": str, "kwargs": dict, "changes": dict, "sha256": str, "facts": dict}
+    for key, kind in kinds.items():
+        if not isinstance(config.get(key), kind):
+            raise WeightsError(f"has no valid {key!r}", where=folder / CONFIG)
+    return config
+
+
+def _fresh(name: str, kwargs: dict[str, Any]) -> nn.Module:
+    """A network as constructed, without disturbing anybody's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return build(models[name], kwargs)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    if dtype is None:
+        return tensor.float() if tensor.element_size() < 4 else tensor
+    return tensor.to(dtype)
+
+
+def _json(config: dict[str, Any]) -> str:
+    try:
+        return json.dumps(finite(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except TypeError as error:
+        raise WeightsError(f"kwargs or facts hold something that JSON can't: {error}") from error
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A typo must not replace somebody's folder: only an empty folder or a model folder is written to."""
+    if folder.is_file():
+        raise WeightsError("is a file, not a folder", where=folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        read_config(folder)
+    except WeightsError as error:
+        known = {WEIGHTS, CONFIG, CARD}
+        # A damaged model folder may be written again; anything else is not ours.
+        if not {path.name for path in folder.iterdir()} <= known:
+            raise WeightsError("the folder holds something else than a model", where=folder) from error
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Puts the finished folder in its place; at every moment the old or the new model exists whole."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(old)
+    new.rename(folder)
+    for path in old.iterdir():
+        if not (folder / path.name).exists():
+            path.rename(folder / path.name)
+    shutil.rmtree(old)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("compressvqa", "torch", "safetensors"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree without installing
+            found[package] = "not installed"
+    return found
+
+
+def _minimal_card(model: nn.Module, tensors: Mapping[str, Tensor]) -> str:
+    spec = spec_of(model)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    better = "higher" if spec.higher_is_better else "lower"
+    return (
+        f"---\nlibrary_name: compressvqa\ntags:\n- video-quality-assessment\n---\n\n# {spec.name}\n\n"
+        f"A quality network ({spec.mode}) of {count:,} parameters in {len(tensors)} tensors; "
+        f"{better} scores are better.\n"
+        "Its training data and metrics were not recorded.\n\n"
+        "```python\nimport compressvqa as cv\n\nmodel = cv.load(FOLDER)\n```\n"
+    )

@@ -1,0 +1,158 @@
+"""Groups of channels that can be cut alike: `Trace` -> list of `Group`.
+
+A *channel* here is a class of tied slots: rows and columns of weights, elements of biases, norms and tables. Channels
+with the same kind of slots form a group; which of them go is a choice, how many is a width.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compressvqa.pruning.labels import Ids
+from compressvqa.pruning.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """The part of one parameter or buffer that falls with a group's channels.
+
+    Args:
+        leaf: name of the parameter or buffer.
+        dim: the dimension that is cut.
+        indices: (channels, per channel) positions along it.
+        role: "out" where the layer makes the channels, "in" where it reads them, "with" for biases, norms and tables.
+    """
+
+    leaf: str
+    dim: int
+    indices: Ids
+    role: str
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Channels that can be cut one by one, each with all that hangs on it.
+
+    Args:
+        name: path of the first layer that makes the channels.
+        channels: how many there are.
+        slots: what falls with them.
+        producers: paths of the layers that make them, with the outputs of the layer per channel.
+        consumers: paths of the layers that read them, with the inputs of the layer per channel.
+        frozen: why they can't be cut, or None.
+        ties: the operators that tied them, in words.
+    """
+
+    name: str
+    channels: int
+    slots: tuple[Slot, ...]
+    producers: dict[str, int]
+    consumers: dict[str, int]
+    frozen: str | None
+    ties: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.channels} channels" + (f", kept: {self.frozen}" if self.frozen else "")]
+        lines += [f"  made by {path} ({count} per channel)" for path, count in self.producers.items()]
+        lines += [f"  read by {path} ({count} per channel)" for path, count in self.consumers.items()]
+        return "\n".join(lines)
+
+
+def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
+    """Every group of channels that some layer makes, in the order of the network's parameters.
+
+    Args:
+        trace: the facts.
+        protect: paths (a module, a parent, or a shell pattern) of layers whose outputs are kept.
+
+    Channels that are in doubt are in groups of their own, with the reason in `frozen`.
+    """
+    run = trace.labels
+    roots = run.classes.find(np.arange(len(run.slots), dtype=np.int64))
+    made = np.zeros(len(run.slots), bool)
+    made[roots[run.produces]] = True
+    reasons = _reasons(trace, roots)
+    labels = np.flatnonzero(made[roots])
+    labels = labels[labels > 0]
+    labels = labels[np.lexsort((labels, roots[labels]))]
+    bounds = np.flatnonzero(np.diff(roots[labels], prepend=-1, append=-1))
+    kinds: dict[tuple[object, ...], list[Ids]] = {}
+    dims = run.slots.leaf * 16 + run.slots.dim
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        members = labels[start:stop]
+        kind, counts = np.unique(dims[members], return_counts=True)
+        key = (kind.tobytes(), counts.tobytes(), reasons.get(int(roots[members[0]])))
+        kinds.setdefault(key, []).append(members)
+    ties = _ties(trace, roots)
+    groups = [_group(trace, np.stack(rows), key[2], ties) for key, rows in kinds.items()]  # type: ignore[arg-type]
+    return sorted((_protected(g, protect) for g in groups), key=lambda g: int(_first(trace, g)))
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a pattern names a module path: itself, a parent of it, or a shell pattern."""
+    return path == pattern or path.startswith(f"{pattern}.") or fnmatch.fnmatchcase(path, pattern)
+
+
+def _protected(group: Group, protect: Sequence[str]) -> Group:
+    found = [p for p in protect if any(matches(path, p) for path in group.producers)]
+    if not found or group.frozen:
+        return group
+    return freeze(group, f"protected by {found[0]!r}")
+
+
+def freeze(group: Group, reason: str) -> Group:
+    """The same group, kept."""
+    return Group(group.name, group.channels, group.slots, group.producers, group.consumers, reason, group.ties)
+
+
+def _first(trace: Trace, group: Group) -> int:
+    slot = next(s for s in group.slots if s.role == "out")
+    return trace.labels.slots.first[slot.leaf][slot.dim] + int(slot.indices.min())
+
+
+def _reasons(trace: Trace, roots: Ids) -> dict[int, str]:
+    """Why roots are frozen; the first reason that was found."""
+    reasons: dict[int, str] = {}
+    for freeze in trace.labels.freezes:
+        for root in np.unique(roots[freeze.ids]).tolist():
+            reasons.setdefault(root, freeze.reason)
+    return reasons
+
+
+def _ties(trace: Trace, roots: Ids) -> dict[int, list[str]]:
+    """For each root, the operators that tied its labels."""
+    ties: dict[int, list[str]] = {}
+    for number, labels in trace.labels.classes.ties.items():
+        for label in labels:
+            ties.setdefault(int(roots[label]), []).append(str(trace.graph.nodes[number]))
+    return ties
+
+
+def _group(trace: Trace, members: Ids, reason: str | None, ties: dict[int, list[str]]) -> Group:
+    """A group from its labels, (channels, slots) with equal kinds of slots in equal columns."""
+    run = trace.labels
+    members = members[np.argsort(_order(trace, members))]
+    kinds = run.slots.leaf[members[0]] * 16 + run.slots.dim[members[0]]
+    slots, producers, consumers = [], {}, {}
+    for kind in dict.fromkeys(kinds.tolist()):
+        name, d = run.slots.names[kind // 16], kind % 16
+        columns = members[:, kinds == kind]
+        made, read = bool(run.produces[columns].any()), bool(run.consumes[columns].any())
+        slots.append(Slot(name, d, columns - run.slots.first[name][d], "out" if made else "in" if read else "with"))
+        if made:
+            producers[trace.owners[name] or name] = columns.shape[1]
+        if read:
+            consumers[trace.owners[name] or name] = columns.shape[1]
+    roots = set(run.classes.find(members[:, 0]).tolist())
+    found = tuple(dict.fromkeys(tie for root in roots for tie in ties.get(root, [])))
+    return Group(next(iter(producers)), len(members), tuple(slots), producers, consumers, reason, found)
+
+
+def _order(trace: Trace, members: Ids) -> Ids:
+    """Channels in the order of the first layer that makes them."""
+    made = trace.labels.produces[members]
+    return np.where(made, members, np.iinfo(np.int64).max).min(axis=1)

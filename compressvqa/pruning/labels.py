@@ -1,0 +1,141 @@
+"""Labels of channels, and the classes of labels that must be cut together.
+
+Every index along every dimension of every parameter and float buffer (a *slot*) has a number, its label. A tensor that
+flows through the network carries *planes*: small integer arrays that say, element by element, with which slot an element
+disappears. Operators that tie channels unite labels; a class of united labels is one removable channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+FIXED = 0  # an element that is always there
+FREE = -1  # a constant that takes whatever size its partner has
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Labels of a tensor's elements along the dimensions in which they differ.
+
+    Args:
+        ids: array with as many dimensions as the tensor; size 1 where the labels do not differ.
+        zero: whether an element is exactly zero once every slot of its class is zero.
+    """
+
+    ids: Ids
+    zero: bool
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Dimensions along which the labels differ."""
+        return tuple(d for d, size in enumerate(self.ids.shape) if size > 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """What is known about the channels of one value.
+
+    Args:
+        shape: the value's size.
+        planes: at most one for each set of dimensions; a value element goes when any of its planes' labels goes.
+        free: dimensions whose size follows its partners (a broadcast copy, a tensor of zeros).
+        weight: whether it comes from parameters and buffers only.
+    """
+
+    shape: tuple[int, ...]
+    planes: tuple[Plane, ...] = ()
+    free: frozenset[int] = frozenset()
+    weight: bool = False
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The numbering of slots: index `i` of dimension `d` of leaf `name` has the label `first[name][d] + i`."""
+
+    names: list[str]
+    first: dict[str, list[int]]
+    leaf: Ids  # for each label, the leaf's number
+    dim: Ids  # for each label, the dimension
+
+    @classmethod
+    def of(cls, shapes: dict[str, tuple[int, ...]]) -> Slots:
+        """Numbers the slots of leaves with these shapes, from 1 on."""
+        first: dict[str, list[int]] = {}
+        leaves, dims, sizes, at = [-1], [-1], [1], 1
+        for number, (name, shape) in enumerate(shapes.items()):
+            first[name] = []
+            for d, size in enumerate(shape):
+                first[name].append(at)
+                leaves.append(number)
+                dims.append(d)
+                sizes.append(size)
+                at += size
+        return cls(list(shapes), first, np.repeat(leaves, sizes), np.repeat(dims, sizes))
+
+    def __len__(self) -> int:
+        return len(self.leaf)
+
+    def plane(self, name: str, shape: tuple[int, ...], d: int) -> Ids:
+        """Labels of one dimension of a leaf, laid out along that dimension."""
+        ids = np.arange(self.first[name][d], self.first[name][d] + shape[d], dtype=np.int64)
+        return ids.reshape([shape[d] if k == d else 1 for k in range(len(shape))])
+
+
+@dataclass
+class Classes:
+    """Union-find over labels. Labels below 1 are no labels and are their own root."""
+
+    parent: Ids
+    unions: int = 0
+    ties: dict[int, list[int]] = field(default_factory=dict)  # operator number -> a label that it tied
+
+    @classmethod
+    def of(cls, count: int) -> Classes:
+        """Every label alone."""
+        return cls(np.arange(count, dtype=np.int64))
+
+    def find(self, ids: Ids) -> Ids:
+        """The root of every label, same shape."""
+        root = np.where(ids > 0, self.parent[np.maximum(ids, 0)], ids)
+        while True:
+            up = np.where(root > 0, self.parent[np.maximum(root, 0)], root)
+            if np.array_equal(up, root):
+                return root
+            root = up
+
+    def unite(self, a: Ids, b: Ids) -> bool:
+        """Unites the labels at equal positions of two arrays of one shape; FIXED and FREE are passed over."""
+        ra, rb = self.find(a).ravel(), self.find(b).ravel()
+        differ = (ra > 0) & (rb > 0) & (ra != rb)
+        if not differ.any():
+            return False
+        pairs = np.unique(np.stack([ra[differ], rb[differ]], 1), axis=0)
+        before = self.unions
+        for left, right in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
+            # Roots that hang below others at once: each hangs once, and nothing hangs below a root that hangs.
+            if len(np.unique(right)) == len(right) and not np.isin(left, right).any():
+                self.parent[right] = left
+                self.unions += len(right)
+                return True
+        for x, y in pairs.tolist():
+            x, y = self._root(x), self._root(y)
+            if x != y:
+                self.parent[y] = x
+                self.unions += 1
+        return self.unions > before
+
+    def _root(self, label: int) -> int:
+        parent = self.parent
+        while parent[label] != label:
+            parent[label] = parent[parent[label]]
+            label = int(parent[label])
+        return label
+
+    def compress(self) -> None:
+        """Hangs every label directly below its root."""
+        self.parent = self.find(np.arange(len(self.parent), dtype=np.int64))

@@ -1,0 +1,267 @@
+"""Carries channel labels through a recorded run: `Graph` -> tied classes of slots and frozen ones.
+
+Each pass walks the operators once and lets their rules unite labels. Passes repeat until no labels are united any more:
+a tensor whose channels were laid over two dimensions (frames and channels, heads and width) may only turn out to be
+cuttable along one of them once everything that reads it has spoken. What is still spread over two then is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressvqa.pruning.graph import Graph, Node, Value
+from compressvqa.pruning.labels import FIXED, FREE, Classes, Ids, Plane, Slots, Twin
+from compressvqa.pruning.rules import rule_of
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Labels that may not be cut, and why."""
+
+    ids: Ids
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The multiply-accumulates of one operator; they shrink by the kept share of each array of labels."""
+
+    node: int
+    module: str
+    macs: int
+    labels: tuple[Ids, ...]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer or group normalisation over labelled channels; `kept` positions decide its mean and variance."""
+
+    order: int  # among the normalisations of the run
+    labels: Ids  # over the channel dimension(s), flat
+
+
+class Propagation:
+    """One walk after another over a graph.
+
+    Args:
+        graph: a recorded run.
+        kept: leaf names whose slots are all frozen, with the reason.
+    """
+
+    def __init__(self, graph: Graph, *, kept: Mapping[str, str] | None = None) -> None:
+        self.graph, self._kept = graph, dict(kept or {})
+        self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()})
+        self.classes = Classes.of(len(self.slots))
+        self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
+        self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
+        self.unknown: dict[str, Node] = {}
+        self.unzeroed: set[tuple[str, int]] = set()
+        self._start()
+
+    def run(self) -> Propagation:
+        """Repeats passes until nothing is united any more."""
+        while True:
+            before = self.classes.unions
+            self._start()
+            self._pass()
+            self.classes.compress()
+            if self.classes.unions == before:
+                return self
+
+    def _start(self) -> None:
+        self.freezes: list[Freeze] = []
+        self.costs: list[Cost] = []
+        self.norms: list[Norm] = []
+        self.attributes: dict[tuple[str, str], Ids] = {}
+        self.twins: dict[int, Twin] = {}
+        self.number, self.norm_count = 0, 0
+
+    def _pass(self) -> None:
+        for name, reason in self._kept.items():
+            for d in range(len(self.graph.leaves[name].shape)):
+                self.freeze(self.slots.plane(name, self.graph.leaves[name].shape, d), reason)
+        for self.number, node in enumerate(self.graph.nodes):
+            rule = rule_of(node.op)
+            twins = self.refuse(node) if rule is None else rule(self, node)
+            for value, twin in zip(node.outputs, twins, strict=True):
+                if value is not None:
+                    self.twins[value.index] = self._settle(node, twin)
+        for value in self.graph.outputs:
+            for plane in self.twin(value).planes:
+                self.freeze(plane.ids, "the network returns these channels")
+
+    # -- for rules ----------------------------------------------------------------------------------------------------
+
+    def twin(self, value: Value) -> Twin:
+        """What is known about a value."""
+        if value.index not in self.twins:
+            self.twins[value.index] = self._first(value)
+        return self.twins[value.index]
+
+    def unite(self, node: Node, a: Ids, b: Ids) -> None:
+        """Ties two arrays of labels, position by position after broadcasting; what meets a fixed element is frozen."""
+        a, b = np.broadcast_arrays(a, b)
+        if self.classes.unite(a, b):
+            self.classes.ties.setdefault(self.number, []).append(int(a.max()))
+        for one, other in ((a, b), (b, a)):
+            stuck = (one > 0) & (other == FIXED)
+            if stuck.any():
+                self.freeze(one[stuck], f"they meet channels that can't be cut at {node}")
+
+    def unite_along(self, node: Node, ids: Ids, dims: Sequence[int]) -> Ids:
+        """Ties all labels along these dimensions; returns one of each, with size 1 there."""
+        for d in dims:
+            if ids.shape[d] > 1:
+                one = ids.max(axis=d, keepdims=True)
+                self.unite(node, ids, one)
+                ids = one
+        return ids
+
+    def freeze(self, ids: Ids, reason: str) -> None:
+        """Marks labels as not to be cut."""
+        ids = np.unique(ids[ids > 0])
+        if ids.size:
+            self.freezes.append(Freeze(ids, reason))
+
+    def refuse(self, node: Node) -> list[Twin]:
+        """Freezes whatever an operator without a rule touches, and remembers to say so."""
+        if any(self.twin(value).planes for value in node.inputs()):
+            self.unknown.setdefault(f"{node.op} in {node.module}", node)
+        return self.block(node, f"the operator {node.op!r} is not known")
+
+    def block(self, node: Node, reason: str) -> list[Twin]:
+        """Freezes everything that goes into an operator; its outputs are fixed."""
+        for value in node.inputs():
+            for plane in self.twin(value).planes:
+                self.freeze(plane.ids, f"{reason} at {node}" if node.op not in reason else f"{reason} ({node.place})")
+        return [Twin(() if value is None else value.shape) for value in node.outputs]
+
+    def attribute(self, node: Node, name: str, ids: Ids) -> None:
+        """Says that an integer attribute of the running module counts these labels."""
+        self.attributes[node.module, name] = ids.ravel()
+
+    def cost(self, node: Node, macs: int, planes: Sequence[Plane]) -> None:
+        """Books the multiply-accumulates of an operator."""
+        self.costs.append(Cost(self.number, node.module, macs, tuple(p.ids.ravel() for p in planes)))
+
+    def norm(self, labels: Ids | None) -> None:
+        """Books a normalisation; None where its channels have no labels."""
+        if labels is not None:
+            self.norms.append(Norm(self.norm_count, labels.ravel()))
+        self.norm_count += 1
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _first(self, value: Value) -> Twin:
+        """The twin of a value that no operator made."""
+        if value.leaf is None:
+            return Twin(value.shape)
+        long = [d for d, size in enumerate(value.shape) if size > 1]
+        planes = tuple(Plane(self.slots.plane(value.leaf, value.shape, d), True) for d in long)
+        return Twin(value.shape, planes, weight=True)
+
+    def _settle(self, node: Node, twin: Twin) -> Twin:
+        """Drops dimensions along which labels do not differ after all; freezes what is left over two dimensions."""
+        planes = []
+        for plane in twin.planes:
+            ids = plane.ids
+            if len(plane.axes) > 1:
+                ids = self._shrink(ids)
+            axes = [d for d, size in enumerate(ids.shape) if size > 1]
+            if not axes:
+                self.freeze(ids, f"a single channel is picked at {node}")
+                continue
+            if len(axes) > 1:
+                self.freeze(ids, f"they are laid over several dimensions at {node}")
+            planes.append(Plane(ids, plane.zero))
+        return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
+
+    def _shrink(self, ids: Ids) -> Ids:
+        for d in range(ids.ndim):
+            if ids.shape[d] > 1:
+                one = ids.max(axis=d, keepdims=True)
+                roots, root = self.classes.find(ids), self.classes.find(one)
+                if ((roots == root) | (roots == FREE)).all():
+                    ids = one
+        return ids
+
+
+def join(
+    run: Propagation,
+    node: Node,
+    operands: Sequence[Twin],
+    zero: Callable[[list[bool]], bool],
+) -> tuple[tuple[Plane, ...], frozenset[int]]:
+    """Lays operands of equal rank over each other, element by element after broadcasting.
+
+    Planes that share a dimension are tied. An operand that has a dimension in full, but no labels there, must keep its
+    size, so the others' labels are frozen -- unless it is free to follow.
+
+    Args:
+        run: the propagation.
+        node: the operator.
+        operands: their twins, all lifted to one rank.
+        zero: tells from which operands are zero at a cut position whether the result is.
+
+    Returns:
+        The planes and the free dimensions of the result.
+    """
+    rank = len(operands[0].shape)
+    parts: list[tuple[set[int], list[tuple[int, Plane]]]] = []
+    for number, twin in enumerate(operands):
+        for plane in twin.planes:
+            axes, members = set(plane.axes), [(number, plane)]
+            for part in [p for p in parts if p[0] & axes]:
+                parts.remove(part)
+                axes, members = axes | part[0], part[1] + members
+            parts.append((axes, members))
+    planes = []
+    for axes, members in parts:
+        labelled = {number for number, _ in members}
+        ids = members[0][1].ids
+        for _, plane in members[1:]:
+            run.unite(node, ids, plane.ids)
+            a, b = np.broadcast_arrays(ids, plane.ids)
+            ids = np.where(a > 0, a, b)
+        for number, twin in enumerate(operands):
+            present = {d for d in axes if twin.shape[d] > 1}
+            if number not in labelled and present and not present <= twin.free:
+                run.freeze(ids, f"they meet a tensor of fixed size at {node}")
+        flags = [n in labelled and all(p.zero for m, p in members if m == n) for n in range(len(operands))]
+        planes.append(Plane(ids, zero(flags)))
+    free = set()
+    for d in range(rank):
+        present_in = [twin for twin in operands if twin.shape[d] > 1]
+        if present_in and all(d in twin.free for twin in present_in):
+            free.add(d)
+    return tuple(planes), frozenset(free)
+
+
+def lift(twin: Twin, rank: int) -> Twin:
+    """The twin with dimensions of size 1 in front, as broadcasting sees it."""
+    new = rank - len(twin.shape)
+    if new == 0:
+        return twin
+    planes = tuple(Plane(p.ids.reshape((1,) * new + p.ids.shape), p.zero) for p in twin.planes)
+    return Twin((1,) * new + twin.shape, planes, frozenset(d + new for d in twin.free), twin.weight)
+
+
+def place(twin: Twin, dims: Sequence[int], rank: int) -> Twin:
+    """The twin in another space: its dimension k becomes dimension dims[k] of `rank`; elsewhere it has size 1."""
+    order = np.argsort(dims)
+
+    def shaped(sizes: Sequence[int]) -> list[int]:
+        out = [1] * rank
+        for k, d in enumerate(dims):
+            out[d] = sizes[k]
+        return out
+
+    planes = tuple(Plane(p.ids.transpose(order).reshape(shaped(p.ids.shape)), p.zero) for p in twin.planes)
+    free = frozenset(dims[k] for k in twin.free)
+    return Twin(tuple(shaped(twin.shape)), planes, free, twin.weight)
+
+

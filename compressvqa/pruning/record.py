@@ -1,0 +1,324 @@
+"""Runs a network once and writes down every operator: network + inputs -> `Graph`.
+
+The operators are seen below autograd, so shared, frozen and no_grad modules, functional calls on another module's
+weight and data-dependent Python all look alike. Parameters and buffers are recognised by identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._decomp import decomposition_table
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from compressvqa.errors import PruneError
+from compressvqa.pruning.graph import Graph, Node, Value
+
+# Packages whose frames are not the user's code.
+_LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), contextlib.__file__)
+_SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
+
+
+def run(model: nn.Module, inputs: Any) -> Any:
+    """Calls a network on a tuple or list (by position), a dict (by name) or a single tensor."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, (tuple, list)):
+        return model(*inputs)
+    return model(inputs)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and dataclasses."""
+    found: list[Tensor] = []
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            found += tensors_of([getattr(leaf, f.name) for f in dataclasses.fields(leaf)])
+    return found
+
+
+def leaves_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
+    buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
+    return {**dict(model.named_parameters()), **dict(buffers)}
+
+
+@contextlib.contextmanager
+def quiet(model: nn.Module) -> Iterator[None]:
+    """The network in eval mode, without gradients and fused attention paths; its mode is restored, also after an error."""
+    training = {m: m.training for m in model.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        model.eval()
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, mode in training.items():
+            module.training = mode
+
+
+def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:
+    """Runs `model` once in eval mode and returns what happened. The model is left as it was, also after an error.
+
+    Args:
+        model: any network.
+        inputs: tuple or list (given by position), dict (by name) or one tensor; tensors may be nested.
+        known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
+
+    Raises:
+        PruneError: the network returned no tensor.
+    """
+    recorder = _Recorder(model, inputs, known)
+    with quiet(model), _module_paths(model, recorder), recorder.undo_writes():
+        with recorder:
+            outputs = run(model, inputs)
+        returned = tensors_of(outputs)
+        if not returned:
+            raise PruneError("the network returned no tensor", hint="return tensors, in tuples, lists, dicts or dataclasses")
+        recorder.graph.outputs = [recorder.read(t) for t in returned]
+    return recorder.graph
+
+
+@contextlib.contextmanager
+def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+    """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
+    paths = {id(m): name for name, m in model.named_modules()}
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recorder.stack.append(paths.get(id(module), recorder.stack[-1]))
+        recorder.graph.called.add(recorder.stack[-1])
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        recorder.stack.pop()
+
+    handles = [
+        hooks.register_module_forward_pre_hook(enter),
+        hooks.register_module_forward_hook(leave, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Store:
+    """A piece of memory: its present value and how often it was written."""
+
+    __slots__ = ("value", "version")
+
+    def __init__(self, value: Value) -> None:
+        self.value, self.version = value, 0
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What is known about one tensor: its memory, the views that lead from there to it, its value when last read."""
+
+    store: _Store
+    chain: tuple[tuple[Node, int], ...]  # (view operator, which of its outputs)
+    value: Value
+    version: int
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
+        super().__init__()
+        self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
+        self._seen: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._leaves = leaves_of(model)
+        self._memory: dict[tuple[Any, ...], str] = {}
+        self._leaf_stores: dict[int, str] = {}
+        self._saved: dict[str, Tensor] = {}
+        for name, tensor in self._leaves.items():
+            seen = self._remember(tensor, self._new(tensor, "leaf", name))
+            self.graph.leaves[name] = seen.value
+            self._leaf_stores[id(seen.store)] = name
+            if tensor.device.type != "meta" and tensor.numel():
+                self._memory[tensor.data_ptr(), tuple(tensor.shape), tensor.stride()] = name
+        for tensor in tensors_of(inputs):
+            if tensor not in self._seen:
+                self._remember(tensor, self._new(tensor, "input"))
+            self.graph.inputs.append(self._seen[tensor].value)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name, writes = _name(func), _written(func, args, kwargs)
+        if not writes and not self._known(name):
+            pieces = self._take_apart(func, args, kwargs)
+            if pieces is not NotImplemented:
+                return pieces
+        references = self._references(args), self._references(kwargs)
+        payload = {self.read(t).index: t for t in _flat(args) if _may_be_index(t)}
+        for tensor in writes:
+            self._save(tensor)
+        result = func(*args, **kwargs)
+        node = Node(name, func, *references, [], self.stack[-1], _place(), payload)
+        self.graph.nodes.append(node)
+        if writes:
+            self._write(node, writes)
+        else:
+            self._make(node, args, result)
+        return result
+
+    def _take_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Runs an operator without a rule as smaller operators, if torch knows how."""
+        with self:
+            pieces = func.decompose(*args, **kwargs)
+            if pieces is NotImplemented and func in decomposition_table:
+                pieces = decomposition_table[func](*args, **kwargs)
+        return pieces
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, tensor: Tensor) -> Value:
+        """The value that a tensor has now."""
+        seen: _Seen | None = self._seen.get(tensor)
+        if seen is None:
+            seen = self._made_outside(tensor)
+        if seen.version != seen.store.version:
+            seen.value, seen.version = self._view_again(seen), seen.store.version
+        return seen.value
+
+    def _made_outside(self, tensor: Tensor) -> _Seen:
+        """A tensor that the run did not make: a constant, or another handle (`parameter.data`) on a leaf."""
+        if tensor.device.type != "meta" and tensor.numel():
+            name = self._memory.get((tensor.data_ptr(), tuple(tensor.shape), tensor.stride()))
+            if name is not None:
+                leaf: _Seen = self._seen[self._leaves[name]]
+                self._seen[tensor] = _Seen(leaf.store, (), leaf.value, leaf.version)
+                return self._seen[tensor]  # type: ignore[no-any-return]
+        return self._remember(tensor, self._new(tensor, "constant"))
+
+    def _view_again(self, seen: _Seen) -> Value:
+        """A view taken before a write, seen after it."""
+        value = seen.store.value
+        for view, number in seen.chain:
+            outputs = [None if v is None else self._like(v) for v in view.outputs]
+            args = (value, *view.args[1:])
+            self.graph.nodes.append(dataclasses.replace(view, args=args, outputs=outputs))
+            again = outputs[number]
+            assert again is not None
+            value = again
+        return value
+
+    def _references(self, tree: Any) -> Any:
+        if isinstance(tree, Tensor):
+            return self.read(tree)
+        if isinstance(tree, (list, tuple)):
+            return tuple(self._references(item) for item in tree)
+        if isinstance(tree, dict):
+            return {key: self._references(item) for key, item in tree.items()}
+        return tree
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _make(self, node: Node, args: Any, result: Any) -> None:
+        """New values for what an operator returned; views keep the way back to the memory that they look at."""
+        views = any(r.alias_info is not None for r in node.function._schema.returns)
+        base: _Seen | None = self._seen.get(args[0]) if views and args and isinstance(args[0], Tensor) else None
+        for number, tensor in enumerate(result if isinstance(result, (tuple, list)) else [result]):
+            if not isinstance(tensor, Tensor):
+                node.outputs.append(None)
+                continue
+            value = self._new(tensor)
+            node.outputs.append(value)
+            seen = self._remember(tensor, value)
+            if base is not None:
+                seen.store, seen.version = base.store, base.store.version
+                seen.chain = (*base.chain, (node, number))
+
+    def _write(self, node: Node, writes: list[Tensor]) -> None:
+        for tensor in writes:
+            seen: _Seen = self._seen[tensor]
+            value = self._new(tensor)
+            node.outputs.append(value)
+            seen.store.version += 1
+            seen.value, seen.version = value, seen.store.version
+            if not seen.chain:
+                seen.store.value = value
+                continue
+            whole = self._like(seen.store.value)
+            args = (seen.store.value, value, seen.chain)
+            self.graph.nodes.append(Node("write_view", node.function, args, {}, [whole], node.module, node.place))
+            seen.store.value = whole
+
+    def _save(self, tensor: Tensor) -> None:
+        """Keeps a leaf's content before its first write."""
+        self.read(tensor)
+        name = self._leaf_stores.get(id(self._seen[tensor].store))
+        if name is not None and name not in self._saved:
+            self._saved[name] = self._leaves[name].detach().clone()
+
+    @contextlib.contextmanager
+    def undo_writes(self) -> Iterator[None]:
+        """Puts back the leaves that the run wrote to."""
+        try:
+            yield
+        finally:
+            for name, content in self._saved.items():
+                self._leaves[name].data.copy_(content)
+
+    def _new(self, tensor: Tensor, source: str = "op", leaf: str | None = None) -> Value:
+        self._count += 1
+        return Value(self._count, tuple(tensor.shape), tensor.dtype, source, leaf)
+
+    def _like(self, value: Value) -> Value:
+        self._count += 1
+        return Value(self._count, value.shape, value.dtype)
+
+    def _remember(self, tensor: Tensor, value: Value) -> _Seen:
+        seen = self._seen[tensor] = _Seen(_Store(value), (), value, 0)
+        return seen
+
+
+def _name(func: Any) -> str:
+    name: str = func._schema.name.rpartition("::")[2]
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """Tensors that the operator writes to, in the order of its signature."""
+    found = []
+    for number, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[number] if number < len(args) else kwargs.get(argument.name)
+            found += [t for t in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(t, Tensor)]
+    return found
+
+
+def _flat(tree: Any) -> Iterator[Tensor]:
+    for item in tree:
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, (list, tuple)):
+            yield from _flat(item)
+
+
+def _may_be_index(tensor: Tensor) -> bool:
+    kinds = (torch.int64, torch.int32, torch.bool, torch.uint8)
+    return tensor.dtype in kinds and tensor.numel() <= _SMALL and tensor.device.type != "meta"
+
+
+def _place() -> str:
+    """File and line of the nearest caller outside torch and this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):
+        frame = frame.f_back
+    return "?" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

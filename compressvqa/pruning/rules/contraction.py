@@ -1,0 +1,203 @@
+"""Products that sum over a shared dimension: linear layers, convolutions, attention.
+
+A contraction is an elementwise product over all dimensions of both operands, followed by a sum over the shared ones.
+So the shared positions are tied in pairs, a cut position must be zero in one operand (a cut slice of a weight is), and
+the channels of the result are those of the dimensions that are left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compressvqa.pruning import moves
+from compressvqa.pruning.graph import Value
+from compressvqa.pruning.labels import Ids, Plane, Twin
+from compressvqa.pruning.propagate import join, lift, place
+from compressvqa.pruning.rules import rule
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.propagate import Propagation
+
+
+def contract(
+    run: Propagation,
+    node: Node,
+    left: Twin,
+    right: Twin,
+    shared: Sequence[int],
+    macs: int,
+) -> tuple[Plane, ...]:
+    """Planes of a sum of products; both operands are already placed in one space.
+
+    Args:
+        run: the propagation.
+        node: the operator.
+        left: twin of the data.
+        right: twin of the weight (or of more data).
+        shared: dimensions that are summed over.
+        macs: multiply-accumulates of the whole operator.
+    """
+    for weight, other in ((left, right), (right, left)):
+        if weight.weight and not other.weight:
+            for plane in weight.planes:
+                role = run.consumes if set(plane.axes) & set(shared) else run.produces
+                role[plane.ids[plane.ids > 0]] = True
+    planes, _ = join(run, node, (left, right), any)
+    run.cost(node, macs, planes)
+    results = []
+    for plane in planes:
+        if not set(plane.axes) & set(shared):
+            results.append(plane)
+        elif not plane.zero:
+            run.freeze(plane.ids, f"cut channels would not be zero in the sum of {node}")
+    return tuple(results)
+
+
+def _product(run: Propagation, node: Node, left: Value, right: Value, shape: tuple[int, ...]) -> Twin:
+    """(batch..., n, k) @ (batch..., k, m), or vectors in place of matrices."""
+    a, b = run.twin(left), run.twin(right)
+    k = a.shape[-1]
+    if len(b.shape) == 1:  # matrix @ vector
+        rank = len(a.shape)
+        spaces, shared = (range(rank), [rank - 1]), rank - 1
+    else:
+        rank = len(a.shape) + 1  # batch, n, k, m
+        spaces, shared = ([*range(rank - 1)], [*range(rank - 3), rank - 2, rank - 1]), rank - 2
+    lifted = place(a, list(spaces[0]), rank), place(b, list(spaces[1]), rank)
+    planes = contract(run, node, *lifted, [shared], math.prod(shape) * k)
+    left_over = tuple(Plane(p.ids.squeeze(shared), p.zero) for p in planes)
+    return Twin(shape, left_over, frozenset(), a.weight and b.weight)
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    output = node.outputs[0]
+    assert output is not None
+    return output.shape
+
+
+@rule("mm", "bmm", "mv", "dot", "vdot")
+def product(run: Propagation, node: Node) -> list[Twin]:
+    """A matrix product, a batch of them, or with vectors."""
+    return [_product(run, node, node.args[0], node.args[1], _shape(node))]
+
+
+@rule("addmm", "baddbmm", "addmv", "addbmm_")
+def added_product(run: Propagation, node: Node) -> list[Twin]:
+    """A matrix product and something added to it, such as a bias."""
+    result = _product(run, node, node.args[1], node.args[2], _shape(node))
+    rank = len(result.shape)
+    planes, free = join(run, node, (lift(run.twin(node.args[0]), rank), result), all)
+    return [Twin(result.shape, planes, free)]
+
+
+@rule("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution")
+def convolution(run: Propagation, node: Node) -> list[Twin]:
+    """Convolutions and transposed convolutions of any rank, with or without groups.
+
+    The space is (batch, group, row of the group, column of the group, positions...).
+    """
+    x, w = run.twin(node.args[0]), run.twin(node.args[1])
+    groups, transposed = (node.args[8], node.args[6]) if len(node.args) > 8 else (1, False)
+    shape, spatial = _shape(node), len(x.shape) - 2
+    x = _without(run, node, x, lambda axes: not axes & {0, 1}, "convolution mixes these positions")
+    w = _without(run, node, w, lambda axes: bool(axes & set(range(2, len(w.shape)))), "kernel positions stay")
+    columns, rows = x.shape[1] // groups, shape[1] // groups
+    data = _split(x, 1, (groups, columns), spatial)
+    data = Twin(
+        (data.shape[0], groups, 1, columns, *data.shape[3:]),
+        tuple(Plane(p.ids[:, :, None], p.zero) for p in data.planes),
+        frozenset(d + (d > 1) for d in data.free),
+        data.weight,
+    )
+    weight = _weight_space(w, groups, rows, columns, transposed, spatial)
+    if groups > 1:
+        data, weight = _tie_groups(run, node, data, weight, by_group=rows == 1 or columns == 1)
+    kernel = math.prod(node.args[1].shape[2:])
+    positions = math.prod(x.shape[2:] if transposed else shape[2:])
+    macs = shape[0] * positions * groups * rows * columns * kernel
+    planes = contract(run, node, data, weight, [3, *range(4, 4 + spatial)], macs)
+    merge = moves.view((shape[0], groups, rows), shape[:2])
+    results = []
+    for plane in planes:
+        if groups > 1 and 1 in plane.axes:
+            run.attribute(node, "groups", plane.ids)
+        ids = merge.replay(plane.ids.reshape(plane.ids.shape[:3]))
+        results.append(Plane(ids.reshape((*ids.shape, *[1] * spatial)), plane.zero))
+    result = Twin(shape, tuple(results), frozenset(), x.weight and w.weight)
+    if len(node.args) > 2 and node.args[2] is not None:
+        bias = run.twin(node.args[2])
+        bias = place(bias, [1], len(shape))
+        planes, free = join(run, node, (bias, result), all)
+        result = Twin(shape, planes, free)
+    return [result]
+
+
+def _without(run: Propagation, node: Node, twin: Twin, bad: object, reason: str) -> Twin:
+    """The twin without the planes that are cut along no channel; their labels are frozen."""
+    assert callable(bad)
+    kept = []
+    for plane in twin.planes:
+        if bad(set(plane.axes)):
+            run.freeze(plane.ids, f"{reason} at {node}")
+        else:
+            kept.append(plane)
+    return Twin(twin.shape, tuple(kept), twin.free, twin.weight)
+
+
+def _split(twin: Twin, d: int, sizes: tuple[int, int], spatial: int) -> Twin:
+    """Dimension d taken apart in two."""
+    shape = (*twin.shape[:d], *sizes, *twin.shape[d + 1 :])
+    move = moves.view(twin.shape[: d + 1], (*twin.shape[:d], *sizes))
+    planes = []
+    for plane in twin.planes:
+        head, tail = plane.ids.shape[: d + 1], plane.ids.shape[d + 1 :]
+        if math.prod(tail) == 1:
+            ids = move.replay(plane.ids.reshape(head))
+            planes.append(Plane(ids.reshape((*ids.shape, *tail)), plane.zero))
+        else:
+            whole = moves.view(twin.shape, shape)
+            planes.append(Plane(whole.replay(plane.ids), plane.zero))
+    free = frozenset(k + (k > d) for k in twin.free) | (frozenset({d, d + 1}) if d in twin.free else frozenset())
+    return Twin(shape, tuple(planes), free, twin.weight)
+
+
+def _weight_space(w: Twin, groups: int, rows: int, columns: int, transposed: bool, spatial: int) -> Twin:
+    """A convolution's weight in (1, group, row, column, 1...)."""
+    long, order = (columns, (0, 2, 1)) if transposed else (rows, (0, 1, 2))
+    flat = Twin(w.shape[:2], tuple(Plane(p.ids.reshape(p.ids.shape[:2]), p.zero) for p in w.planes), w.free, w.weight)
+    parted = _split(flat, 0, (groups, long), 0)
+
+    def arrange(sizes: Sequence[int]) -> tuple[int, ...]:
+        return (1, *(sizes[k] for k in order), *[1] * spatial)
+
+    planes = tuple(Plane(p.ids.transpose(order).reshape(arrange(p.ids.shape)), p.zero) for p in parted.planes)
+    free = frozenset(order.index(d) + 1 for d in parted.free if d < 3)
+    return Twin(arrange(parted.shape), planes, free, w.weight)
+
+
+def _tie_groups(run: Propagation, node: Node, data: Twin, weight: Twin, *, by_group: bool) -> tuple[Twin, Twin]:
+    """Grouped convolution: either whole groups are cut (depthwise), or every group loses the same rows and columns."""
+
+    def tie(twin: Twin) -> Twin:
+        planes = []
+        for plane in twin.planes:
+            if by_group and 1 not in plane.axes:
+                run.freeze(plane.ids, f"whole groups are cut at {node}")
+                continue
+            ids: Ids = run.unite_along(node, plane.ids, (2, 3) if by_group else (1,))
+            planes.append(Plane(ids, plane.zero))
+        return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
+
+    return tie(data), tie(weight)
+
+
+@rule("_trilinear")
+def trilinear(run: Propagation, node: Node) -> list[Twin]:
+    """A bilinear layer: its channels are kept."""
+    return run.block(node, "a bilinear layer is kept as it is")
+
+
+

@@ -1,0 +1,31 @@
+"""Tensors out of nothing: uniform ones follow the size of their partners, all others are fixed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compressvqa.pruning.labels import Twin
+from compressvqa.pruning.rules import rule
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.propagate import Propagation
+
+
+@rule(
+    "zeros", "ones", "full", "empty", "empty_strided", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros",
+    "new_ones", "new_full", "new_empty", "new_empty_strided", "scalar_tensor", "fill", "zero", "zeros_", "_efficientzerotensor",
+)  # fmt: skip
+def uniform(run: Propagation, node: Node) -> list[Twin]:
+    """The same number everywhere. A size written as a plain number in the model shows when the pruned network runs."""
+    return [Twin(v.shape, (), frozenset(range(len(v.shape)))) for v in node.outputs if v is not None]
+
+
+@rule(
+    "arange", "linspace", "logspace", "eye", "rand", "randn", "randint", "randperm", "rand_like", "randn_like",
+    "randint_like", "bernoulli", "normal", "uniform", "normal_functional", "tril_indices", "triu_indices",
+    "_local_scalar_dense", "hann_window", "hamming_window",
+)  # fmt: skip
+def varied(run: Propagation, node: Node) -> list[Twin]:
+    """Numbers that differ along the tensor: its size can't follow."""
+    return run.block(node, "its size can't follow")

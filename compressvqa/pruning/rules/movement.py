@@ -1,0 +1,124 @@
+"""Data movement: the labels make the same move, so folds, windows, shuffles and interleaves are exact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compressvqa.pruning import moves
+from compressvqa.pruning.labels import FIXED, FREE, Ids, Plane, Twin
+from compressvqa.pruning.rules import rule
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.moves import Move
+    from compressvqa.pruning.propagate import Propagation
+
+_LARGEST = 1 << 27  # elements of a tensor that is written through views; beyond, its channels are frozen
+
+
+@rule(*moves.NAMES)
+def movement(run: Propagation, node: Node) -> list[Twin]:
+    """Replays a one-input movement on every plane."""
+    twin = run.twin(node.args[0])
+    shapes = [() if v is None else v.shape for v in node.outputs]
+    arguments = [*node.args[1:], *node.kwargs.values()] if node.op not in moves.SAME else []
+    found = moves.moves(node.op, twin.shape, arguments, shapes)
+    if found is None:
+        return run.block(node, "the movement is not known")
+    return [moved(run, node, twin, move, shape) for move, shape in zip(found, shapes, strict=True)]
+
+
+def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int, ...]) -> Twin:
+    """The twin after one move."""
+    planes = []
+    for plane in twin.planes:
+        ids = plane.ids
+        if move.cut & set(plane.axes):
+            run.freeze(ids, f"channels are picked by number at {node}")
+        if tied := move.tied & set(plane.axes):
+            ids = _tie_pieces(run, node, ids, move, tied)
+        planes.append(Plane(move.replay(ids), plane.zero))
+    free = set()
+    for d, sources in enumerate(move.origins):
+        long = [s for s in sources if twin.shape[s] > 1]
+        copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
+        if copied or (long and twin.free.issuperset(long)):
+            free.add(d)
+    return Twin(shape, tuple(planes), frozenset(free), twin.weight)
+
+
+def _tie_pieces(run: Propagation, node: Node, ids: Ids, move: Move, dims: frozenset[int]) -> Ids:
+    """Position i of one piece goes with position i of every other piece."""
+    first = move.replay(ids)
+    for d in dims:
+        length = ids.shape[d]
+        size = first.shape[d] if first.ndim == ids.ndim else 1
+        pieces = ids.swapaxes(0, d).reshape(length // size, size, -1)
+        run.unite(node, pieces, pieces[:1])
+    return ids
+
+
+@rule("write_view")
+def write_view(run: Propagation, node: Node) -> list[Twin]:
+    """A write through views of a tensor: the written part takes the new labels, the rest keeps its own."""
+    base, new, chain = run.twin(node.args[0]), run.twin(node.args[1]), node.args[2]
+    if not base.planes and not new.planes:
+        return [Twin(base.shape, (), base.free & _free_of(base, new), base.weight)]
+    replayed, cut = _through(base.shape, chain)
+    if replayed is None:
+        for plane in (*base.planes, *new.planes):
+            run.freeze(plane.ids, f"a write through a view is not followed at {node}")
+        return [Twin(base.shape)]
+    if len(base.planes) > 1 or len(new.planes) > 1:
+        for plane in (*base.planes, *new.planes):
+            run.freeze(plane.ids, f"a write into a tensor labelled along several dimensions at {node}")
+        return [Twin(base.shape)]
+    # Where no partner has labels, a free tensor (zeros) asks for nothing and any other keeps its size.
+    flat = np.full(int(np.prod(base.shape)), FREE if _all_free(base) else FIXED, dtype=np.int64)
+    for plane in base.planes:
+        flat = np.broadcast_to(plane.ids, base.shape).flatten()
+    fill = new.planes[0].ids if new.planes else np.array(FREE if _all_free(new) else FIXED)
+    flat[replayed] = np.broadcast_to(fill, new.shape)
+    ids = _compact(flat.reshape(base.shape))
+    for d in cut:
+        if ids.shape[d] > 1 and sum(size > 1 for size in ids.shape) == 1:
+            run.freeze(ids, f"channels are written by number at {node}")
+    zero = all(p.zero for p in (*base.planes, *new.planes))
+    return [Twin(base.shape, (Plane(ids, zero),), frozenset(), False)]
+
+
+def _through(shape: tuple[int, ...], chain: tuple[tuple[Node, int], ...]) -> tuple[Ids | None, set[int]]:
+    """Flat positions of the base that a chain of views looks at, and the base dimensions that it picks from."""
+    if int(np.prod(shape)) > _LARGEST:
+        return None, set()
+    positions, origins, cut = moves.spread(shape), [(d,) for d in range(len(shape))], set()
+    for view, number in chain:
+        outputs = [() if v is None else v.shape for v in view.outputs]
+        found = moves.moves(view.op, positions.shape, [*view.args[1:], *view.kwargs.values()], outputs)
+        if found is None:
+            return None, set()
+        move, target = found[number], outputs[number]
+        for d in move.cut | move.tied:
+            cut.update(origins[d])
+        positions = np.broadcast_to(move.replay(positions), target)
+        origins = [tuple(o for s in sources for o in origins[s]) for sources in move.origins]
+    return positions, cut
+
+
+def _compact(ids: Ids) -> Ids:
+    """Size 1 along every dimension in which equal labels (or nothing asked for) stand."""
+    for d in range(ids.ndim):
+        one = ids.max(axis=d, keepdims=True)
+        if ((ids == one) | (ids == FREE)).all():
+            ids = one
+    return ids
+
+
+def _all_free(twin: Twin) -> bool:
+    return all(d in twin.free for d, size in enumerate(twin.shape) if size > 1)
+
+
+def _free_of(base: Twin, new: Twin) -> frozenset[int]:
+    return base.free if _all_free(new) else frozenset()

@@ -1,0 +1,103 @@
+"""Operators that mix the positions of a dimension: sums, means, extrema, softmax, sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from compressvqa.pruning.labels import Ids, Plane, Twin
+from compressvqa.pruning.rules import rule
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.propagate import Propagation
+
+# Zeros add nothing to these, so channels that are zero when cut may be summed over.
+_SUMS = frozenset({"sum", "linalg_vector_norm", "norm", "count_nonzero", "any", "nansum"})
+_DIM_FIRST = (
+    "sum", "mean", "amax", "amin", "max", "min", "prod", "var", "std", "var_mean", "std_mean", "any", "all", "logsumexp",
+    "argmax", "argmin", "median", "nansum", "count_nonzero", "aminmax", "mode", "nanmedian",
+)  # fmt: skip
+
+
+@rule(*_DIM_FIRST)
+def reduce(run: Propagation, node: Node) -> list[Twin]:
+    """A reduction whose dimensions come after the input."""
+    return _reduce(run, node, _dims(node, 1))
+
+
+@rule("linalg_vector_norm", "norm")
+def norm(run: Propagation, node: Node) -> list[Twin]:
+    """A vector norm: the order comes first, then the dimensions."""
+    return _reduce(run, node, _dims(node, 2))
+
+
+@rule("softmax", "_softmax", "_safe_softmax", "_log_softmax", "log_softmax", "cumsum", "cumprod", "logcumsumexp", "cummax", "sort")
+def along(run: Propagation, node: Node) -> list[Twin]:
+    """A mix along one dimension that keeps the size."""
+    d = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], int) else node.kwargs.get("dim", -1)
+    return mix(run, node, [int(d)])
+
+
+@rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def fourier(run: Propagation, node: Node) -> list[Twin]:
+    """A Fourier transform over some dimensions."""
+    return mix(run, node, list(node.args[1]))
+
+
+def mix(run: Propagation, node: Node, dims: Sequence[int]) -> list[Twin]:
+    """All positions of `dims` have a part in each output; channels along the other dimensions pass."""
+    twin, planes = run.twin(node.args[0]), []
+    dims = [d % max(len(twin.shape), 1) for d in dims]
+    for plane in twin.planes:
+        ids = across(run, node, plane, dims)
+        if ids is not None:
+            planes.append(Plane(ids, False))
+    shapes = [() if v is None else v.shape for v in node.outputs]
+    return [Twin(shape, tuple(planes), frozenset(d for d in twin.free if d not in dims)) for shape in shapes]
+
+
+def across(run: Propagation, node: Node, plane: Plane, dims: Sequence[int]) -> Ids | None:
+    """Labels that do not differ along `dims`: those that did are tied, or frozen where nothing else tells them apart."""
+    if not set(plane.axes) - set(dims):
+        run.freeze(plane.ids, f"every channel has a part in the result of {node}")
+        return None
+    return run.unite_along(node, plane.ids, dims)
+
+
+def _reduce(run: Propagation, node: Node, dims: Sequence[int] | None) -> list[Twin]:
+    twin = run.twin(node.args[0])
+    rank = len(twin.shape)
+    gone = sorted({d % rank for d in dims} if dims else range(rank)) if rank else []
+    planes = [
+        passed for plane in twin.planes if (passed := _pass(run, node, plane, gone, node.op in _SUMS)) is not None
+    ]
+    twins = []
+    for value in node.outputs:
+        shape = () if value is None else value.shape
+        kept_dims = len(shape) == rank
+        left = list(range(rank)) if kept_dims else [d for d in range(rank) if d not in gone]
+        shaped = tuple(p if kept_dims else Plane(p.ids.squeeze(tuple(gone)), p.zero) for p in planes)
+        free = frozenset(k for k, d in enumerate(left) if d in twin.free and d not in gone)
+        twins.append(Twin(shape, shaped, free, twin.weight))
+    return twins
+
+
+def _pass(run: Propagation, node: Node, plane: Plane, gone: Sequence[int], adds: bool) -> Plane | None:
+    """The plane after a reduction, or None where it ends there."""
+    if not set(plane.axes) & set(gone):
+        return Plane(plane.ids, plane.zero and node.op in _ZERO_OF_ZEROS)
+    if adds and plane.zero:
+        return None
+    ids = across(run, node, plane, gone)
+    return None if ids is None else Plane(ids, plane.zero and node.op in _ZERO_OF_ZEROS)
+
+
+_ZERO_OF_ZEROS = _SUMS | {"mean", "amax", "amin", "max", "min", "prod", "var", "std", "median"}
+
+
+def _dims(node: Node, at: int) -> list[int] | None:
+    given: Any = node.args[at] if len(node.args) > at else node.kwargs.get("dim")
+    if given is None or isinstance(given, bool):
+        return None
+    return list(given) if isinstance(given, (tuple, list)) else [int(given)]

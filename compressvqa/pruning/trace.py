@@ -1,0 +1,142 @@
+"""What a network's channels are tied to, found by running it once: network + inputs -> `Trace`.
+
+    trace = trace(model, inputs)
+    print(trace)            # unknown operators, dead modules
+    for group in find_groups(trace): ...
+
+A trace decides nothing: it holds facts, and whatever is in doubt is frozen with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from compressvqa.pruning.graph import Graph
+from compressvqa.pruning.propagate import Propagation
+from compressvqa.pruning.record import leaves_of, record
+from compressvqa.pruning.rules import known
+
+# Modules whose forward checks its own widths, or that run as one opaque kernel: their channels are kept.
+KEPT_MODULES: dict[type[nn.Module], str] = {
+    nn.RNNBase: "recurrent layers are kept as they are",
+    nn.RNNCellBase: "recurrent layers are kept as they are",
+    nn.MultiheadAttention: "the width of nn.MultiheadAttention is kept as it is",
+}
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An operator without a rule: the channels that it touched are frozen."""
+
+    operator: str
+    module: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.operator} in {self.module or 'the network'} ({self.place})"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The facts of one run.
+
+    Args:
+        graph: the operators that ran.
+        labels: which channels are tied and which are frozen.
+        parameters: number of elements of every parameter, by name.
+        owners: path of the module that every leaf belongs to.
+        dead: paths of the modules whose result reaches no output, with their parameter counts.
+        dead_parameters: names of all parameters that reach no output, also those outside dead modules.
+        uncalled: paths of modules with parameters that never ran.
+        unknown_ops: operators without a rule that touched channels.
+    """
+
+    graph: Graph
+    labels: Propagation = field(repr=False)
+    parameters: dict[str, int]
+    owners: dict[str, str]
+    dead: dict[str, int]
+    dead_parameters: tuple[str, ...]
+    uncalled: tuple[str, ...]
+    unknown_ops: tuple[Unknown, ...]
+
+    def __str__(self) -> str:
+        total = sum(self.parameters.values())
+        lines = [f"{len(self.graph.nodes)} operators, {total:,} parameters"]
+        lines += [f"unknown operator, channels kept: {u}" for u in self.unknown_ops]
+        lines += [f"dead: {path} ({count:,} parameters, {count / total:.1%})" for path, count in self.dead.items()]
+        return "\n".join(lines)
+
+
+def trace(model: nn.Module, inputs: Any) -> Trace:
+    """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
+
+    Args:
+        model: any network; its mode, hooks, gradients and buffers are left as they were, also after an error.
+        inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested.
+
+    Raises:
+        PruneError: the network returned no tensor.
+    """
+    graph = record(model, inputs, known=known)
+    owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
+    propagation = Propagation(graph, kept=_kept(model, owners)).run()
+    parameters = {name: p.numel() for name, p in model.named_parameters()}
+    dead_parameters = _dead_parameters(model, graph)
+    unknown = tuple(Unknown(node.op, node.module, node.place) for node in propagation.unknown.values())
+    return Trace(
+        graph=graph,
+        labels=propagation,
+        parameters=parameters,
+        owners=owners,
+        dead=_dead_modules(model, graph, set(dead_parameters)),
+        dead_parameters=dead_parameters,
+        uncalled=_uncalled(model, graph),
+        unknown_ops=unknown,
+    )
+
+
+def _kept(model: nn.Module, owners: dict[str, str]) -> dict[str, str]:
+    """Leaves of modules that are kept as they are, with the reason."""
+    kept = {}
+    for path, module in model.named_modules():
+        reason = next((why for kind, why in KEPT_MODULES.items() if isinstance(module, kind)), None)
+        if reason is not None:
+            kept.update({n: reason for n, owner in owners.items() if owner == path or owner.startswith(f"{path}.")})
+    return kept
+
+
+def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:
+    _, live = graph.live()
+    return tuple(name for name, _ in model.named_parameters() if graph.leaves[name].index not in live)
+
+
+def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> dict[str, int]:
+    """The largest modules that could be left out, with their parameter counts."""
+    live_nodes, _ = graph.live()
+    busy = {graph.nodes[number].module for number in live_nodes}
+    dead_tensors = {id(leaf) for name, leaf in leaves_of(model).items() if name in dead_parameters}
+    dead: dict[str, int] = {}
+    for path, module in model.named_modules():
+        if not path or any(path.startswith(f"{above}.") for above in dead):
+            continue
+        # Lists are walked over and an uncalled sequence may be: their members are left out one by one.
+        walked = isinstance(module, (nn.ModuleList, nn.ModuleDict)) or (
+            isinstance(module, nn.Sequential) and path not in graph.called
+        )
+        parameters = list(module.parameters())
+        quiet = not any(name == path or name.startswith(f"{path}.") for name in busy)
+        if parameters and not walked and quiet and all(id(p) in dead_tensors for p in parameters):
+            dead[path] = sum(p.numel() for p in parameters)
+    return dead
+
+
+def _uncalled(model: nn.Module, graph: Graph) -> tuple[str, ...]:
+    return tuple(
+        path
+        for path, module in model.named_modules()
+        if path and path not in graph.called and any(True for _ in module.parameters(recurse=False))
+    )

@@ -1,0 +1,181 @@
+"""What `results.json` of a run folder holds: the one table that terminal, report, plots and model card are drawn from.
+
+Only ``table`` is required. Every other part may be absent and is then left out of what is drawn; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from compressvqa.errors import CompressVQAError
+
+
+class ResultsError(CompressVQAError):
+    """A results.json that is missing, damaged or not of this form."""
+
+
+class Row(TypedDict, total=False):
+    """Figures of the network at the end of one stage; the first row, or the one called "teacher", is the baseline."""
+
+    stage: str  # "teacher", "sparse", "pruned", "distilled", or any other name
+    params: int
+    macs: int  # conv, linear, attention and recurrent layers
+    macs_conv_linear: int  # conv and linear layers only: the convention of RankDVQA-mini's Table I
+    latency_ms: float  # median
+    latency_p90_ms: float
+    srocc: float  # against Results.label, over n validation patches
+    plcc: float  # after the 4-parameter logistic fit
+    krocc: float
+    rmse: float
+    pair_accuracy: float  # share of the validation pairs ranked as the label ranks them
+    n: int
+
+
+class Results(TypedDict, total=False):
+    """The parts of results.json that the report knows. Unknown parts are ignored."""
+
+    name: str
+    created: str  # ISO 8601
+    environment: dict[str, Any]  # versions, machine, threads, commit, ...: shown as it is
+    data: dict[str, Any]  # {"train": summary, "validation": summary}
+    label: str  # what SROCC is taken against, "vmaf_v0.6.1"
+    description: str  # the recipe's, one or two sentences
+    model: str  # registered name of the network
+    inputs: list[list[int]]  # shapes of what MACs and latency were counted on, (batch, frames, 3, height, width) each
+    counted: dict[str, str]  # {figure: how it was counted}, one sentence each
+    table: list[Row]
+    curves: dict[str, list[dict[str, Any]]]  # {stage: [{"step": 10, "loss": 0.61, "srocc": ..., "density": ...}]}
+    stages: dict[str, dict[str, Any]]  # {stage: its figures}; density and pruning are looked for here where absent
+    density: dict[str, float]  # {module path: share of non-zero weights} before pruning
+    pruning: dict[str, Any]  # {"removed": {path: channels}, "widths_before": {path: channels}, "dead": [path],
+    # "max_error": pruned against zeroed, "density": {path: share}, "rule": name}
+    limits: list[str]  # further limits of the run, one sentence each
+
+
+LABEL_TITLES = {
+    "vmaf_v0.6.1": "VMAF 0.6.1",
+    "vmaf_v0.6.1neg": "VMAF 0.6.1 NEG",
+    "mos": "MOS",
+    "dmos": "DMOS",
+    "psnr": "PSNR",
+    "psnr_y": "PSNR (luma)",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+}
+
+
+def label_title(label: str) -> str:
+    """The name of a label as people write it; an unknown one stays as it is.
+
+    >>> label_title("vmaf_v0.6.1neg"), label_title("vmaf_v1.0.16_3d0h"), label_title("ours")
+    ('VMAF 0.6.1 NEG', 'VMAF 1.0.16 (3d0h)', 'ours')
+    """
+    if label in LABEL_TITLES:
+        return LABEL_TITLES[label]
+    if label.startswith("vmaf_v"):
+        version, _, form = label.removeprefix("vmaf_v").partition("_")
+        return f"VMAF {version} ({form})" if form else f"VMAF {version}"
+    return label
+
+
+def is_human(label: str) -> bool:
+    """Whether the label is a mean opinion score of people and not another metric's output.
+
+    >>> is_human("mos"), is_human("vmaf_v0.6.1")
+    (True, False)
+    """
+    return label.lower() in ("mos", "dmos", "hodmos")
+
+
+def part(results: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """A nested part of the results, empty where it is absent or no mapping.
+
+    >>> part({"data": {"train": {"contents": 3}}}, "data", "train"), part({"data": None}, "data")
+    ({'contents': 3}, {})
+    """
+    found: Any = results
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def number(row: Mapping[str, Any], key: str) -> float | None:
+    """A figure of a row, or None where it is absent, null or not a finite number."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def baseline(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The row that ratios refer to: the one called "teacher", else the first."""
+    return next((row for row in rows if row.get("stage") == "teacher"), rows[0])
+
+
+def ratio(row: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float | None:
+    """``row[key] / base[key]``, or None where either is absent or the base is not positive.
+
+    >>> ratio({"params": 455}, {"params": 4550}, "params")
+    0.1
+    """
+    value, reference = number(row, key), number(base, key)
+    return None if value is None or reference is None or reference <= 0 else value / reference
+
+
+def inputs_title(results: Mapping[str, Any]) -> str | None:
+    """What complexity was counted on, or None where the results don't give a clip's shape.
+
+    >>> inputs_title({"inputs": [[1, 12, 3, 256, 256], [1, 12, 3, 256, 256]]})
+    '12 frames of 256x256'
+    """
+    shapes = results.get("inputs")
+    if not isinstance(shapes, list) or not shapes or not isinstance(shapes[-1], (list, tuple)) or len(shapes[-1]) != 5:
+        return None
+    _, frames, _, height, width = shapes[-1]
+    return f"{frames} frame{'' if frames == 1 else 's'} of {width}x{height}"
+
+
+def pruning_figures(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures of the pruning: the part of that name, else those of the first stage that removed channels."""
+    candidates = [results.get("pruning"), *part(results, "stages").values()]
+    return next((facts for facts in candidates if isinstance(facts, Mapping) and facts.get("removed")), {})
+
+
+def density_before_pruning(results: Mapping[str, Any]) -> Mapping[str, float]:
+    """{module path: share of non-zero weights} that pruning started from, or the last density that a stage tells."""
+    stages = [facts for facts in part(results, "stages").values() if isinstance(facts, Mapping)]
+    candidates = [results.get("density"), pruning_figures(results).get("density")]
+    candidates += [facts.get("density") for facts in reversed(stages)]
+    return next((found for found in candidates if isinstance(found, Mapping) and found), {})
+
+
+def check(results: Mapping[str, Any], where: object = None) -> None:
+    """Raises ResultsError unless there is a table of at least one row, each with the name of its stage."""
+    rows = results.get("table")
+    if not isinstance(rows, list) or not rows:
+        raise ResultsError("there is no table of results", where=where, hint="let the run come to its evaluation")
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping) or not isinstance(row.get("stage"), str):
+            raise ResultsError(f"row {place} of the table names no stage", where=where)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads and checks a results.json.
+
+    Raises:
+        ResultsError: it is missing, is no JSON, or holds no table.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultsError("there are no results to report", where=path, hint="finish the run first") from error
+    except ValueError as error:
+        raise ResultsError(f"is damaged: {error}", where=path) from error
+    if not isinstance(results, dict):
+        raise ResultsError("is not a table of results", where=path)
+    check(results, path)
+    return results

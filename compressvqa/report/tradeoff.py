@@ -1,0 +1,185 @@
+"""Complexity against accuracy: the figure that says what a compression cost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from compressvqa.errors import CompressVQAError
+from compressvqa.files import write_text
+from compressvqa.report import style
+from compressvqa.report.labels import place_labels
+from compressvqa.report.results import label_title, number
+from compressvqa.report.table import plain_rows
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A complexity that can be an x axis: the row's key, its name, its unit and what the unit divides by."""
+
+    key: str
+    name: str
+    unit: str
+    divide: float
+
+    def title(self, inputs: str | None) -> str:
+        """The axis's name; MACs and time also say what they were counted on."""
+        counted = inputs is not None and self.key != "params"
+        return f"{self.name} ({self.unit}, {inputs})" if counted else f"{self.name} ({self.unit})"
+
+
+MEASURES = (
+    Measure("macs", "MACs", "G", 1e9),
+    Measure("params", "Parameters", "M", 1e6),
+    Measure("latency_ms", "Latency", "ms", 1.0),
+)
+
+
+def accuracy_title(label: str | None, n: int | None, key: str = "srocc") -> str:
+    """The y axis's name.
+
+    >>> accuracy_title("vmaf_v0.6.1", 96)
+    'SROCC against VMAF 0.6.1\\non 96 validation patches'
+    """
+    title = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "pair_accuracy": "Pair accuracy"}.get(key, key)
+    title += f" against {label_title(label)}" if label else ""
+    return title + (f"\non {n:,} validation patches" if n else "")
+
+
+def measures_of(rows: Sequence[Mapping[str, Any]], accuracy: str = "srocc") -> list[Measure]:
+    """The complexities that at least one row with an accuracy has (a log axis needs them positive)."""
+    scored = [row for row in rows if number(row, accuracy) is not None]
+    return [measure for measure in MEASURES if any((number(row, measure.key) or 0) > 0 for row in scored)]
+
+
+def draw_tradeoff(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    measure: Measure,
+    *,
+    accuracy: str = "srocc",
+    connect: bool = True,
+    inputs: str | None = None,
+) -> None:
+    """Draws one panel: a point a row, named beside it, an arrow from each row to the next.
+
+    Axes limits are set here; names are placed by `name_points` once the figure's layout is final.
+    """
+    shown = [row for row in rows if number(row, accuracy) is not None and (number(row, measure.key) or 0) > 0]
+    colours = style.stage_colours([str(row["stage"]) for row in rows])
+    xs = [float(row[measure.key]) / measure.divide for row in shown]
+    ys = [float(row[accuracy]) for row in shown]
+    axes.set_xscale("log")
+    low, high = min(xs), max(xs)
+    room = max((high / low) ** 0.16, 1.25)
+    axes.set_xlim(low / room, high * room)
+    span = max(max(ys) - min(ys), 0.02)
+    axes.set_ylim(min(ys) - 0.2 * span, max(ys) + 0.2 * span)
+    style.log_ticks(axes.xaxis, *axes.get_xlim())
+    style.bare(axes)
+    axes.set_xlabel(measure.title(inputs))
+    for row, x, y in zip(shown, xs, ys, strict=True):
+        colour, marker = colours[str(row["stage"])]
+        edge: dict[str, Any] = {"markeredgecolor": style.PAPER, "markeredgewidth": 0.6}
+        axes.plot([x], [y], marker, color=colour, markersize=6, zorder=3, **edge)
+    if connect:
+        for start, end in itertools.pairwise(zip(xs, ys, strict=True)):
+            arrow = {"arrowstyle": "-|>", "color": style.QUIET, "linewidth": 0.9, "shrinkA": 4.5, "shrinkB": 4.5}
+            axes.annotate("", end, start, arrowprops={**arrow, "mutation_scale": 7}, zorder=2)
+
+
+def name_points(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure, *, accuracy: str = "srocc", connect: bool = True
+) -> None:
+    """Writes each row's stage beside its point. The axes must have their final place in the figure."""
+    shown = [row for row in rows if number(row, accuracy) is not None and (number(row, measure.key) or 0) > 0]
+    points = [(float(row[measure.key]) / measure.divide, float(row[accuracy])) for row in shown]
+    lines = list(itertools.pairwise(points)) if connect else []
+    place_labels(axes, points, [str(row["stage"]) for row in shown], lines=lines)
+
+
+def tradeoff_figure(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    measures: Sequence[Measure],
+    accuracy: str = "srocc",
+    label: str | None = None,
+    n: int | None = None,
+    inputs: str | None = None,
+    connect: bool = True,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """The panels side by side, one y axis for all. Call inside `style.house_style()`."""
+    figure = style.new_figure(*(size or (style.PAGE_WIDTH if len(measures) > 1 else style.COLUMN_WIDTH, 2.5)))
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(panels, measures, strict=True):
+        draw_tradeoff(axes, rows, measure, accuracy=accuracy, connect=connect, inputs=inputs)
+    ys = [float(row[accuracy]) for row in rows if number(row, accuracy) is not None]
+    span = max(max(ys) - min(ys), 0.02)
+    panels[0].set_ylim(min(ys) - 0.2 * span, max(ys) + 0.2 * span)
+    panels[0].set_ylabel(accuracy_title(label, n, accuracy))
+    figure.draw_without_rendering()  # lays the panels out; from here they stay, so that names can be placed
+    figure.set_layout_engine("none")
+    for axes, measure in zip(panels, measures, strict=True):
+        name_points(axes, rows, measure, accuracy=accuracy, connect=connect)
+    return figure
+
+
+def plot_tradeoff(
+    rows: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    accuracy: str = "srocc",
+    label: str | None = None,
+    n: int | None = None,
+    inputs: str | None = None,
+    connect: bool = True,
+) -> list[Path]:
+    """Plots complexity against accuracy for any set of networks, as figure for print and as table.
+
+    Args:
+        rows: a mapping a network with "stage" (its name), the accuracy, and any of "macs", "params", "latency_ms" in
+            plain units (MACs, parameters, milliseconds). Each complexity that some row has becomes a panel.
+        path: written are this path with the suffixes .svg, .png (300 dpi) and .csv, each by way of a temporary name.
+        accuracy: the row's key for the y axis: "srocc", "plcc", "krocc" or "pair_accuracy".
+        label: what the accuracy is taken against, "vmaf_v0.6.1".
+        n: over how many validation patches. Where neither is given the axis does not say.
+        inputs: what complexity was counted on, "12 frames of 256x256".
+        connect: an arrow from each row to the next, for the stages of one run.
+
+    Returns:
+        The three paths.
+
+    Raises:
+        CompressVQAError: no row has both the accuracy and a complexity.
+    """
+    measures = measures_of(rows, accuracy)
+    if not measures:
+        raise CompressVQAError(f"no row has {accuracy} and one of params, macs, latency_ms", hint="evaluate first")
+    stem = Path(path).with_suffix("") if Path(path).suffix in (".svg", ".png", ".csv") else Path(path)
+    with style.house_style():
+        figure = tradeoff_figure(
+            rows, measures=measures, accuracy=accuracy, label=label, n=n, inputs=inputs, connect=connect
+        )
+        paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png", ".csv")]
+        style.save(figure, paths[0])
+        style.save(figure, paths[1])
+    _write_csv(plain_rows(rows), paths[2])
+    return paths
+
+
+def _write_csv(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(path, text.getvalue())

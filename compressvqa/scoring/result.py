@@ -1,0 +1,191 @@
+"""The result of a scoring: one number, its course over time, and how it is written down."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressvqa.data.compare import Difference
+from compressvqa.data.info import VideoInfo
+from compressvqa.errors import DataError
+from compressvqa.files import finite, write_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SCHEMA = 1  # of Score.to_dict; a new number where a key changes its meaning or goes away
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The score of one block of frames.
+
+    Args:
+        first_frame: number of its first frame, counted from 0 in the compared part.
+        last_frame: number of its last frame.
+        score: the network's score.
+    """
+
+    first_frame: int
+    last_frame: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `score` found.
+
+    Args:
+        score: mean over the segments; higher is better.
+        per_segment: the segments, in order.
+        model: name, mode, direction and range of the network, and where it came from.
+        reference: facts of the reference; None for a no-reference network.
+        distorted: facts of the distorted video.
+        differences: in what the two files differ although they can be compared.
+        settings: block, subsample, frames, skipped frames, tiles and device of this scoring.
+    """
+
+    score: float
+    per_segment: tuple[Segment, ...]
+    model: dict[str, Any]
+    reference: VideoInfo | None
+    distorted: VideoInfo
+    differences: tuple[Difference, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pooled(self) -> dict[str, float | None]:
+        """Min, max, mean and harmonic mean over the segments, as libvmaf pools; None where one is not defined."""
+        return pool([segment.score for segment in self.per_segment])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that read like libvmaf's JSON log: ``frames[].frameNum``, ``.metrics`` and ``pooled_metrics``.
+
+        A segment is listed under its first frame; ``lastFrameNum`` says where it ends.
+        """
+        name = self.model["name"]
+        return {
+            "schema": SCHEMA,
+            "version": _version(),
+            "model": self.model,
+            "reference": None if self.reference is None else _facts(self.reference),
+            "distorted": _facts(self.distorted),
+            "differences": [
+                {"what": found.what, "reference": found.reference, "distorted": found.distorted, "note": found.hint}
+                for found in self.differences
+            ],
+            "settings": self.settings,
+            "frames": [
+                {"frameNum": part.first_frame, "lastFrameNum": part.last_frame, "metrics": {name: part.score}}
+                for part in self.per_segment
+            ],
+            "pooled_metrics": {name: self.pooled},
+            "score": self.score,
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as strict JSON; a figure that is not defined is null."""
+        return json.dumps(finite(self.to_dict()), indent=2, ensure_ascii=False) + "\n"
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What a person reads: (name, value), the score first."""
+        pooled = {name: "-" if value is None else f"{value:.4f}" for name, value in self.pooled.items()}
+        count = len(self.per_segment)
+        found = [
+            (str(self.model["name"]), f"{self.score:.4f}"),
+            ("min / max", f"{pooled['min']} / {pooled['max']} over {count} block{'' if count == 1 else 's'}"),
+            ("harmonic mean", pooled["harmonic_mean"]),
+        ]
+        if self.reference is not None:
+            found.append(("reference", str(self.reference)))
+        found.append(("distorted", str(self.distorted)))
+        if self.settings.get("tiles", 1) > 1:
+            found.append(("tiles", f"{self.settings['tiles']} a frame, mean weighted by area"))
+        notes = {found.hint for found in self.differences}
+        found += [("differs", str(one)) for one in self.differences]
+        return found + [("note", note) for note in sorted(notes) if note]
+
+    def to_text(self) -> str:
+        """`lines` in two columns, without colour."""
+        width = max(len(name) for name, _ in self.lines())
+        return "".join(f"{name.ljust(width)}  {value}\n" for name, value in self.lines())
+
+    def write(self, path: str | Path) -> Path:
+        """Writes `to_json` or `to_csv`, after the suffix of `path`, whole or not at all.
+
+        Raises:
+            DataError: another suffix.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".json", ".csv"):
+            raise DataError("scores are written as .json or .csv", where=path)
+        write_text(path, self.to_json() if path.suffix.lower() == ".json" else to_csv(self))
+        return path
+
+
+def to_csv(score: Score) -> str:
+    """A line a segment: Frame, LastFrame and the score under the network's name."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["Frame", "LastFrame", score.model["name"]])
+    writer.writerows([part.first_frame, part.last_frame, f"{part.score:.6f}"] for part in score.per_segment)
+    return text.getvalue()
+
+
+def score_table(score: Score) -> Table:
+    """`Score.lines` for the terminal."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for place, (name, value) in enumerate(score.lines()):
+        table.add_row(escape(name), f"[bold]{escape(value)}[/bold]" if place == 0 else escape(value))
+    return table
+
+
+def pool(scores: list[float]) -> dict[str, float | None]:
+    """Min, max, mean, and libvmaf's harmonic mean n / sum(1 / (x + 1)) - 1, None where some x <= -1.
+
+    >>> pool([1.0, 3.0])
+    {'min': 1.0, 'max': 3.0, 'mean': 2.0, 'harmonic_mean': 1.6666666666666665}
+    """
+    positive = min(scores) > -1
+    harmonic = len(scores) / math.fsum(1 / (x + 1) for x in scores) - 1 if positive else None
+    return {
+        "min": min(scores),
+        "max": max(scores),
+        "mean": math.fsum(scores) / len(scores),
+        "harmonic_mean": harmonic,
+    }
+
+
+def _facts(info: VideoInfo) -> dict[str, Any]:
+    return {
+        "path": str(info.path),
+        "codec": info.codec,
+        "width": info.width,
+        "height": info.height,
+        "pixel_format": info.chroma,
+        "bitdepth": info.colour.bitdepth,
+        "matrix": info.colour.matrix,
+        "full_range": info.colour.full_range,
+        "transfer": info.transfer,
+        "frame_rate": None if info.frame_rate is None else float(info.frame_rate),
+        "frames": info.frames,
+    }
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("compressvqa")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree that was not installed
+        return "not installed"

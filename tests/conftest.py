@@ -1,0 +1,51 @@
+"""What tests share: a recipe small enough to run whole, and its data, prepared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from running import command
+
+SMALL = """\
+version: 1
+name: small
+seed: 1
+model:
+  name: rankdvqa
+  options: {widths: [4, 6, 8, 10, 12, 14], merge_width: 8, mlp_width: 8}
+  size: 96
+runtime: {precision: "32", threads: 1}
+objective: {kind: rank-pairs}
+data:
+  kind: rank-pairs
+  size: 96
+  patches_per_clip: 1
+  ladder: [{codec: x264, crf: [24, 36, 48]}]
+stages:
+  - {kind: train, name: teacher, steps: 12, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}
+  - {kind: sparsify, name: sparse, steps: 12, batch: 2, checkpoint_seconds: 0.001, target_density: 0.4,
+     options: {base: adamw}}
+  - {kind: prune, name: pruned, target_params: 0.5}
+  - {kind: distil, name: distilled, teacher: teacher, steps: 12, batch: 2, checkpoint_seconds: 0.001,
+     losses: {instance: 1.0, batch: 1.0, class: 1.0, feature-mse: 0.1}, features: {scales.4.conv_out: scales.4.conv_out}}
+"""
+
+
+@pytest.fixture(scope="session")
+def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe with every stage that runs in seconds."""
+    file = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    file.write_text(SMALL)
+    assert yaml.safe_load(SMALL)
+    return file
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> Path:
+    """The prepared data of `small_recipe`."""
+    folder = tmp_path_factory.mktemp("data")
+    done = command("data", "prepare", str(small_recipe), str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,63 @@
+"""The one table: the same figures in terminal, Markdown, page, text and for programs."""
+
+import io
+import re
+
+from rich.console import Console
+
+from compressvqa.report import plain_rows, result_table
+
+
+def test_ratios_are_shares_of_the_teacher(results):
+    rows = plain_rows(results["table"])
+    assert rows[0]["params_share"] == 1
+    assert rows[3]["macs_share"] == results["table"][3]["macs"] / results["table"][0]["macs"]
+    assert rows[3]["srocc_share"] == 0.8991 / 0.9312
+    assert "latency_p90_ms_share" not in rows[3]
+    assert rows[2]["n"] == 96
+
+
+def test_every_form_shows_the_same_figures(results):
+    table = result_table(results["table"])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)  # is a renderable itself
+    terminal, markdown, text, page = console.export_text(), table.to_markdown(), table.to_text(), table.to_html()
+    for figure in ("4.595", "0.454", "9.9%", "10.729", "1.474", "13.7%", "38.4", "0.8991", "96.6%", "0.9120"):
+        for form in (terminal, markdown, text, page):
+            assert figure in form
+    assert "…" not in terminal, "80 columns cut a figure"
+    assert len({line.count("|") for line in markdown.splitlines()}) == 1
+
+
+def test_what_was_not_measured_is_not_shown():
+    rows = [{"stage": "teacher", "params": 100, "srocc": float("nan")}, {"stage": "mini", "params": 10, "plcc": None}]
+    table = result_table(rows)
+    assert [column.key for column in table.columns] == ["params"]
+    rows[1]["srocc"] = 0.5
+    markdown = result_table(rows).to_markdown()
+    assert "| teacher | 0.000 | - |" in markdown
+    assert "| 0.5000 |" in markdown, "no share of a figure that the teacher lacks"
+
+
+def test_a_share_of_a_negative_correlation_is_not_shown():
+    rows = [{"stage": "teacher", "srocc": -0.1}, {"stage": "mini", "srocc": 0.9}]
+    assert "%" not in result_table(rows).to_text()
+
+
+def test_one_row_needs_no_shares(results):
+    assert "%" not in result_table(results["table"][:1]).to_text()
+
+
+def test_names_can_hold_markup(results):
+    rows = [{**results["table"][0], "stage": "<b>[red]a|b"}]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(result_table(rows))
+    assert "<b>[red]a|b" in console.export_text()
+    assert "&lt;b&gt;[red]a|b" in result_table(rows).to_html()
+    assert "<b>[red]a\\|b" in result_table(rows).to_markdown()
+
+
+def test_html_is_balanced(results):
+    page = result_table(results["table"]).to_html()
+    for tag in ("table", "thead", "tbody", "tr", "th", "td", "small"):
+        assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag

@@ -1,0 +1,115 @@
+"""The command line as a user meets it: help, plans, and one clear line with exit code 2 for each mistake."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import command
+from PIL import Image
+
+import compressvqa as cv
+
+
+def said(*arguments: str, code: int = 2) -> str:
+    """What a failing command printed on standard error; it must be one line and no traceback."""
+    done = command(*arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_help_and_lists() -> None:
+    assert "prove what it cost" in command("--help").stdout
+    assert "rankdvqa_mini" in command("recipes", "list").stdout
+    models = json.loads(command("models", "--json").stdout)
+    assert {"rankdvqa", "stanet"} <= {model["name"] for model in models}
+
+
+def test_dry_run_prints_the_plan_and_makes_nothing(small_recipe: Path, tmp_path: Path) -> None:
+    done = command("run", str(small_recipe), "--dry-run", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0
+    for word in ("1. teacher", "2. sparse", "3. pruned", "4. distilled", "target_params=0.5", "rank-pairs"):
+        assert word in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_is_copied_and_checked(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.yaml"
+    assert command("recipes", "copy", "rankdvqa_mini", str(copy)).returncode == 0
+    assert "no fault" in command("recipes", "check", str(copy)).stdout
+    assert "can't be written" in said("recipes", "copy", "rankdvqa_mini", str(copy))
+
+
+def test_the_schema_is_printed() -> None:
+    assert "stages" in json.loads(command("recipes", "schema").stdout)["properties"]
+
+
+def test_profile_counts_what_the_library_counts() -> None:
+    counted = json.loads(command("profile", "rankdvqa", "--size", "96", "--json").stdout)
+    assert counted["params"] == 4_594_938
+
+
+def test_prune_saves_a_network_that_loads(tmp_path: Path) -> None:
+    done = command("prune", "rankdvqa", str(tmp_path / "small"), "--target-params", "0.5", "--size", "96")
+    assert done.returncode == 0, done.stderr
+    kept = sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) / 4_594_938
+    assert 0.49 <= kept <= 0.5
+
+
+class TestMistakes:
+    def test_unknown_recipe(self) -> None:
+        assert "no such recipe" in said("run", "rankdvqa_max")
+
+    def test_unknown_key(self, small_recipe: Path) -> None:
+        assert "unknown key (did you mean 'steps'?)" in said("run", str(small_recipe), "--set", "stages.teacher.stes=1")
+
+    def test_unknown_plugin(self, small_recipe: Path) -> None:
+        line = said("run", str(small_recipe), "--set", "stages.distilled.losses={instanse: 1.0}")
+        assert "unknown loss 'instanse' (try: instance" in line
+
+    def test_unknown_model(self, small_recipe: Path, tmp_path: Path) -> None:
+        arguments = ("run", str(small_recipe), "--set", "model.name=rankdvq", "--out", str(tmp_path / "run"))
+        assert "unknown model 'rankdvq' (try: rankdvqa" in said(*arguments)
+
+    def test_checkpoint_of_another_network(self, small_recipe: Path, tmp_path: Path) -> None:
+        torch.save({"state_dict": {"fc.weight": torch.zeros(3, 3)}}, tmp_path / "other.pth")
+        arguments = ("--set", f"model.weights={tmp_path / 'other.pth'}", "--out", str(tmp_path / "run"))
+        assert "other.pth" in said("run", str(small_recipe), *arguments)
+
+    def test_no_videos(self, small_recipe: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        places = ("--set", f"data.sources={tmp_path / 'empty'}", "--out", str(tmp_path / "run"))
+        assert "empty" in said("run", str(small_recipe), *places)
+
+    def test_no_such_folder(self, small_recipe: Path, tmp_path: Path) -> None:
+        places = ("--set", f"data.sources={tmp_path / 'nowhere'}", "--out", str(tmp_path / "run"))
+        assert "nowhere" in said("run", str(small_recipe), *places)
+
+    def test_all_videos_unreadable(self, small_recipe: Path, tmp_path: Path) -> None:
+        (tmp_path / "clips").mkdir()
+        (tmp_path / "clips" / "broken.mp4").write_bytes(b"not a video" * 99)
+        places = ("--set", f"data.sources={tmp_path / 'clips'}", "--out", str(tmp_path / "run"))
+        assert "broken.mp4" in said("run", str(small_recipe), *places)
+
+    def test_score_needs_files_that_are_there(self, tmp_path: Path) -> None:
+        cv.save(cv.create_model("rankdvqa"), tmp_path / "model")
+        line = said("score", "no.mp4", "nothing.mp4", "--model", str(tmp_path / "model"))
+        assert "no.mp4" in line
+
+    def test_sizes_that_differ_and_frames_too_small(self, tmp_path: Path) -> None:
+        cv.save(cv.create_model("rankdvqa"), tmp_path / "model")
+        for name, side in (("a", 128), ("b", 96), ("c", 64)):
+            Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{name}.png")
+        model = ("--model", str(tmp_path / "model"))
+        assert "128x128" in said("score", str(tmp_path / "a.png"), str(tmp_path / "b.png"), *model)
+        assert "96" in said("score", str(tmp_path / "c.png"), str(tmp_path / "c.png"), *model)
+
+    def test_a_run_folder_without_a_run(self, tmp_path: Path) -> None:
+        assert "not finished" in said("report", str(tmp_path))
+
+    @pytest.mark.parametrize("target", ["0", "1.5"])
+    def test_a_target_that_is_no_share(self, target: str, tmp_path: Path) -> None:
+        said("prune", "rankdvqa", str(tmp_path / "small"), "--target-params", target, "--size", "96")

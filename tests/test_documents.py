@@ -1,0 +1,89 @@
+"""The documents tell the truth: their Python runs, their links lead somewhere, the picture is the script's."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
+# Blocks run in order, each with names of its own. Line numbers of a traceback are those of the document.
+RUNNER = """
+import sys
+from pathlib import Path
+for path, line in [argument.rsplit(":", 1) for argument in sys.argv[1:]]:
+    text = Path(path).read_text(encoding="utf-8").splitlines()[int(line):]
+    code = text[: text.index("```")]
+    exec(compile("\\n" * int(line) + "\\n".join(code), path, "exec"), {"__name__": "__main__"})
+"""
+
+
+def blocks(document: Path) -> list[int]:
+    """Numbers of the lines that open a Python block. One that begins with ```python no-run is not run."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    return [number for number, line in enumerate(lines, 1) if line.strip() == "```python"]
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d)], ids=lambda path: path.name)
+def test_python_blocks_run(document, tmp_path):
+    """In a process of its own, so that what they register stays out of the other tests."""
+    places = [f"{document}:{line}" for line in blocks(document)]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUNNER, *places]
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_and_contributing_have_examples():
+    assert len(blocks(ROOT / "README.md")) >= 3
+    kinds = set(re.findall(r"^@cv\.register_(\w+)", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE))
+    every = {"model", "loss", "ratio_rule", "importance", "sparsifier", "objective", "dataset", "stage"}
+    assert kinds == every, "a smallest plugin of each kind"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (document.parent / target).exists(), target
+
+
+def test_paths_that_are_named_exist():
+    """`package/` and `file.py` in backticks in the architecture are places of the package."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for place in re.findall(r"`([a-z_]+/(?:[a-z_]+\.py)?|[a-z_]+\.py)`", text):
+        assert (ROOT / "compressvqa" / place).exists() or (ROOT / place).exists(), place
+
+
+def test_the_picture_is_what_its_script_draws():
+    names: dict = {"__name__": "draw"}
+    exec((ROOT / "docs" / "draw_architecture.py").read_text(encoding="utf-8"), names)
+    assert (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8") == names["draw"]()
+
+
+@pytest.mark.slow
+def test_the_plugins_of_contributing_sit_the_exam(tmp_path):
+    """They are made an installed package, and the contracts find them as they find any plugin."""
+    document = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = [code for code in re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL) if "@cv.register_" in code]
+    for number, code in enumerate(found):
+        (tmp_path / f"smallest_{number}.py").write_text(code, encoding="utf-8")
+    facts = tmp_path / "smallest-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: smallest\nVersion: 1.0\n")
+    points = "".join(f"p{number} = smallest_{number}\n" for number in range(len(found)))
+    (facts / "entry_points.txt").write_text(f"[compressvqa.plugins]\n{points}")
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    names = " or ".join(re.findall(r'@cv\.register_\w+\("([^"]+)"', document))
+    command = [sys.executable, "-m", "pytest", str(ROOT / "tests" / "contracts"), "-k", names, "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    for name in ("frame-error", "score-huber", "ista"):
+        listed = subprocess.run(
+            [*command, "--collect-only"], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+        )
+        assert f"[{name}" in listed.stdout or f"-{name}]" in listed.stdout, name

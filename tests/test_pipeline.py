@@ -1,0 +1,138 @@
+"""A recipe runs whole; a killed run goes on to the same result; a changed recipe repeats only what it must."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import compressvqa as cv
+from compressvqa.errors import CompressVQAError, TrainingError
+from compressvqa.pipeline import run
+from compressvqa.recipe import Recipe
+
+STAGES = ["teacher", "sparse", "pruned", "distilled"]
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path, small_data: Path) -> Path:
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    result = run(Recipe.load(small_recipe), out=out, data_folder=small_data)
+    assert result.report.is_file()
+    return out
+
+
+def test_the_table_has_a_row_for_each_stage(whole: Path) -> None:
+    results = json.loads((whole / "results.json").read_text())
+    table = results["table"]
+    assert [row["stage"] for row in table] == STAGES
+    for row in table:
+        assert {"params", "macs", "macs_conv_linear", "latency_ms", "srocc", "plcc", "pair_accuracy", "n"} <= set(row)
+    assert table[0]["params"] == table[1]["params"] > table[2]["params"] == table[3]["params"]
+    assert table[2]["params"] <= 0.5 * table[0]["params"]
+
+
+def test_the_run_folder_is_as_promised(whole: Path) -> None:
+    for name in ("recipe.yaml", "environment.json", "log.txt", "metrics.jsonl", "report.html", "tradeoff.svg",
+                 "tradeoff.png", "tradeoff.csv", "model/config.json", "model/README.md", "stages/01-teacher/stage.json",
+                 "stages/04-distilled/model/model.safetensors"):  # fmt: skip
+        assert (whole / name).stat().st_size > 0, name
+    assert any((whole / "events").iterdir())
+    assert not list(whole.rglob("*.tmp")) and not list(whole.rglob("checkpoint.pt"))
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    for stage in ("teacher", "sparse", "distilled"):
+        assert [row["step"] for row in rows if row["stage"] == stage] == list(range(1, 13))
+
+
+def test_sparsity_leads_to_the_target_and_pruning_is_exact(whole: Path) -> None:
+    stages = json.loads((whole / "results.json").read_text())["stages"]
+    assert stages["sparse"]["density_after_the_last_cut"] == pytest.approx(0.4, abs=0.02)
+    assert stages["pruned"]["max_error"] <= 1e-5
+    assert any("extractor.stages.5" in path for path in stages["pruned"]["dead"])
+
+
+def test_the_model_loads_and_scores(whole: Path) -> None:
+    model = cv.load(whole / "model")
+    inputs = cv.example_inputs(model, size=96)
+    with torch.inference_mode():
+        assert torch.isfinite(model(*inputs)).all()
+
+
+def kill_in(stage: str, step: int, recipe: Path, out: Path, data: Path) -> None:
+    """Starts the run and kills it with SIGKILL once the stage has come to the step."""
+    line = [sys.executable, "-m", "compressvqa", "run", str(recipe), "--out", str(out), "--data-folder", str(data)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics, mark = out / "metrics.jsonl", f'"stage": "{stage}", "step": {step},'
+    try:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and mark in metrics.read_text():
+                break
+            time.sleep(0.005)
+        assert process.poll() is None, "the run ended before it could be killed"
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["teacher", "sparse", "distilled"])
+def test_a_killed_run_goes_on_to_the_same_result(
+    stage: str, whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
+) -> None:
+    kill_in(stage, 5, small_recipe, tmp_path / "run", small_data)
+    assert not (tmp_path / "run" / "report.html").exists()
+    run(Recipe.load(small_recipe), out=tmp_path / "run", data_folder=small_data)
+    assert digest(tmp_path / "run") == digest(whole)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["stage"] == stage] == list(range(1, 13))
+
+
+def test_a_changed_stage_repeats_itself_and_what_follows(
+    whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    before = {name: (out / "stages" / name / "stage.json").stat().st_mtime_ns for name in os.listdir(out / "stages")}
+    run(Recipe.load(small_recipe, ["stages.pruned.target_params=0.4"]), out=out, data_folder=small_data)
+    changed = {
+        name for name, when in before.items() if (out / "stages" / name / "stage.json").stat().st_mtime_ns != when
+    }
+    assert changed == {"03-pruned", "04-distilled"}
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_what_is_done(
+    whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
+) -> None:
+    overrides = ["stages.teacher.optimizer.lr=1e30", "stages.teacher.clip_norm=null"]
+    with pytest.raises(TrainingError, match="is (nan|inf) at step"):
+        run(Recipe.load(small_recipe, overrides), out=tmp_path / "run", data_folder=small_data)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_folder_in_use_is_refused(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    from compressvqa.run_folder import RunFolder
+
+    with (
+        RunFolder(tmp_path / "run").locked(),
+        pytest.raises(CompressVQAError, match="another process is running in this folder"),
+    ):
+        run(Recipe.load(small_recipe), out=tmp_path / "run", data_folder=small_data)
+
+
+def test_without_resume_a_used_folder_is_refused(whole: Path, small_recipe: Path) -> None:
+    with pytest.raises(CompressVQAError, match="already holds a run"):
+        run(Recipe.load(small_recipe), out=whole, resume=False)
