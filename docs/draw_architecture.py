@@ -46,7 +46,7 @@ def draw() -> str:
     parts.clear()
     parts.append(
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' "
-        "role='img' aria-label='The pipeline: recipe, data, training, sparsity, pruning, distillation, metrics, report'>"
+        "role='img' aria-label='The pipeline, from recipe to report'>"
     )
     parts.append(
         "<defs><marker id='head' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='7' markerHeight='7' orient='auto'>"

@@ -70,7 +70,7 @@ def test_all_faults_are_said_at_once_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("kind: distil", "kind: distill", ":15: stages.distilled.kind: unknown kind 'distill' (known: distil)"),
+        ("kind: distil", "kind: distill", ":15: stages.distilled: unknown kind 'distill' (known: distil)"),
         ("    steps: 5\n  - ", "    steps: many\n  - ", ":14: stages.teacher.steps: input should be a valid integer"),
         ("teacher: teacher", "teacher: teecher", "'teecher', which is no earlier stage"),
         ("name: distilled", "name: teacher", "two stages are named 'teacher'"),

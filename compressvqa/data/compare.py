@@ -64,9 +64,8 @@ def inspect_pair(reference: VideoInfo, distorted: VideoInfo, *, frames: int | No
     r, d = reference, distorted
     differs("frame size", f"{r.width}x{r.height}", f"{d.width}x{d.height}", True,
             "scale the distorted video to the size of the reference")  # fmt: skip
-    if r.frames is not None and d.frames is not None:
-        short = frames is not None and min(r.frames, d.frames) >= frames
-        differs("frame count", r.frames, d.frames, not short, "cut both to the same frames, or give a number of frames")
+    if r.frames is not None and d.frames is not None and (frames is None or min(r.frames, d.frames) < frames):
+        differs("frame count", r.frames, d.frames, True, "cut both to the same frames, or give a number of frames")
     differs("rotation", r.rotation, d.rotation, True, "store both with the same orientation")
     differs("transfer", r.transfer, d.transfer, True, "compare SDR with SDR")
     if r.transfer == d.transfer != "sdr":

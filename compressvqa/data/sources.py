@@ -252,7 +252,9 @@ def _area(plane: Samples, rows: int, columns: int) -> Samples:
     if rows == columns == 1:
         return plane
     H, W = plane.shape
-    return plane.reshape(H // rows, rows, W // columns, columns).mean(axis=(1, 3), dtype=np.float32)
+    squares: Samples = plane.reshape(H // rows, rows, W // columns, columns)
+    means: Samples = squares.mean(axis=(1, 3), dtype=np.float32)
+    return means
 
 
 def _recode(samples: Samples, colour: Colour, target: Colour, *, luma: bool) -> Samples:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,7 +89,17 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
         kinds.setdefault(key, []).append(members)
     ties = _ties(trace, roots)
     groups = [_group(trace, np.stack(rows), key[2], ties) for key, rows in kinds.items()]  # type: ignore[arg-type]
-    return sorted((_protected(g, protect) for g in groups), key=lambda g: int(_first(trace, g)))
+    ordered = sorted((_protected(g, protect) for g in groups), key=lambda g: _first(trace, g))
+    names: dict[str, int] = {}
+    for group in ordered:
+        names[group.name] = names.get(group.name, 0) + 1
+    seen: dict[str, int] = {}
+    unique = []
+    for group in ordered:
+        seen[group.name] = seen.get(group.name, 0) + 1
+        many = names[group.name] > 1
+        unique.append(replace(group, name=f"{group.name}#{seen[group.name]}") if many else group)
+    return unique
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -101,12 +111,7 @@ def _protected(group: Group, protect: Sequence[str]) -> Group:
     found = [p for p in protect if any(matches(path, p) for path in group.producers)]
     if not found or group.frozen:
         return group
-    return freeze(group, f"protected by {found[0]!r}")
-
-
-def freeze(group: Group, reason: str) -> Group:
-    """The same group, kept."""
-    return Group(group.name, group.channels, group.slots, group.producers, group.consumers, reason, group.ties)
+    return replace(group, frozen=f"protected by {found[0]!r}")
 
 
 def _first(trace: Trace, group: Group) -> int:

@@ -65,7 +65,8 @@ def _by_layer(model: nn.Module, slots: Slots) -> dict[tuple[str, int], list[int]
         functions = _LAYERS.get(type(module), ())
         tensors = dict(module.named_parameters(recurse=False))
         plain = getattr(module, "groups", 1) == 1 and all(uses[id(p)] == 1 for p in tensors.values())
-        if not plain or "weight" not in tensors or len(tensors) + len(list(module.buffers())) == 0:
+        statistics = not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.running_mean is not None
+        if not (plain and statistics and "weight" in tensors):
             continue
         for function, d in functions:
             prefix = f"{path}." if path else ""

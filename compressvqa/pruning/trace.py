@@ -9,6 +9,7 @@ A trace decides nothing: it holds facts, and whatever is in doubt is frozen with
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,10 @@ class Trace:
     dead_parameters: tuple[str, ...]
     uncalled: tuple[str, ...]
     unknown_ops: tuple[Unknown, ...]
+
+    def is_dead(self, paths: Iterable[str]) -> bool:
+        """Whether all these layers lie in dead modules."""
+        return all(any(path == d or path.startswith(f"{d}.") for d in self.dead) for path in paths)
 
     def __str__(self) -> str:
         total = sum(self.parameters.values())

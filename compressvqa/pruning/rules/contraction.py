@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from compressvqa.pruning import moves
 from compressvqa.pruning.graph import Value
 from compressvqa.pruning.labels import Ids, Plane, Twin
-from compressvqa.pruning.propagate import join, lift, place
+from compressvqa.pruning.algebra import join, lift, place
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:

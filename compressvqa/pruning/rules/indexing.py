@@ -8,7 +8,7 @@ import numpy as np
 
 from compressvqa.pruning.labels import Plane, Twin
 from compressvqa.pruning.moves import full
-from compressvqa.pruning.propagate import join, lift
+from compressvqa.pruning.algebra import join, lift
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from compressvqa.pruning import moves
 from compressvqa.pruning.labels import Ids, Plane, Twin
-from compressvqa.pruning.propagate import join, lift, place
+from compressvqa.pruning.algebra import join, lift, place
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:

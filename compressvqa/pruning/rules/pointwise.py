@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.pruning.labels import Twin
-from compressvqa.pruning.propagate import join, lift
+from compressvqa.pruning.algebra import join, lift
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compressvqa.pruning.labels import Plane, Twin
-from compressvqa.pruning.propagate import join
+from compressvqa.pruning.algebra import join
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:

@@ -1,0 +1,29 @@
+"""Cuts channels out of any network and proves that the result is right.
+
+    trace -> groups -> ratios and plan, importance -> surgery -> verify
+"""
+
+from compressvqa.pruning.density import LayerDensity, density
+from compressvqa.pruning.groups import Group, find_groups
+from compressvqa.pruning.plan import PruningPlan
+from compressvqa.pruning.prune import Pruned, prune
+from compressvqa.pruning.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
+from compressvqa.pruning.removed import Removed
+from compressvqa.pruning.trace import Trace, trace
+
+__all__ = [
+    "Group",
+    "GroupDensity",
+    "LayerDensity",
+    "Pruned",
+    "PruningPlan",
+    "Removed",
+    "RuleReport",
+    "Trace",
+    "compare_rules",
+    "density",
+    "density_ratios",
+    "find_groups",
+    "prune",
+    "trace",
+]

@@ -1,0 +1,246 @@
+"""Proof of a pruning: the small network must equal the original whose cut channels are zero, on fresh random inputs.
+
+It is tried twice: with the network's own weights, and with weights shaken by noise, because a layer that is scaled by
+1e-6, or that starts at zero, would hide any mistake behind it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from compressvqa.errors import PruneError
+from compressvqa.pruning.choice import Cut, slots_of
+from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.surgery import cut
+from compressvqa.pruning.trace import Trace
+
+TOLERANCE = 1e-5
+_DOUBTFUL = 1e-2  # up to here float32 rounding may be at fault, and float64 decides
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check.
+
+    Args:
+        error: largest difference of any output, relative to the largest value of that output.
+        failure: why the pruned network does not run at all, or None.
+    """
+
+    error: float
+    failure: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the pruned network equals the zeroed one."""
+        return self.failure is None and self.error <= TOLERANCE
+
+
+def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str]) -> nn.Module:
+    """A copy of the network without the cut channels and the dead modules."""
+    gone = _gone(trace, cuts)
+    attributes = {key: int((~gone[ids]).sum()) for key, ids in _attribute_roots(trace).items() if gone[ids].any()}
+    small = copy.deepcopy(model)
+    cut(small, slots_of(cuts), attributes, dead)
+    return small
+
+
+def check(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str], inputs: Any, seed: int) -> Verdict:
+    """Compares the pruned network with the zeroed one, with true and with shaken weights.
+
+    Args:
+        model: the original network.
+        trace: its trace.
+        cuts: the channels that go.
+        dead: paths of modules that go.
+        inputs: example inputs; the check draws others of the same size, range and type.
+        seed: of the draw.
+    """
+    fresh = _fresh(inputs, seed)
+    worst = Verdict(0.0)
+    for shaken in (False, True):
+        verdict = _compare(model, trace, cuts, dead, fresh, shaken, seed)
+        if verdict.failure is None and TOLERANCE < verdict.error < _DOUBTFUL:
+            verdict = _compare(model, trace, cuts, dead, fresh, shaken, seed, torch.float64)
+        if not verdict.passed:
+            return verdict
+        worst = Verdict(max(worst.error, verdict.error))
+    return worst
+
+
+def _compare(
+    model: nn.Module,
+    trace: Trace,
+    cuts: Sequence[Cut],
+    dead: Sequence[str],
+    inputs: Any,
+    shaken: bool,
+    seed: int,
+    dtype: torch.dtype | None = None,
+) -> Verdict:
+    original = copy.deepcopy(model)
+    if dtype is not None:
+        original = original.to(dtype)
+        inputs = tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
+    if shaken:
+        _shake(original, seed)
+    small = pruned_copy(original, trace, cuts, dead)
+    try:
+        with quiet(small):
+            outputs = tensors_of(run(small, inputs))
+    except Exception as error:  # any network may fail in any way; the pruning is refused for it
+        return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
+    _zero(original, trace, cuts)
+    with quiet(original), _KeptNorms(trace, cuts):
+        expected = tensors_of(run(original, inputs))
+    if shaken and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
+        return Verdict(0.0)  # the noise was too much for this network: it shows nothing
+    return Verdict(_error(expected, outputs))
+
+
+def _error(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
+    """Largest difference, relative to the largest value of each tensor."""
+    if [t.shape for t in expected] != [t.shape for t in outputs]:
+        return math.inf
+    worst = 0.0
+    for a, b in zip(expected, outputs, strict=True):
+        if not a.numel():
+            continue
+        if not a.is_floating_point():
+            worst = max(worst, 0.0 if torch.equal(a, b) else math.inf)
+            continue
+        scale = float(a.abs().max())
+        error = float((a - b).abs().max()) / (scale if scale > 0 else 1.0)
+        worst = max(worst, error if math.isfinite(error) else math.inf)
+    return worst
+
+
+def _fresh(inputs: Any, seed: int) -> Any:
+    """Random tensors of the same sizes and range; integers are kept, they may be indices."""
+
+    def draw(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or not tensor.numel():
+            return tensor
+        generator = torch.Generator().manual_seed(seed + 1)
+        low, high = float(tensor.min()), float(tensor.max())
+        noise = torch.rand(tensor.shape, generator=generator) * (high - low if high > low else 1.0) + low
+        return noise.to(tensor)
+
+    return tree_map_only(Tensor, draw, inputs)
+
+
+def _shake(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed + 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point() and parameter.numel():
+                fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
+                noise = torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in))
+                parameter.add_(noise.to(parameter))
+
+
+def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For each root, whether its channel goes."""
+    slots = trace.labels.slots
+    gone = np.zeros(len(slots), bool)
+    for c in cuts:
+        slot = c.group.slots[0]
+        labels = slots.first[slot.leaf][slot.dim] + slot.indices[list(c.channels)].ravel()
+        gone[trace.labels.classes.find(labels)] = True
+    return gone
+
+
+def _attribute_roots(trace: Trace) -> dict[tuple[str, str], Any]:
+    return {key: trace.labels.classes.find(ids) for key, ids in trace.labels.attributes.items()}
+
+
+def _zero(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> None:
+    """Sets every slot of the cut channels to zero."""
+    leaves = leaves_of(model)
+    with torch.no_grad():
+        for (name, d), gone in slots_of(cuts).items():
+            if (name, d) not in trace.labels.unzeroed:
+                leaves[name].index_fill_(d, torch.tensor(gone, device=leaves[name].device), 0)
+
+
+class _KeptNorms(TorchDispatchMode):
+    """Lets layer and group normalisations take their mean and variance over the kept channels only."""
+
+    def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
+        super().__init__()
+        gone = _gone(trace, cuts)
+        roots = {norm.order: trace.labels.classes.find(norm.labels) for norm in trace.labels.norms}
+        self._kept = {order: np.flatnonzero(~gone[np.maximum(r, 0)]) for order, r in roots.items() if gone[np.maximum(r, 0)].any()}
+        self._order = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.rpartition("::")[2]
+        if name not in ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"):
+            return func(*args, **(kwargs or {}))
+        kept = self._kept.get(self._order)
+        self._order += 1
+        if kept is None:
+            return func(*args, **(kwargs or {}))
+        index = torch.from_numpy(kept).to(args[0].device)
+        return (_group_norm if name == "native_group_norm" else _layer_norm)(func, args, kwargs or {}, index)
+
+
+def _layer_norm(func: Any, args: Any, kwargs: Mapping[str, Any], index: Tensor) -> Any:
+    x, width = args[0], len(args[1])
+    flat = x.reshape(*x.shape[: x.ndim - width], -1)
+    sides = [a.reshape(-1)[index] if isinstance(a, Tensor) else a for a in args[2:]]
+    result = func(flat[..., index], [len(index)], *sides, **kwargs)
+    first = result[0] if isinstance(result, tuple) else result
+    spread = torch.zeros_like(flat).index_copy(-1, index, first).reshape(x.shape)
+    return (spread, *result[1:]) if isinstance(result, tuple) else spread
+
+
+def _group_norm(func: Any, args: Any, kwargs: Mapping[str, Any], index: Tensor) -> Any:
+    x, weight, bias, batch, channels, positions, groups, eps = args
+    if groups == channels:
+        return func(*args, **kwargs)
+    sides = [None if a is None else a[index] for a in (weight, bias)]
+    result = func(x.index_select(1, index).contiguous(), *sides, batch, len(index), positions, groups, eps, **kwargs)
+    return (torch.zeros_like(x).index_copy(1, index, result[0]), *result[1:])
+
+
+def guilty(passes: Any, parts: Sequence[Any]) -> list[Any]:
+    """The parts that spoil a whole, found by halving: the rest together pass.
+
+    Args:
+        passes: tells whether a list of parts passes.
+        parts: all parts; together they do not pass.
+
+    >>> guilty(lambda parts: 3 not in parts and 5 not in parts, [1, 2, 3, 4, 5])
+    [3, 5]
+    """
+    good: list[Any] = []
+    bad: list[Any] = []
+
+    def look(chunk: list[Any]) -> None:
+        if passes([*good, *chunk]):
+            good.extend(chunk)
+        elif len(chunk) == 1:
+            bad.extend(chunk)
+        else:
+            look(chunk[: len(chunk) // 2])
+            look(chunk[len(chunk) // 2 :])
+
+    look(list(parts))
+    return bad
+
+
+def refused(verdict: Verdict, names: Sequence[str]) -> PruneError:
+    """The error for a pruning that does not pass."""
+    what = verdict.failure or f"its output differs by {verdict.error:.1e} from the network with those channels zeroed"
+    return PruneError(f"the pruned network is not right: {what}", where=", ".join(names[:3]), hint="list it under protect")
