@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,7 +114,7 @@ def main() -> None:
 
     adamw = medians["torch AdamW, foreach"]
     loops = {phase: medians[f"mask loop, {phase} step"] for phase in ("Prox", "Orthant")}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "method": name,
             "median_ms": round(value, 2),

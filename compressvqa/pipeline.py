@@ -92,12 +92,12 @@ class _Run:
 
     def run(self) -> RunResult:
         recipe, began = self.recipe, time.monotonic()
-        log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
         # The network is made first: a wrong name or checkpoint should not cost the time of preparing data.
         torch.manual_seed(recipe.seed)
         network = self.create()
         self.inputs = example_inputs(network, size=recipe.model.size, frames=recipe.model.frames)
         self.folder.begin(recipe, self.environment)
+        log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.metrics = MetricsLog(self.folder.path)
         self.rows, self.figures, self.stage_models = [], {}, {}

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 from running import command
+
+# A busy machine is no fault of a test; examples are the same on every run.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 SMALL = """\
 version: 1

@@ -3,22 +3,21 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from running import command
-from PIL import Image
 
 import compressvqa as cv
 
 
 def said(*arguments: str, code: int = 2) -> str:
-    """What a failing command printed on standard error; it must be one line and no traceback."""
+    """The one line of error that a failing command ended with; what it logged before is no traceback."""
     done = command(*arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True], done.stderr
+    return lines[-1]
 
 
 def test_help_and_lists() -> None:
@@ -102,10 +101,19 @@ class TestMistakes:
     def test_sizes_that_differ_and_frames_too_small(self, tmp_path: Path) -> None:
         cv.save(cv.create_model("rankdvqa"), tmp_path / "model")
         for name, side in (("a", 128), ("b", 96), ("c", 64)):
-            Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{name}.png")
+            header, frame = f"YUV4MPEG2 W{side} H{side} F25:1 C420\n".encode(), b"FRAME\n" + bytes(side * side * 3 // 2)
+            (tmp_path / f"{name}.y4m").write_bytes(header + 12 * frame)
         model = ("--model", str(tmp_path / "model"))
-        assert "128x128" in said("score", str(tmp_path / "a.png"), str(tmp_path / "b.png"), *model)
-        assert "96" in said("score", str(tmp_path / "c.png"), str(tmp_path / "c.png"), *model)
+        assert "128x128" in said("score", str(tmp_path / "a.y4m"), str(tmp_path / "b.y4m"), *model)
+        assert "96" in said("score", str(tmp_path / "c.y4m"), str(tmp_path / "c.y4m"), *model)
+
+    def test_a_truncated_file(self, tmp_path: Path) -> None:
+        cv.save(cv.create_model("rankdvqa"), tmp_path / "model")
+        whole = b"YUV4MPEG2 W96 H96 F25:1 C420\n" + 12 * (b"FRAME\n" + bytes(96 * 96 * 3 // 2))
+        (tmp_path / "whole.y4m").write_bytes(whole)
+        (tmp_path / "short.y4m").write_bytes(whole[:-5000])
+        files = (str(tmp_path / "whole.y4m"), str(tmp_path / "short.y4m"))
+        assert "short.y4m" in said("score", *files, "--model", str(tmp_path / "model"))
 
     def test_a_run_folder_without_a_run(self, tmp_path: Path) -> None:
         assert "not finished" in said("report", str(tmp_path))

@@ -77,7 +77,8 @@ class Planes:
             return Planes(y, None, None, self.chroma, self.colour)
         sv, sh = SUBSAMPLING[self.chroma]
         if top % sv or left % sh:
-            raise DataError(f"a box at ({left}, {top}) does not begin on a chroma sample of 4:{self.chroma[1]}:{self.chroma[2]} video")
+            kind = ":".join(self.chroma)
+            raise DataError(f"a box at ({left}, {top}) does not begin on a chroma sample of {kind} video")
         rows = slice(top // sv, -(-(top + height) // sv))
         columns = slice(left // sh, -(-(left + width) // sh))
         return Planes(y, self.u[..., rows, columns], self.v[..., rows, columns], self.chroma, self.colour)

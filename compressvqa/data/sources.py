@@ -223,7 +223,9 @@ def is_cut(window: Sequence[Planes]) -> bool:
     if len(window) < 3:
         return False
     scale = 2 ** (window[0].colour.bitdepth - 8)
-    small = np.stack([frame.y[::4, ::4] for frame in window]).astype(np.float32) / scale
+    H, W = (side // 8 * 8 for side in window[0].size)
+    # Means over 8x8 squares change little with motion, and much with the scene.
+    small = np.stack([_area(frame.y[:H, :W], 8, 8) for frame in window]) / scale
     steps = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2))
     return bool(steps.max() > max(CUT_CODES, CUT_RATIO * float(np.median(steps))))
 

@@ -251,7 +251,7 @@ def _refuse_cut(path: Path, container: Any, stream: Any, number: int, ends: list
     if container.duration and ends:
         duration = container.duration / av.time_base
         reached = float(ends[0]) - (container.start_time or 0) / av.time_base
-        if reached < 0.95 * duration - 1:
+        if duration - reached > max(0.2, 0.02 * duration):
             raise DataError(f"is cut off: {reached:.1f} of {duration:.1f} seconds are there", where=path)
 
 

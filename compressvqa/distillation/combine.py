@@ -124,7 +124,8 @@ class DistillationLoss(nn.Module):
 
     def _project(self, path: str, feature: Tensor) -> Tensor:
         projection = self.projections[_key(path)]
-        return _tensor(projection(feature.movedim(1, -1))).movedim(-1, 1)
+        wide = feature.movedim(1, -1).to(next(projection.parameters()).dtype)
+        return _tensor(projection(wide)).movedim(-1, 1)
 
     def _matched(self, teacher: Outputs, student: Outputs) -> list[tuple[str, Tensor, Tensor]]:
         """(the student's path, the teacher's map, the student's map) of every tapped module."""

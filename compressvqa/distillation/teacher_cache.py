@@ -165,7 +165,7 @@ class TeacherCache:
 
     def _read(self, key: str) -> Tensor | None:
         if key in self._values:
-            return self._values[key]
+            return self._values[key].clone()  # the caller may write into it
         path = self._files.get(key)
         if path is None:
             return None

@@ -152,7 +152,14 @@ def _layers(results: Mapping[str, Any]) -> str:
             cells.append(f'<td class="bar">{"" if share is None else page.bar(share)}</td>')
             cells.append(f'<td class="figure">{"" if share is None else percent(share)}</td>')
         if removed:
-            cells.append(_removed(path, removed.get(path, 0), before.get(path), path in dead))
+            cells.append(
+                _removed(
+                    path,
+                    removed.get(path, 0),
+                    before.get(path),
+                    any(f"{path}.".startswith(f"{gone}.") for gone in dead),
+                )
+            )
         rows.append(f'<tr><th scope="row">{_breakable(path)}</th>{"".join(cells)}</tr>')
     heads = '<th scope="col">Layer</th>'
     heads += '<th scope="col" colspan="2">Weights left before pruning</th>' if density else ""
@@ -217,8 +224,9 @@ def _labels(parts: Mapping[str, Mapping[str, Any]], main: Any) -> str:
             figures = [number(spread, key) for key in ("lowest", "median", "highest")]
             if None in figures:
                 continue
-            counts = spread.get("histogram")
-            drawn = isinstance(counts, list) and bool(counts) and all(isinstance(n, (int, float)) for n in counts)
+            given = spread.get("histogram")
+            counts = [n for n in given if isinstance(n, (int, float))] if isinstance(given, list) else []
+            drawn = bool(counts)
             pictures |= drawn
             title = html.escape(label_title(str(label)))
             cells = "".join(f'<td class="figure">{figure:.1f}</td>' for figure in figures)

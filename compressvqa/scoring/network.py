@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from compressvqa.errors import RegistryError, WeightsError
-from compressvqa.models import ModelSpec, load
+from compressvqa.errors import DataError, RegistryError, WeightsError
+from compressvqa.models import ModelSpec, load, spec_of
 from compressvqa.registry import models
 
 BLOCK = 12  # frames, where a network does not say its own
@@ -22,7 +22,10 @@ def find_network(model: str | Path | nn.Module) -> tuple[nn.Module, dict[str, An
     else:
         folder = model_folder(model)
         network, source = load(folder), str(folder)
-    spec = getattr(network, "compressvqa_spec", None) or ModelSpec(type(network).__name__)
+    try:
+        spec = spec_of(network)
+    except DataError:  # a network of the user's own, in memory: taken for a full-reference one
+        spec = ModelSpec(type(network).__name__)
     facts = {
         "name": spec.name,
         "mode": spec.mode,

@@ -54,7 +54,8 @@ def regularised_groups(
         include: what to regularise.
         exclude: what to leave alone. Add to the defaults with ``(*DEFAULT_EXCLUDE, "pattern")``.
         relative: give each tensor a lambda in proportion to the root mean square of its weights (a weighted L1 norm),
-            so that layers initialised small, like a transformer's linears, don't go first.
+            so that layers initialised small, like a transformer's linears, don't go first. Then every layer loses the
+            same share, and with few steps a deep network may not survive that: off by default.
 
     Raises:
         RecipeError: a pattern matches no parameter, nothing is left to regularise, or lambda is not positive.

@@ -26,11 +26,12 @@ class SparsifyStage:
 
         sparsifier: str = Field("obprox-sg", description="a registered sparsifier")
         lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
-        lam: float = Field(1e-4, ge=0, description="lambda, weight of the L1 norm; with a target, its start")
+        lam: float = Field(1e-4, gt=0, description="lambda, weight of the L1 norm; overruled by a target density")
         target_density: float | None = Field(
             None, gt=0, lt=1, description="share of the regularised weights to leave; lambda is steered to it"
         )
-        prox_share: float = Field(0.5, ge=0, le=1, description="share of the steps in the Prox-SG phase (OBProx-SG+)")
+        floor: float = Field(0.05, ge=0, lt=1, description="with a target: no layer is driven below this density")
+        prox_share: float = Field(0.3, ge=0, le=1, description="share of the steps in the Prox-SG phase (OBProx-SG+)")
         options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the sparsifier")
         schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
 
@@ -50,7 +51,9 @@ class SparsifyStage:
         state: dict[str, Stateful] = {}
         controller = None
         if config.target_density is not None:
-            controller = DensityController(optimizer, config.target_density, total_steps=config.steps)
+            controller = DensityController(
+                optimizer, config.target_density, total_steps=config.steps, floor=config.floor
+            )
             state["controller"] = controller
 
         def step_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:

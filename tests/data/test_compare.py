@@ -53,7 +53,7 @@ def test_hdr_on_both_sides_is_refused_too():
 
 def test_too_small_a_frame_is_refused():
     small = replace(INFO, width=64, height=64)
-    with pytest.raises(DataError, match="64x64.*need 96 pixels"):
+    with pytest.raises(DataError, match=r"64x64.*need 96 pixels"):
         refuse(inspect_pair(small, small), "a", "b")
 
 
@@ -92,7 +92,9 @@ def test_subsampling_leaves_out_whole_blocks(pair):
 def test_frames_and_skips(pair):
     (reference, distorted), *rest = paired_blocks(*pair, frames=12, skip_reference=3, skip_distorted=5)
     assert not rest
-    assert torch.equal(reference[0], read_clip(pair[0], start=3)) and torch.equal(distorted[0], read_clip(pair[1], start=5))
+    assert torch.equal(reference[0], read_clip(pair[0], start=3)) and torch.equal(
+        distorted[0], read_clip(pair[1], start=5)
+    )
 
 
 def test_a_video_that_ends_early_is_refused(pair, tmp_path):
@@ -100,24 +102,24 @@ def test_a_video_that_ends_early_is_refused(pair, tmp_path):
     with pytest.raises(DataError, match=r"short\.y4m: ends after 20 frames"):
         list(paired_blocks(pair[0], short))
     assert sum(block[0].shape[1] for block in paired_blocks(pair[0], short, frames=20)) == 20
-    with pytest.raises(DataError, match="has 30 frames, 40 were asked for"):
+    with pytest.raises(DataError, match=r"has 30 frames, 40 were asked for"):
         list(paired_blocks(*pair, frames=40))
 
 
 def test_other_sizes_are_refused(pair, tmp_path):
     other = make(tmp_path / "other.y4m", size="96x96", frames=30)
-    with pytest.raises(DataError, match="frames of 128x96 can't be compared with frames of 96x96"):
+    with pytest.raises(DataError, match=r"frames of 128x96 can't be compared with frames of 96x96"):
         list(paired_blocks(pair[0], other))
 
 
 @pytest.mark.parametrize("bad", [{"block": 0}, {"subsample": 0}, {"frames": 0}, {"skip_reference": -1}])
 def test_impossible_numbers_are_refused(pair, bad):
-    with pytest.raises(DataError, match="positive whole numbers"):
+    with pytest.raises(DataError, match=r"positive whole numbers"):
         next(paired_blocks(*pair, **bad))
 
 
 def test_skipping_everything_is_refused(pair):
-    with pytest.raises(DataError, match="no frame is left"):
+    with pytest.raises(DataError, match=r"no frame is left"):
         list(paired_blocks(*pair, skip_reference=30, skip_distorted=30))
 
 

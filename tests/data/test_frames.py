@@ -14,7 +14,9 @@ from .clips import make, naive_rgb, raw_bytes
 COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 
 
-def random_planes(rng: np.random.Generator, lead: tuple[int, ...], h: int, w: int, chroma: str, colour: Colour) -> Planes:
+def random_planes(
+    rng: np.random.Generator, lead: tuple[int, ...], h: int, w: int, chroma: str, colour: Colour
+) -> Planes:
     size = sum(rows * columns for rows, columns in plane_shapes(h, w, chroma))
     codes = rng.integers(0, 2**colour.bitdepth, (*lead, size)).astype(sample_type(colour.bitdepth))
     return split_planes(codes, h, w, chroma, colour)
@@ -89,12 +91,12 @@ def test_writing_into_a_given_tensor():
 
 @pytest.mark.parametrize("box", [(0, 0, 9, 4), (0, 0, 4, 9), (-2, 0, 4, 4), (0, 0, 0, 4)])
 def test_a_box_outside_the_picture_is_refused(box):
-    with pytest.raises(DataError, match="leaves a picture of 8x8"):
+    with pytest.raises(DataError, match=r"leaves a picture of 8x8"):
         random_planes(np.random.default_rng(4), (), 8, 8, "420", Colour()).crop(*box)
 
 
 def test_a_box_between_chroma_samples_is_refused():
-    with pytest.raises(DataError, match="chroma sample of 4:2:0 video"):
+    with pytest.raises(DataError, match=r"chroma sample of 4:2:0 video"):
         random_planes(np.random.default_rng(5), (), 8, 8, "420", Colour()).crop(1, 0, 4, 4)
 
 

@@ -18,7 +18,9 @@ MIDDLE = {"x264": 34, "x265": 34, "svt-av1": 50, "vp9": 54, "vvc": 40}
 def clip(folder, size=256, bitdepth=8, frames=4):
     name = "yuv420p" + ("" if bitdepth == 8 else "10le")
     noise = f"noise=alls=8:all_seed=1,format={name}"
-    path = make(folder / "0.yuv", "-vf", noise, "-f", "rawvideo", "-pix_fmt", name, size=f"{size}x{size}", frames=frames)
+    path = make(
+        folder / "0.yuv", "-vf", noise, "-f", "rawvideo", "-pix_fmt", name, size=f"{size}x{size}", frames=frames
+    )
     return path, RawFormat(size, size, bitdepth=bitdepth)
 
 
@@ -79,7 +81,7 @@ def test_measuring_two_files(tmp_path):
     assert vmaf.measure(path, tmp_path / "distorted.yuv", raw, folder=tmp_path) == made.labels
     assert vmaf.measure(path, path, raw, folder=tmp_path)["vmaf_v0.6.1"] > 95
     (tmp_path / "short.yuv").write_bytes(made.samples[1:].tobytes())
-    with pytest.raises(DataError, match="not as long as the reference"):
+    with pytest.raises(DataError, match=r"not as long as the reference"):
         vmaf.measure(path, tmp_path / "short.yuv", raw, folder=tmp_path)
 
 
@@ -99,13 +101,13 @@ def test_impossible_rungs_are_refused(rung, message):
 
 
 def test_a_picture_too_small_for_encoders_is_refused():
-    with pytest.raises(DataError, match="rung x264-q30-s0.25 would code 32x32 pixels"):
+    with pytest.raises(DataError, match=r"rung x264-q30-s0.25 would code 32x32 pixels"):
         Rung("x264", 30, 0.25).coded_size(128, 128)
 
 
 def test_a_failing_encoder_names_its_rung_and_leaves_nothing(tmp_path):
     (tmp_path / "0.yuv").write_bytes(bytes(96 * 96))  # less than one frame
-    with pytest.raises(DataError, match="x264-q30: ffmpeg failed|x264-q30: .*frames"):
+    with pytest.raises(DataError, match=r"x264-q30: ffmpeg failed|x264-q30: .*frames"):
         ladder.distort(tmp_path / "0.yuv", RawFormat(96, 96), Rung("x264", 30))
     assert [file.name for file in tmp_path.iterdir()] == ["0.yuv"]
 
@@ -114,14 +116,14 @@ def test_lacking_encoders_are_named(monkeypatch):
     monkeypatch.setattr(ffmpeg, "encoders", lambda: frozenset({"libx264"}))
     kept, lacking = ladder.usable([Rung("x264", 30), Rung("vvc", 30), Rung("vvc", 40)])
     assert kept == [Rung("x264", 30)] and lacking == ["vvc"]
-    with pytest.raises(DataError, match="lacks every encoder of the ladder: vvc"):
+    with pytest.raises(DataError, match=r"lacks every encoder of the ladder: vvc"):
         ladder.usable([Rung("vvc", 30)])
 
 
 def test_this_ffmpeg_has_all_that_the_ladder_needs():
     kept, lacking = ladder.usable([Rung(codec, quality) for codec, quality in MIDDLE.items()])
     assert len(kept) == len(CODECS) and not lacking
-    with pytest.raises(DataError, match="lacks the encoder libnothing.*IMAGEIO_FFMPEG_EXE"):
+    with pytest.raises(DataError, match=r"lacks the encoder libnothing.*IMAGEIO_FFMPEG_EXE"):
         ffmpeg.require(encoder="libnothing")
 
 
@@ -132,18 +134,18 @@ def test_no_ffmpeg_at_all(monkeypatch):
         raise RuntimeError("No ffmpeg exe could be found.")
 
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
-    with pytest.raises(DataError, match="no ffmpeg binary was found"):
+    with pytest.raises(DataError, match=r"no ffmpeg binary was found"):
         ffmpeg.binary.__wrapped__()
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"frames": []}', '{"frames": [{"metrics": {"vmaf": null}}]}'])
 def test_a_damaged_log_is_refused(tmp_path, text):
     (tmp_path / "log.json").write_text(text)
-    with pytest.raises(DataError, match="libvmaf"):
+    with pytest.raises(DataError, match=r"libvmaf"):
         vmaf.read_log(tmp_path / "log.json", 2)
 
 
 def test_a_value_that_is_no_number_is_refused(tmp_path):
     (tmp_path / "log.json").write_text('{"frames": [{"metrics": {"vmaf": 1.0}}, {"metrics": {"vmaf": null}}]}')
-    with pytest.raises(DataError, match="no number for vmaf_v0.6.1"):
+    with pytest.raises(DataError, match=r"no number for vmaf_v0.6.1"):
         vmaf.read_log(tmp_path / "log.json", 2)

@@ -25,7 +25,9 @@ def all_bytes(path, **options) -> bytes:
 @pytest.mark.parametrize(("chroma", "bitdepth"), KINDS)
 @pytest.mark.parametrize("size", ["32x24", "33x25"])
 def test_y4m_reads_as_ffmpeg_reads_it(tmp_path, chroma, bitdepth, size):
-    path = make(tmp_path / "clip.y4m", "-vf", f"scale={size}", "-pix_fmt", name_of(chroma, bitdepth), "-strict", "-1", frames=3)
+    path = make(
+        tmp_path / "clip.y4m", "-vf", f"scale={size}", "-pix_fmt", name_of(chroma, bitdepth), "-strict", "-1", frames=3
+    )
     info = probe(path)
     assert (info.chroma, info.colour.bitdepth, info.frames) == (chroma, bitdepth, 3)
     assert f"{info.width}x{info.height}" == size and info.frame_rate == 25
@@ -65,25 +67,25 @@ def test_grey_y4m(tmp_path):
 
 def test_a_yuv_file_without_its_format_is_refused(tmp_path):
     (tmp_path / "a.yuv").write_bytes(b"0" * 100)
-    with pytest.raises(DataError, match="does not say what it holds.*give its width"):
+    with pytest.raises(DataError, match=r"does not say what it holds.*give its width"):
         probe(tmp_path / "a.yuv")
 
 
 def test_a_yuv_file_of_another_length_names_the_numbers(tmp_path):
     (tmp_path / "a.yuv").write_bytes(bytes(2 * 96 * 96 * 3 // 2 + 7))
-    with pytest.raises(DataError, match="are 2 frames of 96x96 4:2:0 8 bit and 7 bytes more"):
+    with pytest.raises(DataError, match=r"are 2 frames of 96x96 4:2:0 8 bit and 7 bytes more"):
         list(read_frames(tmp_path / "a.yuv", raw=RawFormat(96, 96)))
-    with pytest.raises(DataError, match="less than one frame"):
+    with pytest.raises(DataError, match=r"less than one frame"):
         probe(tmp_path / "a.yuv", raw=RawFormat(1920, 1080))
 
 
 def test_a_cut_off_y4m_file_is_refused(tmp_path):
     path = make(tmp_path / "clip.y4m", size="32x24", frames=3)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match="frame 2 is cut off"):
+    with pytest.raises(DataError, match=r"frame 2 is cut off"):
         list(read_frames(path))
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match="without one whole frame"):
+    with pytest.raises(DataError, match=r"without one whole frame"):
         probe(path)
 
 
@@ -104,6 +106,6 @@ def test_an_impossible_raw_format_is_refused(bad):
 
 
 def test_nothing_is_written_without_a_frame(tmp_path):
-    with pytest.raises(DataError, match="no frame"):
+    with pytest.raises(DataError, match=r"no frame"):
         write_y4m(tmp_path / "a.y4m", [])
     assert not (tmp_path / "a.y4m").exists()

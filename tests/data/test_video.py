@@ -112,7 +112,7 @@ def test_files_that_are_no_video(tmp_path):
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "lavfi:testsrc", "pipe:0"])
 def test_addresses_are_not_opened(address):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"no such file"):
         probe(address)
 
 
@@ -126,20 +126,20 @@ def test_a_frame_size_that_changes_is_refused(tmp_path):
     a = make(tmp_path / "a.264", *X264, "-pix_fmt", "yuv420p", size="128x96")
     b = make(tmp_path / "b.264", *X264, "-pix_fmt", "yuv420p", size="96x128")
     (tmp_path / "ab.264").write_bytes(a.read_bytes() + b.read_bytes())
-    with pytest.raises(DataError, match="frame size changes at frame 8, from 128x96 to 96x128"):
+    with pytest.raises(DataError, match=r"frame size changes at frame 8, from 128x96 to 96x128"):
         list(read_frames(tmp_path / "ab.264"))
 
 
 def test_sizes_have_a_limit(tmp_path, monkeypatch):
     path = make(tmp_path / "clip.mkv", *X264)
     monkeypatch.setattr("compressvqa.data.info.MAX_SIDE", 100)
-    with pytest.raises(DataError, match="128x96 is outside the limits"):
+    with pytest.raises(DataError, match=r"128x96 is outside the limits"):
         probe(path)
 
 
 def test_a_clip_longer_than_the_file_is_refused(tmp_path):
     path = make(tmp_path / "clip.mkv", *X264)
-    with pytest.raises(DataError, match="has 8 frames, 15 were asked for"):
+    with pytest.raises(DataError, match=r"has 8 frames, 15 were asked for"):
         read_clip(path, start=3, frames=12)
 
 

@@ -88,5 +88,5 @@ def test_without_scikit_image_the_error_names_the_extra(monkeypatch):
 
 
 def test_a_photograph_that_is_not_there():
-    with pytest.raises(CompressVQAError, match="does not hold the photograph nothing.png"):
+    with pytest.raises(CompressVQAError, match=r"does not hold the photograph nothing.png"):
         load_photograph("nothing.png")

@@ -74,6 +74,8 @@ def test_a_learnable_projection_where_the_widths_differ():
     assert parts["feature-attention"] == pytest.approx(
         feature_attention(theirs.features["body"], ours.features["body"]).item()
     )
+    half = Outputs(features={"body": ours.features["body"].bfloat16()})
+    assert loss(theirs, half)[1]["feature-mse"] == pytest.approx(parts["feature-mse"], rel=0.02)
     assert DistillationLoss({"feature-attention": 1.0}).add_projections(theirs, ours) == []
 
 

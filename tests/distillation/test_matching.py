@@ -27,7 +27,7 @@ def test_standardised_scores_without_spread_give_no_gradient_instead_of_nan(loss
         student = torch.ones(count, requires_grad=True)
         value = loss(torch.zeros(count), student, standardise=True)
         value.backward()
-        assert float(value) == 0 and student.grad.isfinite().all()
+        assert value.item() == 0 and student.grad.isfinite().all()
     with pytest.raises(TrainingError, match="scores, not"):
         loss(torch.zeros(3), torch.zeros(3, 1))
 

@@ -75,6 +75,10 @@ def test_all_parts_are_there(page):
     assert page.tags.count("svg") == 3 + 6
 
 
+def test_every_layer_below_a_dead_module_is_shown_as_removed(page):
+    assert page.text.count("whole layer") == 2  # both convolutions of the sixth stage
+
+
 def test_ids_are_unique(page):
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))

@@ -228,3 +228,26 @@ def test_nothing_to_steer_is_said():
     two = OBProxSG([nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))], 0.1, lam=1.0, prox_steps=1)
     with pytest.raises(RecipeError, match="other parameters"):
         DensityController(two, 0.1, total_steps=10).load_state_dict(state)
+
+
+def test_a_sparsifier_without_factors_can_be_steered_without_a_floor():
+    class Shrink(torch.optim.Optimizer):
+        def __init__(self, params, lam):
+            super().__init__(params, {"lr": 0.1, "lam": lam})
+
+        @torch.no_grad()
+        def step(self):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.copy_(functional.softshrink(p, group["lr"] * group["lam"]))
+
+    weight = nn.Parameter(torch.linspace(-1, 1, 500))
+    weight.grad = torch.zeros_like(weight)
+    with pytest.raises(RecipeError, match=r"no lam_scales.*floor=0"):
+        DensityController(Shrink([weight], 1.0), 0.1, total_steps=40)
+    optimizer = Shrink([weight], 1.0)
+    controller = DensityController(optimizer, 0.1, total_steps=40, floor=0)
+    for _ in range(40):
+        optimizer.step()
+        controller.step()
+    assert controller.density == pytest.approx(0.1, rel=0.05)
