@@ -14,7 +14,6 @@ from rich.console import Console
 from compressvqa.errors import CompressVQAError
 
 app = typer.Typer(
-    help="Make deep video-quality networks small and fast, and prove what it cost.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +32,23 @@ Overrides = Annotated[
     ),
 ]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A registered name, or a folder made by a run.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from compressvqa import __version__
+
+        print(f"compressvqa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Make deep video-quality networks small and fast, and prove what it cost."""
 
 
 @app.command()
@@ -206,7 +222,9 @@ def score(
     distorted: Annotated[Path, typer.Argument(help="The distorted video.")],
     model: Annotated[str, typer.Option(help="A registered name, or a folder made by a run.")] = "rankdvqa-mini",
     frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
-    subsample: Annotated[int, typer.Option(min=1, help="Score every n-th frame.")] = 1,
+    subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
+    skip_ref: Annotated[int, typer.Option(min=0, help="Leave out so many frames of the reference.")] = 0,
+    skip_dist: Annotated[int, typer.Option(min=0, help="Leave out so many frames of the distorted video.")] = 0,
     width: Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")] = None,  # noqa: UP045
     height: Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")] = None,  # noqa: UP045
     pixel_format: Annotated[str, typer.Option(help="Chroma of headerless YUV: 420, 422 or 444.")] = "420",
@@ -225,7 +243,15 @@ def score(
     raw = RawFormat(width, height, pixel_format, bitdepth) if width is not None and height is not None else None
     with bar("score") as progress:
         result = score_files(
-            reference, distorted, model=model, frames=frames, subsample=subsample, raw=raw, progress=progress
+            reference,
+            distorted,
+            model=model,
+            frames=frames,
+            subsample=subsample,
+            skip_reference=skip_ref,
+            skip_distorted=skip_dist,
+            raw=raw,
+            progress=progress,
         )
     if as_json:
         _print_json(result.to_dict())

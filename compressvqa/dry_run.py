@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -11,28 +12,26 @@ from compressvqa.recipe import Recipe
 
 
 def describe(recipe: Recipe, out: Path | None = None) -> str:
-    """The recipe as a plan: model, data and stages in order, each with its settings."""
+    """The recipe as a plan: model, data and stages in order, each with the settings that are not the defaults."""
     folder = out if out is not None else Path("runs") / recipe.name
-    model = recipe.model
+    held = "  (holds a run: finished stages are kept)" if (folder / "recipe.yaml").exists() else ""
+    model, objective = recipe.model, registry.objectives[recipe.objective.kind]
     lines = [
         f"{recipe.name}: {recipe.description}".rstrip(": "),
-        f"run folder  {folder}"
-        + ("  (holds a run: finished stages are kept)" if (folder / "recipe.yaml").exists() else ""),
-        f"model       {model.name}, weights {model.weights or 'random'}  {_settings(model.options)}".rstrip(),
-        f"            {registry.models[model.name].summary}",
-        f"objective   {recipe.objective.kind}: {registry.objectives[recipe.objective.kind].summary}",
-        f"data        {recipe.data.kind}: {_settings(_own(recipe.data, 'kind'))}",
+        f"run folder  {folder}{held}",
+        f"model       {model.name}, weights {model.weights or 'random'}: {registry.models[model.name].summary}",
+        f"objective   {recipe.objective.kind}: {objective.summary}",
+        f"data        {recipe.data.kind}: {registry.datasets[recipe.data.kind].summary}",
+        *_settings(recipe.data),
     ]
     for position, stage in enumerate(recipe.stages, 1):
         lines.append(f"{position:>2}. {stage.name:<11} {stage.kind}: {registry.stages[stage.kind].summary}")
-        lines.append(f"    {_settings(_own(stage, 'kind', 'name'))}")
-    lines.append(f"then        evaluation of each stage, {folder / 'model'}, {folder / 'report.html'}")
+        lines += _settings(stage)
+    lines.append(f"then        each stage is evaluated; {folder / 'model'}, {folder / 'report.html'}")
+    lines.append("Settings that are the defaults are not shown: `compressvqa recipes show RECIPE --full` has all.")
     return "\n".join(lines)
 
 
-def _own(config: BaseModel, *without: str) -> dict[str, object]:
-    return {key: value for key, value in config.model_dump(mode="json").items() if key not in without}
-
-
-def _settings(values: dict[str, object]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in values.items())
+def _settings(config: BaseModel) -> list[str]:
+    chosen = config.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "name"})
+    return [f"              {key}: {json.dumps(value)}" for key, value in chosen.items()]

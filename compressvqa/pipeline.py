@@ -123,7 +123,7 @@ class _Run:
         if done is None:
             began = time.monotonic()
             result = self._run_stage(folder, config, network)
-            network = result.network.eval()
+            network = result.network.cpu().eval()
             done = {"figures": result.figures, "row": self._judge(config.name, network)}
             save(network, folder.model)
             done["seconds"] = time.monotonic() - began
@@ -164,10 +164,11 @@ class _Run:
     def _judge(self, name: str, network: nn.Module) -> dict[str, Any]:
         """The row of the table for a network: its size, and how it ranks the validation data."""
         fabric = _fabric(self.recipe.runtime, training=False)
-        network = fabric.setup_module(network) if fabric.device.type != "cpu" else network
+        network.to(fabric.device)
         with bar(f"evaluate: {name}") as progress, torch.inference_mode():
             judged = self.dataset.evaluate(self.validation, lambda *clips: network(*fabric.to_device(clips)), progress)
-        complexity = profile(network.cpu(), self.inputs)
+        network.cpu()
+        complexity = profile(network, self.inputs)
         size = {"params": complexity.params, "macs": complexity.macs, "macs_conv_linear": complexity.macs_conv_linear}
         return {"stage": name, **size, **judged}
 
@@ -203,6 +204,7 @@ def _precision(runtime: RuntimeChoice) -> str:
 
 def _fabric(runtime: RuntimeChoice, *, training: bool = True) -> Fabric:
     """Evaluation is in full precision, so that a table does not depend on the machine's bf16."""
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces the precision each time
     precision: Any = "bf16-mixed" if training and _precision(runtime) == "bf16" else "32-true"
     return Fabric(accelerator=runtime.device, devices=1, precision=precision)
 

@@ -30,7 +30,7 @@ def test_help_and_lists() -> None:
 def test_dry_run_prints_the_plan_and_makes_nothing(small_recipe: Path, tmp_path: Path) -> None:
     done = command("run", str(small_recipe), "--dry-run", "--out", str(tmp_path / "run"))
     assert done.returncode == 0
-    for word in ("1. teacher", "2. sparse", "3. pruned", "4. distilled", "target_params=0.5", "rank-pairs"):
+    for word in ("1. teacher", "2. sparse", "3. pruned", "4. distilled", "target_params: 0.5", "rank-pairs"):
         assert word in done.stdout
     assert not (tmp_path / "run").exists()
 

@@ -60,6 +60,12 @@ def encoders() -> frozenset[str]:
     return _listed("encoders")
 
 
+def version() -> str:
+    """The version of this ffmpeg, as it says itself."""
+    done = subprocess.run([binary(), "-version"], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.partition(" version ")[2].partition(" ")[0]
+
+
 @functools.cache
 def filters() -> frozenset[str]:
     """Names of the filters that this ffmpeg has."""

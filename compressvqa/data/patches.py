@@ -185,7 +185,12 @@ class PatchSet:
             values = [value for entry in self.entries if (value := entry.labels[name]) is not None]
             if values:
                 low, middle, high = np.percentile(values, [0, 50, 100])
-                labels[name] = {"lowest": float(low), "median": float(middle), "highest": float(high)}
+                labels[name] = {
+                    "lowest": float(low),
+                    "median": float(middle),
+                    "highest": float(high),
+                    "histogram": np.histogram(values, 10)[0].tolist(),
+                }
         return {
             "contents": len({entry.content for entry in self.entries}),
             "references": len(self.references),

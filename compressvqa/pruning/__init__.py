@@ -1,6 +1,6 @@
 """Cuts channels out of any network and proves that the result is right.
 
-    trace -> groups -> ratios and plan, importance -> surgery -> verify
+trace -> groups -> ratios and plan, importance -> surgery -> verify
 """
 
 from compressvqa.pruning.density import LayerDensity, density

@@ -51,10 +51,15 @@ def join(
             run.unite(node, ids, plane.ids)
             a, b = np.broadcast_arrays(ids, plane.ids)
             ids = np.where(a > 0, a, b)
+        stuck = False
         for number, twin in enumerate(operands):
             present = {d for d in axes if twin.shape[d] > 1}
             if number not in labelled and present and not present <= twin.free:
                 run.freeze(ids, f"they meet a tensor of fixed size at {node}")
+                # Labels over several dimensions may turn out to differ along one only; they are carried on till then.
+                stuck = len(axes) == 1
+        if stuck:
+            continue
         flags = [n in labelled and all(p.zero for m, p in members if m == n) for n in range(len(operands))]
         planes.append(Plane(ids, zero(flags)))
     free = set()

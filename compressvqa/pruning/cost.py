@@ -6,7 +6,7 @@ dimensions of its product space; each dimension shrinks by the channels cut alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,15 +72,15 @@ class Cost:
             for slot in group.slots:
                 if slot.leaf in row:
                     params.per_channel[row[slot.leaf] * _MAX_DIMS + slot.dim, g] += slot.indices.shape[1]
-        return cls(params, _macs(trace, groups, gone), sum(trace.parameters.values()), sum(c.macs for c in trace.labels.costs))
+        before = sum(trace.parameters.values()), sum(c.macs for c in trace.labels.costs)
+        return cls(params, _macs(trace, groups, gone), *before)
 
 
 def _blank(terms: int, groups: int) -> Products:
     return Products(np.ones(terms), np.ones((terms, _MAX_DIMS)), np.zeros((terms * _MAX_DIMS, groups)))
 
 
-def _macs(trace: Trace, groups: Sequence[Group], gone: object) -> Products:
-    assert callable(gone)
+def _macs(trace: Trace, groups: Sequence[Group], gone: Callable[[str], bool]) -> Products:
     run = trace.labels
     costs = [c for c in run.costs if not gone(c.module)]
     products = _blank(len(costs), len(groups))

@@ -7,6 +7,7 @@ with the same kind of slots form a group; which of them go is a choice, how many
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -82,7 +83,7 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
     bounds = np.flatnonzero(np.diff(roots[labels], prepend=-1, append=-1))
     kinds: dict[tuple[object, ...], list[Ids]] = {}
     dims = run.slots.leaf * 16 + run.slots.dim
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds.tolist()):
         members = labels[start:stop]
         kind, counts = np.unique(dims[members], return_counts=True)
         key = (kind.tobytes(), counts.tobytes(), reasons.get(int(roots[members[0]])))
@@ -160,4 +161,5 @@ def _group(trace: Trace, members: Ids, reason: str | None, ties: dict[int, list[
 def _order(trace: Trace, members: Ids) -> Ids:
     """Channels in the order of the first layer that makes them."""
     made = trace.labels.produces[members]
-    return np.where(made, members, np.iinfo(np.int64).max).min(axis=1)
+    order: Ids = np.where(made, members, np.iinfo(np.int64).max).min(axis=1)
+    return order

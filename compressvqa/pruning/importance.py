@@ -66,7 +66,7 @@ def taylor(weights: Slices, gradients: Gradients) -> Tensor:
     """
     pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
     if not pairs:
-        raise PruneError("importance 'taylor' needs gradients, there are none", hint="run a backward pass before pruning")
+        raise PruneError("importance 'taylor' needs gradients, there are none", hint="run a backward pass first")
     return _mean_of_shares([(w * g).sum(1).abs() for w, g in pairs])
 
 
@@ -89,5 +89,5 @@ def score(name: str, weights: Slices, gradients: Gradients, generator: torch.Gen
     if scores.shape != (channels,):
         raise PruneError(f"importance {name!r} returned shape {tuple(scores.shape)} for {channels} channels")
     if not bool(torch.isfinite(scores).all()):
-        raise PruneError(f"importance {name!r} returned numbers that are not finite", hint="look for NaN in the weights")
+        raise PruneError(f"importance {name!r} is not finite everywhere", hint="look for NaN in the weights")
     return scores

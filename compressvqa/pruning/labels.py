@@ -1,13 +1,14 @@
 """Labels of channels, and the classes of labels that must be cut together.
 
 Every index along every dimension of every parameter and float buffer (a *slot*) has a number, its label. A tensor that
-flows through the network carries *planes*: small integer arrays that say, element by element, with which slot an element
-disappears. Operators that tie channels unite labels; a class of united labels is one removable channel.
+flows through the network carries *planes*: small integer arrays that say, element by element, with which slot an
+element disappears. Operators that tie channels unite labels; a class of united labels is one removable channel.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ Ids = NDArray[np.int64]
 
 FIXED = 0  # an element that is always there
 FREE = -1  # a constant that takes whatever size its partner has
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Plane:
     ids: Ids
     zero: bool
 
-    @property
+    @cached_property
     def axes(self) -> tuple[int, ...]:
         """Dimensions along which the labels differ."""
         return tuple(d for d, size in enumerate(self.ids.shape) if size > 1)
@@ -78,6 +80,7 @@ class Slots:
         return cls(list(shapes), first, np.repeat(leaves, sizes), np.repeat(dims, sizes))
 
     def __len__(self) -> int:
+        """One more than the largest label."""
         return len(self.leaf)
 
     def plane(self, name: str, shape: tuple[int, ...], d: int) -> Ids:
@@ -88,46 +91,60 @@ class Slots:
 
 @dataclass
 class Classes:
-    """Union-find over labels. Labels below 1 are no labels and are their own root."""
+    """Union-find over labels. FIXED and FREE are no labels and are their own root.
+
+    `parent` has one place more than there are labels, which holds FREE: FREE is -1, so it indexes the last place.
+    """
 
     parent: Ids
     unions: int = 0
     ties: dict[int, list[int]] = field(default_factory=dict)  # operator number -> a label that it tied
+    _flat: bool = True  # whether every label hangs directly below its root
 
     @classmethod
     def of(cls, count: int) -> Classes:
         """Every label alone."""
-        return cls(np.arange(count, dtype=np.int64))
+        return cls(np.append(np.arange(count, dtype=np.int64), FREE))
 
     def find(self, ids: Ids) -> Ids:
         """The root of every label, same shape."""
-        root = np.where(ids > 0, self.parent[np.maximum(ids, 0)], ids)
-        while True:
-            up = np.where(root > 0, self.parent[np.maximum(root, 0)], root)
+        if not self._flat and ids.size >= len(self.parent):
+            self.compress()
+        root: Ids = self.parent[ids]
+        while not self._flat:
+            up = self.parent[root]
             if np.array_equal(up, root):
-                return root
+                break
             root = up
+        return root
 
     def unite(self, a: Ids, b: Ids) -> bool:
         """Unites the labels at equal positions of two arrays of one shape; FIXED and FREE are passed over."""
-        ra, rb = self.find(a).ravel(), self.find(b).ravel()
+        before, a, b = self.unions, a.ravel(), b.ravel()
+        # Piece by piece: what the first pieces have united need not be sorted again in the later ones.
+        for start in range(0, a.size, _PIECE):
+            self._unite(self.find(a[start : start + _PIECE]), self.find(b[start : start + _PIECE]))
+        return self.unions > before
+
+    def _unite(self, ra: Ids, rb: Ids) -> None:
         differ = (ra > 0) & (rb > 0) & (ra != rb)
         if not differ.any():
-            return False
-        pairs = np.unique(np.stack([ra[differ], rb[differ]], 1), axis=0)
-        before = self.unions
-        for left, right in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
+            return
+        codes = np.unique(ra[differ] * len(self.parent) + rb[differ])
+        pairs = np.stack([codes // len(self.parent), codes % len(self.parent)])
+        for left, right in (pairs, pairs[::-1]):
             # Roots that hang below others at once: each hangs once, and nothing hangs below a root that hangs.
             if len(np.unique(right)) == len(right) and not np.isin(left, right).any():
                 self.parent[right] = left
                 self.unions += len(right)
-                return True
-        for x, y in pairs.tolist():
-            x, y = self._root(x), self._root(y)
+                self._flat = False
+                return
+        for a, b in pairs.T.tolist():
+            x, y = self._root(a), self._root(b)
             if x != y:
                 self.parent[y] = x
                 self.unions += 1
-        return self.unions > before
+                self._flat = False
 
     def _root(self, label: int) -> int:
         parent = self.parent
@@ -138,4 +155,7 @@ class Classes:
 
     def compress(self) -> None:
         """Hangs every label directly below its root."""
-        self.parent = self.find(np.arange(len(self.parent), dtype=np.int64))
+        while not self._flat:
+            up = self.parent[self.parent]
+            self._flat = bool(np.array_equal(up, self.parent))
+            self.parent = up

@@ -63,7 +63,8 @@ def view(source: Shape, target: Shape) -> Move:
 
 def _groups(source: Shape, target: Shape) -> list[tuple[list[int], list[int]]]:
     """The finest pairing of runs of source dimensions with runs of target dimensions of equal product."""
-    groups, i, j = [], 0, 0
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
     while i < len(source) or j < len(target):
         if i < len(source) and source[i] == 1 and not (j < len(target) and target[j] == 1):
             groups.append(([i], []))
@@ -129,7 +130,7 @@ def without(source: Shape, d: int, index: int, *, whole: bool = False) -> Move:
     """One position of one dimension, which is left out."""
 
     def replay(ids: Ids) -> Ids:
-        return ids.take(index if ids.shape[d] > 1 else 0, axis=d)
+        return np.take(ids, [index if ids.shape[d] > 1 else 0], axis=d).squeeze(d)
 
     marked = frozenset({d})
     origins = tuple((k,) for k in range(len(source)) if k != d)
@@ -148,7 +149,8 @@ def roll(source: Shape, shifts: Sequence[int], dims: Sequence[int]) -> Move:
 
     def replay(ids: Ids) -> Ids:
         for shift, d in zip(shifts, dims, strict=True):
-            ids = np.roll(ids, shift, d) if ids.shape[d] > 1 else ids
+            if ids.shape[d] > 1:
+                ids = np.roll(ids, shift, d)
         return ids
 
     return Move(replay, tuple((d,) for d in range(len(source))), frozenset(dims))
@@ -230,8 +232,8 @@ def _transpose(source: Shape, args: list[Any], targets: list[Shape]) -> list[Mov
 
 
 SAME = frozenset({
-    "alias", "clone", "contiguous", "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy", "tril",
-    "triu", "view_copy_same",
+    "alias", "clone", "contiguous", "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy",
+    "tril", "triu",
 })  # fmt: skip
 _MAKERS: dict[str, Callable[[Shape, list[Any], list[Shape]], list[Move] | None]] = {
     **dict.fromkeys(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.cost import Cost, Widths
+from compressvqa.pruning.cost import Cost, Products, Widths
 from compressvqa.pruning.groups import Group, matches
 
 Ratios = float | Mapping[str, float] | None
@@ -72,7 +73,8 @@ class Widening:
 
     def least(self, group: Group) -> int:
         """The fewest channels that a group may keep."""
-        return min(group.channels, max(self.step(group), math.ceil(self.min_channels / self.step(group)) * self.step(group)))
+        step = self.step(group)
+        return min(group.channels, math.ceil(max(self.min_channels, 1) / step) * step)
 
     def step(self, group: Group) -> int:
         """Channels between two allowed widths: one channel of a grouped layer is several outputs."""
@@ -147,6 +149,10 @@ def make_plan(
     )
 
 
+def _amount(cost: Cost, name: str) -> Products:
+    return cost.params if name == "params" else cost.macs
+
+
 def _full(free: Sequence[Group]) -> Widths:
     return np.array([g.channels for g in free], dtype=np.int64)
 
@@ -163,7 +169,9 @@ def _targets(cost: Cost, params: float | None, macs: float | None) -> dict[str, 
     return found
 
 
-def _shares(groups: Sequence[Group], free: Sequence[Group], ratios: float | Mapping[str, float]) -> tuple[list[float], list[str]]:
+def _shares(
+    groups: Sequence[Group], free: Sequence[Group], ratios: float | Mapping[str, float]
+) -> tuple[list[float], list[str]]:
     """The share kept of each free group, and what there is to say about it."""
     if not isinstance(ratios, Mapping):
         return [_kept(ratios, "ratios")] * len(free), []
@@ -180,7 +188,7 @@ def _shares(groups: Sequence[Group], free: Sequence[Group], ratios: float | Mapp
         share = max(asked.values(), default=1.0)
         if len(set(asked.values())) > 1:
             said = ", ".join(f"{path} {1 - k:g}" for path, k in asked.items())
-            notes.append(f"{group.name}: tied layers ask for different ratios ({said}); the smallest, {1 - share:g}, is used")
+            notes.append(f"{group.name}: tied layers ask for different ratios ({said}), the smallest is used")
         keep.append(share)
     return keep, notes
 
@@ -220,7 +228,7 @@ def _meet(
 
     def used(widths: Widths) -> float:
         gone = full - widths
-        return max(getattr(cost, name).at(gone) / most for name, most in targets.items())
+        return max(_amount(cost, name).at(gone) / most for name, most in targets.items())
 
     # A share of zero would stay zero for any t.
     shares = np.array([max(k, 0.5 / g.channels) for g, k in zip(free, keep, strict=True)])
@@ -247,13 +255,12 @@ def _meet(
 def _give_back(
     free: Sequence[Group],
     widths: Widths,
-    ideal: np.ndarray,  # type: ignore[type-arg]
-    most: np.ndarray,  # type: ignore[type-arg]
-    used: object,
+    ideal: NDArray[np.float64],
+    most: NDArray[np.float64],
+    used: Callable[[Widths], float],
     limits: Widening,
 ) -> Widths:
     """Widens one group by one step at a time, the one furthest below its ideal first, while no target is exceeded."""
-    assert callable(used)
     widths, stuck = widths.copy(), np.zeros(len(free), bool)
     while True:
         open_ = [i for i in range(len(free)) if not stuck[i] and widths[i] < most[i]]
@@ -270,7 +277,9 @@ def _unreachable(gone: Widths, cost: Cost, targets: Mapping[str, float], groups:
     parts = []
     for name in targets:
         before = getattr(cost, f"{name}_before")
-        parts.append(f"target_{name}={targets[name] / before:.4g} (least {getattr(cost, name).at(gone) / before:.4f})")
+        parts.append(
+            f"target_{name}={targets[name] / before:.4g} (the least is {_amount(cost, name).at(gone) / before:.4f})"
+        )
     frozen = [f"{g.name} ({g.frozen})" for g in groups if g.frozen]
     shown = "; ".join(frozen[:3]) + (f"; and {len(frozen) - 3} more" if len(frozen) > 3 else "")
-    return PruneError(f"can't reach {' and '.join(parts)}", where="kept whole: " + (shown or "nothing"), hint="a larger target")
+    return PruneError(f"can't reach {' and '.join(parts)}; kept whole: {shown or 'nothing'}", hint="a larger target")

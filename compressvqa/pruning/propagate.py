@@ -84,7 +84,8 @@ class Propagation:
         for name, reason in self._kept.items():
             for d in range(len(self.graph.leaves[name].shape)):
                 self.freeze(self.slots.plane(name, self.graph.leaves[name].shape, d), reason)
-        for self.number, node in enumerate(self.graph.nodes):
+        for number, node in enumerate(self.graph.nodes):
+            self.number = number
             rule = rule_of(node.op)
             twins = self.refuse(node) if rule is None else rule(self, node)
             for value, twin in zip(node.outputs, twins, strict=True):

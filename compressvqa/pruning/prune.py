@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.choice import Cut, choose, removed_outputs
+from compressvqa.pruning.choice import choose, removed_outputs
 from compressvqa.pruning.cost import Cost
+from compressvqa.pruning.culprits import culprits
 from compressvqa.pruning.groups import Group, find_groups, matches
 from compressvqa.pruning.plan import PruningPlan, Ratios, Widening, make_plan, unmatched
 from compressvqa.pruning.trace import Trace, trace
-from compressvqa.pruning.verify import Verdict, check, guilty, pruned_copy, refused
+from compressvqa.pruning.verify import check, pruned_copy, refused
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
@@ -124,12 +125,12 @@ def prune(
         verdict = check(model, facts, cuts, dead, inputs, seed) if verify else None
         if verdict is None or verdict.passed:
             break
-        culprits = _culprits(model, facts, cuts, dead, inputs, seed)
-        groups = [_keep(g, culprits) for g in groups]
-        notes += tuple(f"{name}: kept whole after all: {why.reason()}" for name, why in culprits.items())
-        dead = tuple(path for path in dead if path not in culprits)
-        if not culprits:
+        kept = culprits(model, facts, cuts, dead, inputs, seed)
+        if not kept:
             raise refused(verdict, [c.group.name for c in cuts])
+        groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in groups]
+        dead = tuple(path for path in dead if path not in kept)
+        notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
     return Pruned(
         model=pruned_copy(model, facts, cuts, dead),
         max_error=None if verdict is None else verdict.error,
@@ -143,50 +144,15 @@ def prune(
     )
 
 
-@dataclass(frozen=True)
-class _Why:
-    verdict: Verdict
-
-    def reason(self) -> str:
-        if self.verdict.failure is not None:
-            return f"without some of its channels the network does not run ({self.verdict.failure})"
-        return f"without some of its channels the output is off by {self.verdict.error:.1e}"
-
-
-def _culprits(
-    model: nn.Module, facts: Trace, cuts: Sequence[Cut], dead: Sequence[str], inputs: Any, seed: int
-) -> dict[str, _Why]:
-    """The groups and dead modules that must stay for the rest to be right, with what went wrong."""
-    last: dict[tuple[int, ...], Verdict] = {}
-
-    def passes(parts: list[Cut | str]) -> bool:
-        verdict = check(
-            model, facts, [p for p in parts if isinstance(p, Cut)], [p for p in parts if isinstance(p, str)], inputs, seed
-        )
-        if not verdict.passed:
-            last[()] = verdict
-            for part in parts[-1:]:
-                verdicts[part.group.name if isinstance(part, Cut) else part] = verdict
-        return verdict.passed
-
-    verdicts: dict[str, Verdict] = {}
-    bad = guilty(passes, [*dead, *cuts])
-    names = [part.group.name if isinstance(part, Cut) else part for part in bad]
-    return {name: _Why(verdicts[name]) for name in names}
-
-
-def _keep(group: Group, culprits: dict[str, _Why]) -> Group:
-    return replace(group, frozen=culprits[group.name].reason()) if group.name in culprits else group
-
-
 def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:
     """The error for a pruning that would do nothing: every layer with its reason."""
     if not groups:
         return PruneError("the network has no convolution or linear layer whose channels could go")
     free = [g.name for g in groups if g.frozen is None]
     if free:
-        return PruneError("nothing would be removed", where=", ".join(free[:5]), hint="a larger ratio or a smaller target")
-    said = "; ".join(f"{g.name}: {g.frozen}" for g in groups[:8]) + (f"; and {len(groups) - 8} more" if len(groups) > 8 else "")
+        return PruneError("nothing would be removed", where=", ".join(free[:5]), hint="a larger ratio")
+    said = "; ".join(f"{g.name}: {g.frozen}" for g in groups[:8])
+    said += f"; and {len(groups) - 8} more" if len(groups) > 8 else ""
     unknown = "; ".join(str(u) for u in facts.unknown_ops[:3])
     hint = f"a rule for {unknown}" if unknown else None
     return PruneError(f"no channel can be removed: {said}", hint=hint)

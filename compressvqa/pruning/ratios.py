@@ -1,8 +1,8 @@
 """From densities to the share of channels that each layer loses.
 
-D_L = nonzeros(L) / size(L). The paper (Feng et al., "RankDVQA-mini") goes from the last layer backwards and gives layer L
-D_L * C_in input channels; tied layers take the largest demand. Since a layer then keeps about D_L * D_{L+1} of its
-weights, the result can be smaller than the number of non-zeros; `sqrt` and `budget` are the ways round that.
+D_L = nonzeros(L) / size(L). The paper (Feng et al., "RankDVQA-mini") goes from the last layer backwards and gives
+layer L D_L * C_in input channels; tied layers take the largest demand. Since a layer then keeps about D_L * D_{L+1} of
+its weights, the result can be smaller than the number of non-zeros; `sqrt` and `budget` are the ways round that.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def uniform(group: GroupDensity, overall: float) -> float:
 
 @ratio_rules.register("budget", scaled=True)
 def budget(group: GroupDensity, overall: float) -> float:
-    """Keeps what `in` keeps, raised to one power so that the small network has as many parameters as non-zeros are left."""
+    """Keeps what `in` keeps, raised to one power so that as many parameters are left as non-zeros."""
     return demanded(group, overall)
 
 
@@ -116,7 +116,7 @@ def example_inputs_of(model: nn.Module) -> Any:
         return example_inputs(model)
     except CompressVQAError as error:
         name = type(model).__name__
-        raise PruneError(f"no example inputs are known for {name}", hint="density_ratios(model, rule, inputs=...)") from error
+        raise PruneError(f"no example inputs are known for {name}", hint="give inputs=...") from error
 
 
 def ratios_of(model: nn.Module, facts: Trace, rule: str) -> dict[str, float]:
@@ -148,7 +148,8 @@ def _scaled(model: nn.Module, facts: Trace, groups: list[Group], keep: list[floa
     shares = np.maximum(np.array(keep), 0.5 / channels) if groups else np.array(keep)
 
     def left(t: float) -> int:
-        return cost.params.at(channels - np.maximum(1, channels * shares**t))
+        kept = np.maximum(1, np.round(channels * shares**t))
+        return cost.params.at((channels - kept).astype(np.int64))
 
     low, high = 0.0, 64.0
     for _ in range(60):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,7 +59,7 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """The network in eval mode, without gradients and fused attention paths; its mode is restored, also after an error."""
+    """The network in eval mode, without gradients and fused attention; its mode comes back, also after an error."""
     training = {m: m.training for m in model.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
@@ -90,7 +90,7 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
             outputs = run(model, inputs)
         returned = tensors_of(outputs)
         if not returned:
-            raise PruneError("the network returned no tensor", hint="return tensors, in tuples, lists, dicts or dataclasses")
+            raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
         recorder.graph.outputs = [recorder.read(t) for t in returned]
     return recorder.graph
 
@@ -137,11 +137,11 @@ class _Seen:
     version: int
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
-        self._seen: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._seen: Any = WeakTensorKeyDictionary()  # tensor -> _Seen
         self._leaves = leaves_of(model)
         self._memory: dict[tuple[Any, ...], str] = {}
         self._leaf_stores: dict[int, str] = {}
@@ -160,6 +160,8 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, writes = _name(func), _written(func, args, kwargs)
+        if name == "as_strided" and _same_layout(*args[:3]):
+            name = "alias"
         if not writes and not self._known(name):
             pieces = self._take_apart(func, args, kwargs)
             if pieces is not NotImplemented:
@@ -203,7 +205,8 @@ class _Recorder(TorchDispatchMode):
             if name is not None:
                 leaf: _Seen = self._seen[self._leaves[name]]
                 self._seen[tensor] = _Seen(leaf.store, (), leaf.value, leaf.version)
-                return self._seen[tensor]  # type: ignore[no-any-return]
+                twin: _Seen = self._seen[tensor]
+                return twin
         return self._remember(tensor, self._new(tensor, "constant"))
 
     def _view_again(self, seen: _Seen) -> Value:
@@ -291,6 +294,12 @@ class _Recorder(TorchDispatchMode):
 def _name(func: Any) -> str:
     name: str = func._schema.name.rpartition("::")[2]
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def _same_layout(tensor: Tensor, size: Sequence[int], stride: Sequence[int]) -> bool:
+    """Whether as_strided asks for what the tensor already is; strides of dimensions of size 1 mean nothing."""
+    same = [a == b for a, b, n in zip(tensor.stride(), stride, tensor.shape, strict=False) if n > 1]
+    return tuple(tensor.shape) == tuple(size) and all(same)
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

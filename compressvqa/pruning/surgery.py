@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch_pruning
@@ -14,7 +14,7 @@ from compressvqa.pruning.removed import Removed
 Slots = Mapping[tuple[str, int], Sequence[int]]
 
 # Layers that torch-pruning cuts as we mean it: (function, dimension of the weight).
-_LAYERS = {
+_LAYERS: dict[type[nn.Module], tuple[tuple[Callable[[nn.Module, list[int]], object], int], ...]] = {
     nn.Linear: ((torch_pruning.prune_linear_out_channels, 0), (torch_pruning.prune_linear_in_channels, 1)),
     **dict.fromkeys(
         (nn.Conv1d, nn.Conv2d, nn.Conv3d),

@@ -40,6 +40,11 @@ class Verdict:
     error: float
     failure: str | None = None
 
+    def __str__(self) -> str:
+        if self.failure is not None:
+            return f"without some of its channels the network does not run ({self.failure})"
+        return f"without some of its channels the output is off by {self.error:.1e}"
+
     @property
     def passed(self) -> bool:
         """Whether the pruned network equals the zeroed one."""
@@ -173,14 +178,15 @@ def _zero(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> None:
                 leaves[name].index_fill_(d, torch.tensor(gone, device=leaves[name].device), 0)
 
 
-class _KeptNorms(TorchDispatchMode):
+class _KeptNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lets layer and group normalisations take their mean and variance over the kept channels only."""
 
     def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         gone = _gone(trace, cuts)
         roots = {norm.order: trace.labels.classes.find(norm.labels) for norm in trace.labels.norms}
-        self._kept = {order: np.flatnonzero(~gone[np.maximum(r, 0)]) for order, r in roots.items() if gone[np.maximum(r, 0)].any()}
+        cut_at = {order: gone[np.maximum(r, 0)] for order, r in roots.items()}
+        self._kept = {order: np.flatnonzero(~cut) for order, cut in cut_at.items() if cut.any()}
         self._order = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -214,33 +220,7 @@ def _group_norm(func: Any, args: Any, kwargs: Mapping[str, Any], index: Tensor) 
     return (torch.zeros_like(x).index_copy(1, index, result[0]), *result[1:])
 
 
-def guilty(passes: Any, parts: Sequence[Any]) -> list[Any]:
-    """The parts that spoil a whole, found by halving: the rest together pass.
-
-    Args:
-        passes: tells whether a list of parts passes.
-        parts: all parts; together they do not pass.
-
-    >>> guilty(lambda parts: 3 not in parts and 5 not in parts, [1, 2, 3, 4, 5])
-    [3, 5]
-    """
-    good: list[Any] = []
-    bad: list[Any] = []
-
-    def look(chunk: list[Any]) -> None:
-        if passes([*good, *chunk]):
-            good.extend(chunk)
-        elif len(chunk) == 1:
-            bad.extend(chunk)
-        else:
-            look(chunk[: len(chunk) // 2])
-            look(chunk[len(chunk) // 2 :])
-
-    look(list(parts))
-    return bad
-
-
 def refused(verdict: Verdict, names: Sequence[str]) -> PruneError:
     """The error for a pruning that does not pass."""
-    what = verdict.failure or f"its output differs by {verdict.error:.1e} from the network with those channels zeroed"
-    return PruneError(f"the pruned network is not right: {what}", where=", ".join(names[:3]), hint="list it under protect")
+    what = verdict.failure or f"its output is off by {verdict.error:.1e} from the network with those channels zeroed"
+    return PruneError(f"the pruned network is not right: {what}", where=", ".join(names[:3]), hint="protect these")

@@ -93,6 +93,7 @@ def fit(
     parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(state or {})}
     if schedule is not None:
         parts["schedule"] = schedule
+    network.to(fabric.device)  # before the checkpoint is read: an optimiser's state goes where its parameters are
     start = _restore(checkpoint, parts, settings) if checkpoint.exists() else 0
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
     network.train()

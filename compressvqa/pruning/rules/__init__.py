@@ -20,7 +20,7 @@ _rules: dict[str, Rule] = {}
 
 
 def rule(*operators: str) -> Callable[[R], R]:
-    """Registers a function as the rule of these operators (names without namespace, overload and in-place underscore)."""
+    """Registers a function as the rule of operators (names without namespace, overload and in-place underscore)."""
 
     def decorate(function: R) -> R:
         for name in operators:

@@ -8,13 +8,13 @@ the channels of the result are those of the dimensions that are left.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compressvqa.pruning import moves
+from compressvqa.pruning.algebra import join, lift, place
 from compressvqa.pruning.graph import Value
 from compressvqa.pruning.labels import Ids, Plane, Twin
-from compressvqa.pruning.algebra import join, lift, place
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def _product(run: Propagation, node: Node, left: Value, right: Value, shape: tup
     k = a.shape[-1]
     if len(b.shape) == 1:  # matrix @ vector
         rank = len(a.shape)
-        spaces, shared = (range(rank), [rank - 1]), rank - 1
+        left_dims, right_dims, shared = [*range(rank)], [rank - 1], rank - 1
     else:
         rank = len(a.shape) + 1  # batch, n, k, m
-        spaces, shared = ([*range(rank - 1)], [*range(rank - 3), rank - 2, rank - 1]), rank - 2
-    lifted = place(a, list(spaces[0]), rank), place(b, list(spaces[1]), rank)
-    planes = contract(run, node, *lifted, [shared], math.prod(shape) * k)
+        left_dims, right_dims, shared = [*range(rank - 1)], [*range(rank - 3), rank - 2, rank - 1], rank - 2
+        # The left operand's last dimension is the shared one, its first ones are the batch and its rows.
+        left_dims = [*range(rank - 2), rank - 2]
+    planes = contract(run, node, place(a, left_dims, rank), place(b, right_dims, rank), [shared], math.prod(shape) * k)
     left_over = tuple(Plane(p.ids.squeeze(shared), p.zero) for p in planes)
     return Twin(shape, left_over, frozenset(), a.weight and b.weight)
 
@@ -84,7 +85,7 @@ def product(run: Propagation, node: Node) -> list[Twin]:
     return [_product(run, node, node.args[0], node.args[1], _shape(node))]
 
 
-@rule("addmm", "baddbmm", "addmv", "addbmm_")
+@rule("addmm", "baddbmm", "addmv")
 def added_product(run: Propagation, node: Node) -> list[Twin]:
     """A matrix product and something added to it, such as a bias."""
     result = _product(run, node, node.args[1], node.args[2], _shape(node))
@@ -135,9 +136,8 @@ def convolution(run: Propagation, node: Node) -> list[Twin]:
     return [result]
 
 
-def _without(run: Propagation, node: Node, twin: Twin, bad: object, reason: str) -> Twin:
+def _without(run: Propagation, node: Node, twin: Twin, bad: Callable[[set[int]], bool], reason: str) -> Twin:
     """The twin without the planes that are cut along no channel; their labels are frozen."""
-    assert callable(bad)
     kept = []
     for plane in twin.planes:
         if bad(set(plane.axes)):
@@ -198,6 +198,3 @@ def _tie_groups(run: Propagation, node: Node, data: Twin, weight: Twin, *, by_gr
 def trilinear(run: Propagation, node: Node) -> list[Twin]:
     """A bilinear layer: its channels are kept."""
     return run.block(node, "a bilinear layer is kept as it is")
-
-
-

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "zeros", "ones", "full", "empty", "empty_strided", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros",
-    "new_ones", "new_full", "new_empty", "new_empty_strided", "scalar_tensor", "fill", "zero", "zeros_", "_efficientzerotensor",
+    "zeros", "ones", "full", "empty", "empty_strided", "zeros_like", "ones_like", "full_like", "empty_like",
+    "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "scalar_tensor", "fill", "zero",
+    "_efficientzerotensor",
 )  # fmt: skip
 def uniform(run: Propagation, node: Node) -> list[Twin]:
     """The same number everywhere. A size written as a plain number in the model shows when the pruned network runs."""

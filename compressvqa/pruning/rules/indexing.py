@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from compressvqa.pruning.algebra import join, lift
 from compressvqa.pruning.labels import Plane, Twin
 from compressvqa.pruning.moves import full
-from compressvqa.pruning.algebra import join, lift
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
@@ -34,17 +35,18 @@ def index(run: Propagation, node: Node) -> list[Twin]:
     for plane in twin.planes:
         if picked & set(plane.axes):
             run.freeze(plane.ids, f"channels are picked by number at {node}")
+            continue
         planes.append(Plane(full(plane.ids, twin.shape, sorted(picked))[keys], plane.zero))
     # Dimensions that do not differ are spread by the look-up; they shrink to size 1 again.
     compact = [Plane(_narrow(p.ids), p.zero) for p in planes]
     return [Twin(output.shape, tuple(compact), frozenset(), twin.weight)]
 
 
-def _numbers(key: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _numbers(key: NDArray[Any]) -> NDArray[Any]:
     return np.flatnonzero(key) if key.dtype in (np.bool_, np.uint8) else key
 
 
-def _narrow(ids: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _narrow(ids: NDArray[Any]) -> NDArray[Any]:
     for d in range(ids.ndim):
         one = ids.take([0], axis=d)
         if ids.shape[d] > 1 and (ids == one).all():
@@ -56,16 +58,14 @@ def _narrow(ids: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
 def index_select(run: Propagation, node: Node) -> list[Twin]:
     """Positions of one dimension by number."""
     twin, d = run.twin(node.args[0]), node.args[1] % max(len(node.args[0].shape), 1)
-    output, content = node.outputs[0], node.payload.get(node.args[2].index)
+    output = node.outputs[0]
     assert output is not None
     planes = []
     for plane in twin.planes:
         ids = plane.ids
         if d in plane.axes:
             run.freeze(ids, f"channels are picked by number at {node}")
-            if content is None:
-                continue
-            ids = ids.take(content.cpu().numpy(), axis=d)
+            continue
         planes.append(Plane(ids, plane.zero))
     return [Twin(output.shape, tuple(planes), twin.free - {d}, twin.weight)]
 

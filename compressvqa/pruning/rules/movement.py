@@ -37,6 +37,7 @@ def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int
         ids = plane.ids
         if move.cut & set(plane.axes):
             run.freeze(ids, f"channels are picked by number at {node}")
+            continue
         if tied := move.tied & set(plane.axes):
             ids = _tie_pieces(run, node, ids, move, tied)
         planes.append(Plane(move.replay(ids), plane.zero))
@@ -93,7 +94,9 @@ def _through(shape: tuple[int, ...], chain: tuple[tuple[Node, int], ...]) -> tup
     """Flat positions of the base that a chain of views looks at, and the base dimensions that it picks from."""
     if int(np.prod(shape)) > _LARGEST:
         return None, set()
-    positions, origins, cut = moves.spread(shape), [(d,) for d in range(len(shape))], set()
+    positions = moves.spread(shape)
+    origins: list[tuple[int, ...]] = [(d,) for d in range(len(shape))]
+    cut: set[int] = set()
     for view, number in chain:
         outputs = [() if v is None else v.shape for v in view.outputs]
         found = moves.moves(view.op, positions.shape, [*view.args[1:], *view.kwargs.values()], outputs)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressvqa.pruning import moves
-from compressvqa.pruning.labels import Ids, Plane, Twin
 from compressvqa.pruning.algebra import join, lift, place
+from compressvqa.pruning.labels import Ids, Plane, Twin
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ def batch_norm(run: Propagation, node: Node) -> list[Twin]:
     sides = [place(run.twin(v), [1], rank) for v in values]
     affine = node.args[1] is not None and node.args[2] is not None
     planes, _ = join(run, node, (data, *sides), lambda flags: affine and flags[1] and flags[2])
+    for plane in planes:
+        # Without running statistics every other position has a part in the mean (instance norm, standardised weights).
+        if node.args[5] and set(plane.axes) - {1}:
+            run.freeze(plane.ids, f"they have a part in the mean of {node}")
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [Twin(shapes[0], planes), *(Twin(shape) for shape in shapes[1:])]
 
@@ -81,5 +85,3 @@ def group_norm(run: Propagation, node: Node) -> list[Twin]:
     run.norm(labels)
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [Twin(shapes[0], tuple(results)), *(Twin(shape) for shape in shapes[1:])]
-
-

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compressvqa.pruning.labels import Twin
 from compressvqa.pruning.algebra import join, lift
+from compressvqa.pruning.labels import Twin
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 # Each was checked to depend, element by element, on nothing but the same (broadcast) positions of its inputs;
 # tests/pruning/test_pointwise.py runs every one on a probe.
 UNARY = (
-    "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "celu", "clamp", "clamp_max",
-    "clamp_min", "clip", "cos", "cosh", "deg2rad", "digamma", "elu", "erf", "erfc", "erfinv", "exp", "exp2", "expm1",
-    "floor", "frac", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "isfinite", "isinf", "isnan",
-    "leaky_relu", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logical_not", "logit", "mish", "nan_to_num", "neg",
-    "positive", "rad2deg", "real", "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sgn", "sigmoid", "sign",
-    "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink", "special_expit", "sqrt", "square", "tan", "tanh",
-    "threshold", "trunc", "rrelu_with_noise_eval",
+    "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "celu", "clamp",
+    "clamp_max", "clamp_min", "clip", "cos", "cosh", "deg2rad", "digamma", "elu", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "floor", "frac", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "isfinite",
+    "isinf", "isnan", "leaky_relu", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logical_not",
+    "logit", "mish", "nan_to_num", "neg", "positive", "rad2deg", "real", "reciprocal", "relu", "relu6", "round",
+    "rsqrt", "selu", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink",
+    "special_expit", "sqrt", "square", "tan", "tanh", "threshold", "trunc", "rrelu_with_noise_eval",
 )  # fmt: skip
 BINARY = (
-    "add", "atan2", "bitwise_and", "bitwise_or", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide", "fmax",
-    "fmin", "fmod", "ge", "gt", "hypot", "le", "lerp", "logaddexp", "logical_and", "logical_or", "logical_xor", "lt",
-    "maximum", "minimum", "mul", "multiply", "ne", "pow", "remainder", "rsub", "sub", "subtract", "true_divide", "where",
-    "xlogy", "addcmul", "addcdiv", "masked_fill", "_prelu_kernel", "__and__", "__or__",
+    "add", "atan2", "bitwise_and", "bitwise_or", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide",
+    "fmax", "fmin", "fmod", "ge", "gt", "hypot", "le", "lerp", "logaddexp", "logical_and", "logical_or",
+    "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "pow", "remainder", "rsub", "sub",
+    "subtract", "true_divide", "where", "xlogy", "addcmul", "addcdiv", "masked_fill", "_prelu_kernel", "__and__",
+    "__or__",
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def stays_zero(node: Node, flags: list[bool]) -> bool:
     """Whether the result is zero wherever the flagged operands are zero, found by trying it on a few numbers."""
     if not any(flags):
         return False
-    which = {}
+    which: dict[int, bool] = {}
     for value, flag in zip(node.inputs(), flags, strict=True):
         which[value.index] = which.get(value.index, False) or flag
 

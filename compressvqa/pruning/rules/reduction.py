@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # Zeros add nothing to these, so channels that are zero when cut may be summed over.
 _SUMS = frozenset({"sum", "linalg_vector_norm", "norm", "count_nonzero", "any", "nansum"})
 _DIM_FIRST = (
-    "sum", "mean", "amax", "amin", "max", "min", "prod", "var", "std", "var_mean", "std_mean", "any", "all", "logsumexp",
-    "argmax", "argmin", "median", "nansum", "count_nonzero", "aminmax", "mode", "nanmedian",
+    "sum", "mean", "amax", "amin", "max", "min", "prod", "var", "std", "var_mean", "std_mean", "any", "all",
+    "logsumexp", "argmax", "argmin", "median", "nansum", "count_nonzero", "aminmax", "mode", "nanmedian",
 )  # fmt: skip
 
 
@@ -32,7 +32,18 @@ def norm(run: Propagation, node: Node) -> list[Twin]:
     return _reduce(run, node, _dims(node, 2))
 
 
-@rule("softmax", "_softmax", "_safe_softmax", "_log_softmax", "log_softmax", "cumsum", "cumprod", "logcumsumexp", "cummax", "sort")
+@rule(
+    "softmax",
+    "_softmax",
+    "_safe_softmax",
+    "_log_softmax",
+    "log_softmax",
+    "cumsum",
+    "cumprod",
+    "logcumsumexp",
+    "cummax",
+    "sort",
+)
 def along(run: Propagation, node: Node) -> list[Twin]:
     """A mix along one dimension that keeps the size."""
     d = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], int) else node.kwargs.get("dim", -1)
@@ -58,7 +69,7 @@ def mix(run: Propagation, node: Node, dims: Sequence[int]) -> list[Twin]:
 
 
 def across(run: Propagation, node: Node, plane: Plane, dims: Sequence[int]) -> Ids | None:
-    """Labels that do not differ along `dims`: those that did are tied, or frozen where nothing else tells them apart."""
+    """Labels that do not differ along `dims`: those that did are tied, or frozen where that would tie them all."""
     if not set(plane.axes) - set(dims):
         run.freeze(plane.ids, f"every channel has a part in the result of {node}")
         return None

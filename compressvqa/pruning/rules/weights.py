@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compressvqa.pruning.labels import Plane, Twin
 from compressvqa.pruning.algebra import join
+from compressvqa.pruning.labels import Plane, Twin
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
