@@ -34,7 +34,8 @@ stages:
      options: {base: adamw}}
   - {kind: prune, name: pruned, target_params: 0.5}
   - {kind: distil, name: distilled, teacher: teacher, steps: 12, batch: 2, checkpoint_seconds: 0.001,
-     losses: {instance: 1.0, batch: 1.0, class: 1.0, feature-mse: 0.1}, features: {scales.4.conv_out: scales.4.conv_out}}
+     losses: {instance: 1.0, batch: 1.0, class: 1.0, feature-mse: 0.1},
+     features: {scales.4.conv_out: scales.4.conv_out}}
 """
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from compressvqa.pruning.record import quiet
+
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -36,11 +38,13 @@ def density(model: nn.Module) -> dict[str, LayerDensity]:
     >>> density(nn.Sequential(layer))["0"].density
     0.5
     """
-    return {
-        path: LayerDensity(int(torch.count_nonzero(module.weight)), module.weight.numel())
-        for path, module in model.named_modules()
-        if isinstance(module, WEIGHTED)
-    }
+    found = {}
+    with quiet(model):  # in training mode a parametrised weight changes whenever it is looked at
+        for path, module in model.named_modules():
+            if isinstance(module, WEIGHTED):
+                weight = module.weight
+                found[path] = LayerDensity(int(torch.count_nonzero(weight)), weight.numel())
+    return found
 
 
 def overall(layers: dict[str, LayerDensity]) -> float:

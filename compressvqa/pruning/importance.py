@@ -52,7 +52,7 @@ def l2(weights: Slices, gradients: Gradients) -> Tensor:
     return _mean_of_shares([w.square().mean(1).sqrt() for w in weights])
 
 
-@importances.register("taylor")
+@importances.register("taylor", gradients=True)
 def taylor(weights: Slices, gradients: Gradients) -> Tensor:
     """|sum of weight * gradient|: the first-order change of the loss (Molchanov et al., 2019, arXiv 1906.10771).
 

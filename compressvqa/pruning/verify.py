@@ -56,7 +56,8 @@ def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Seque
     gone = _gone(trace, cuts)
     attributes = {key: int((~gone[ids]).sum()) for key, ids in _attribute_roots(trace).items() if gone[ids].any()}
     small = copy.deepcopy(model)
-    cut(small, slots_of(cuts), attributes, dead)
+    with quiet(small):  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
+        cut(small, slots_of(cuts), attributes, dead)
     return small
 
 

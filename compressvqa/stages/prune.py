@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from compressvqa.pruning import density, density_ratios, prune
-from compressvqa.registry import stages
+from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 
 
@@ -25,6 +25,8 @@ class PruneStage:
         importance: str = Field("l1", description="a registered importance: which channels of a layer stay")
         protect: tuple[str, ...] = Field((), description="module path patterns whose channels all stay")
         round_to: int = Field(1, ge=1, description="widths are rounded to a multiple of this")
+        gradient_batches: int = Field(8, ge=1, description="batches that an importance like 'taylor' sees gradients of")
+        batch: int = Field(8, ge=1, description="pairs (or clips) in such a batch")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -32,6 +34,9 @@ class PruneStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""
         config = self.config
+        network.zero_grad(set_to_none=True)
+        if importances[config.importance].facts.get("gradients"):
+            self._take_gradients(network, context)
         ratios = None if config.rule is None else density_ratios(network, config.rule, inputs=context.inputs)
         pruned = prune(
             network,
@@ -56,6 +61,14 @@ class PruneStage:
             "plan": str(pruned.plan),
         }
         return StageResult(pruned.model, figures)
+
+    def _take_gradients(self, network: nn.Module, context: StageContext) -> None:
+        """Sums the objective's gradients over some batches, as `Parameter.grad`."""
+        objective, batches = context.objective, context.batches(self.config.batch)
+        network.eval()  # dropout would only add noise
+        for step in range(self.config.gradient_batches):
+            batch = batches.batch_at(step)
+            objective.loss(network(*objective.inputs(batch)), batch).backward()
 
 
 def _widths(network: nn.Module) -> dict[str, int]:

@@ -42,20 +42,18 @@ def known(operator: str) -> bool:
     return operator in _rules
 
 
-from compressvqa.pruning.rules import (  # noqa: E402  (they register themselves)
+from compressvqa.pruning.rules import (  # noqa: E402, F401  (they register themselves)
     contraction,
     creation,
     indexing,
     joining,
     movement,
     normalisation,
+    opaque,
     pointwise,
     reduction,
     spatial,
     weights,
 )
 
-__all__ = [
-    "Rule", "contraction", "creation", "indexing", "joining", "known", "movement", "normalisation", "pointwise",
-    "reduction", "rule", "rule_of", "spatial", "weights",
-]  # fmt: skip
+__all__ = ["Rule", "known", "rule", "rule_of"]

@@ -192,9 +192,3 @@ def _tie_groups(run: Propagation, node: Node, data: Twin, weight: Twin, *, by_gr
         return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
 
     return tie(data), tie(weight)
-
-
-@rule("_trilinear")
-def trilinear(run: Propagation, node: Node) -> list[Twin]:
-    """A bilinear layer: its channels are kept."""
-    return run.block(node, "a bilinear layer is kept as it is")

@@ -32,7 +32,7 @@ def movement(run: Propagation, node: Node) -> list[Twin]:
 
 def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int, ...]) -> Twin:
     """The twin after one move."""
-    planes = []
+    planes: list[Plane] = []
     for plane in twin.planes:
         ids = plane.ids
         if move.cut & set(plane.axes):
@@ -40,7 +40,12 @@ def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int
             continue
         if tied := move.tied & set(plane.axes):
             ids = _tie_pieces(run, node, ids, move, tied)
-        planes.append(Plane(move.replay(ids), plane.zero))
+        after = Plane(move.replay(ids), plane.zero)
+        if any(set(after.axes) & set(other.axes) for other in planes):
+            # Two labelled dimensions of a weight became one, as in `weight.flatten(1)`: only the first can be cut.
+            run.freeze(ids, f"they are merged with other channels at {node}")
+            continue
+        planes.append(after)
     free = set()
     for d, sources in enumerate(move.origins):
         long = [s for s in sources if twin.shape[s] > 1]

@@ -31,10 +31,16 @@ def batch_norm(run: Propagation, node: Node) -> list[Twin]:
     planes, _ = join(run, node, (data, *sides), lambda flags: affine and flags[1] and flags[2])
     for plane in planes:
         # Without running statistics every other position has a part in the mean (instance norm, standardised weights).
-        if node.args[5] and set(plane.axes) - {1}:
+        if _trains(node) and set(plane.axes) - {1}:
             run.freeze(plane.ids, f"they have a part in the mean of {node}")
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [Twin(shapes[0], planes), *(Twin(shape) for shape in shapes[1:])]
+
+
+def _trains(node: Node) -> bool:
+    """Whether a batch norm takes its statistics from the batch."""
+    names = [argument.name for argument in node.function._schema.arguments]
+    return "training" in names and bool([*node.args, *[None] * len(names)][names.index("training")])
 
 
 @rule("native_layer_norm", "_fused_rms_norm", "rms_norm")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compressvqa.pruning.propagate import Propagation
 
 # Each was checked to depend, element by element, on nothing but the same (broadcast) positions of its inputs;
-# tests/pruning/test_pointwise.py runs every one on a probe.
+# tests/pruning/test_parts.py runs every one on a probe.
 UNARY = (
     "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "celu", "clamp",
     "clamp_max", "clamp_min", "clip", "cos", "cosh", "deg2rad", "digamma", "elu", "erf", "erfc", "erfinv", "exp",
@@ -24,7 +24,7 @@ UNARY = (
     "isinf", "isnan", "leaky_relu", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logical_not",
     "logit", "mish", "nan_to_num", "neg", "positive", "rad2deg", "real", "reciprocal", "relu", "relu6", "round",
     "rsqrt", "selu", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink",
-    "special_expit", "sqrt", "square", "tan", "tanh", "threshold", "trunc", "rrelu_with_noise_eval",
+    "special_expit", "sqrt", "square", "tan", "tanh", "threshold", "trunc",
 )  # fmt: skip
 BINARY = (
     "add", "atan2", "bitwise_and", "bitwise_or", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide",
