@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -227,7 +227,7 @@ def score(
     skip_dist: Annotated[int, typer.Option(min=0, help="Leave out so many frames of the distorted video.")] = 0,
     width: Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")] = None,  # noqa: UP045
     height: Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")] = None,  # noqa: UP045
-    pixel_format: Annotated[str, typer.Option(help="Chroma of headerless YUV: 420, 422 or 444.")] = "420",
+    pixel_format: Annotated[Literal["420", "422", "444"], typer.Option(help="Chroma of headerless YUV.")] = "420",
     bitdepth: Annotated[int, typer.Option(help="Bits of headerless YUV: 8, 10, 12 or 16.")] = 8,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment.")] = False,

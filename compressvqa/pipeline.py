@@ -87,20 +87,20 @@ class _Run:
         self.objective = registry.objectives[recipe.objective.kind].value(recipe.objective)
         self.dataset = registry.datasets[recipe.data.kind].value(recipe.data)
         choice = recipe.model
-        self.inputs: tuple[Tensor, ...] = ()
-        self.create = lambda: create_model(choice.name, weights=choice.weights, **choice.options)
-
-    def run(self) -> RunResult:
-        recipe, began = self.recipe, time.monotonic()
         # The network is made first: a wrong name or checkpoint should not cost the time of preparing data.
         torch.manual_seed(recipe.seed)
-        network = self.create()
-        self.inputs = example_inputs(network, size=recipe.model.size, frames=recipe.model.frames)
+        self.network = create_model(choice.name, weights=choice.weights, **choice.options)
+        self.inputs = example_inputs(self.network, size=choice.size, frames=choice.frames)
+        self.rows: list[dict[str, Any]] = []
+        self.figures: dict[str, dict[str, Any]] = {}
+        self.stage_models: dict[str, Path] = {}
+
+    def run(self) -> RunResult:
+        recipe, network, began = self.recipe, self.network, time.monotonic()
         self.folder.begin(recipe, self.environment)
         log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.metrics = MetricsLog(self.folder.path)
-        self.rows, self.figures, self.stage_models = [], {}, {}
         for index, config in enumerate(recipe.stages):
             network = self._stage(index, config, network)
         results = self._results()
@@ -165,8 +165,12 @@ class _Run:
         """The row of the table for a network: its size, and how it ranks the validation data."""
         fabric = _fabric(self.recipe.runtime, training=False)
         network.to(fabric.device)
+
+        def score(*clips: Tensor) -> Any:
+            return network(*(clip.to(fabric.device) for clip in clips))
+
         with bar(f"evaluate: {name}") as progress, torch.inference_mode():
-            judged = self.dataset.evaluate(self.validation, lambda *clips: network(*fabric.to_device(clips)), progress)
+            judged = self.dataset.evaluate(self.validation, score, progress)
         network.cpu()
         complexity = profile(network, self.inputs)
         size = {"params": complexity.params, "macs": complexity.macs, "macs_conv_linear": complexity.macs_conv_linear}

@@ -22,7 +22,7 @@ class Bar:
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=total, note=note)  # type: ignore[arg-type]
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None = None) -> None:
         """The same as `update` without a note: a bar can be given where a callback ``(done, total)`` is wanted."""
         self.update(done, total)
 

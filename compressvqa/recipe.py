@@ -57,7 +57,7 @@ class Recipe(Settings):
     description: str = Field("", description="one or two sentences for the report")
     seed: int = Field(ge=0, description="seed of everything that is drawn at random")
     model: ModelChoice
-    runtime: RuntimeChoice = RuntimeChoice()  # type: ignore[call-arg]
+    runtime: RuntimeChoice = RuntimeChoice()
     objective: SerializeAsAny[Any]
     data: SerializeAsAny[Any]
     stages: SerializeAsAny[list[Any]] = Field(min_length=1, description="what is done, in order")

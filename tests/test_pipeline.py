@@ -106,7 +106,7 @@ def test_a_changed_stage_repeats_itself_and_what_follows(
 
     out = tmp_path / "run"
     shutil.copytree(whole, out)
-    before = {name: (out / "stages" / name / "stage.json").stat().st_mtime_ns for name in os.listdir(out / "stages")}
+    before = {folder.name: (folder / "stage.json").stat().st_mtime_ns for folder in (out / "stages").iterdir()}
     run(Recipe.load(small_recipe, ["stages.pruned.target_params=0.4"]), out=out, data_folder=small_data)
     changed = {
         name for name, when in before.items() if (out / "stages" / name / "stage.json").stat().st_mtime_ns != when
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_what_is_done(
     whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
 ) -> None:
     overrides = ["stages.teacher.optimizer.lr=1e30", "stages.teacher.clip_norm=null"]
-    with pytest.raises(TrainingError, match="is (nan|inf) at step"):
+    with pytest.raises(TrainingError, match=r"is (nan|inf) at step"):
         run(Recipe.load(small_recipe, overrides), out=tmp_path / "run", data_folder=small_data)
     assert (tmp_path / "run" / "metrics.jsonl").exists()
 

@@ -99,7 +99,7 @@ def test_a_wrong_setting_from_outside_is_said_as_such(tmp_path: Path) -> None:
 
 
 def test_a_missing_recipe_names_the_shipped_ones() -> None:
-    with pytest.raises(RecipeError, match="no such recipe .*rankdvqa_mini"):
+    with pytest.raises(RecipeError, match=r"no such recipe .*rankdvqa_mini"):
         Recipe.load("rankdvqa_min")
 
 

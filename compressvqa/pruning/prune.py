@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,16 +48,16 @@ class Pruned:
     _original: nn.Module = field(repr=False)
     _inputs: Any = field(repr=False)
 
-    @property
+    @cached_property
     def complexity_before(self) -> Complexity:
-        """Parameters and multiply-accumulates of the network as it was given, counted now."""
+        """Parameters and multiply-accumulates of the network as it was given."""
         from compressvqa.metrics import profile
 
         return profile(self._original, self._inputs)
 
-    @property
+    @cached_property
     def complexity_after(self) -> Complexity:
-        """Parameters and multiply-accumulates of the pruned network, counted now."""
+        """Parameters and multiply-accumulates of the pruned network."""
         from compressvqa.metrics import profile
 
         return profile(self.model, self._inputs)

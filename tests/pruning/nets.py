@@ -4,6 +4,8 @@
 the forward beside it. Whatever is not named must be kept, and `frozen` names layers whose reason must hold a word.
 """
 
+# ruff: noqa: RUF012  (tables of constants, read only)
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -348,8 +350,8 @@ class UnevenSplit(Net):
 class ChannelShuffle(Net):
     """Grouped convolutions with a shuffle between them: input i of one half goes with input i of the other.
 
-    The shuffle puts output k of half h at place 2k + h. Half 0 of the second convolution reads places 0 to 3 (k = 0, 1),
-    half 1 places 4 to 7 (k = 2, 3), so k = 0 goes with 2 and 1 with 3, in both halves of the first: two channels.
+    The shuffle puts output k of half h at place 2k + h. Half 0 of the second convolution reads places 0 to 3, which are
+    k = 0 and 1, half 1 places 4 to 7, k = 2 and 3; so k = 0 goes with 2 and 1 with 3, in both halves: two channels.
     """
 
     expected_groups = {("a",): 4, ("b",): 2, ("c",): 3}

@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
+from pruning.nets import REGISTRY, Net
 
 from compressvqa.pruning import find_groups, prune, trace
 from compressvqa.pruning.record import run, tensors_of
-from pruning.nets import REGISTRY, Net
 
 
 @pytest.fixture(params=sorted(name for name in REGISTRY if not name.startswith("_")))
