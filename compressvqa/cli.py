@@ -76,7 +76,11 @@ def run(
     from compressvqa.pipeline import run as run_recipe
     from compressvqa.report import result_table
 
-    result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
+    try:
+        result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
     if as_json:
         _print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return
@@ -326,8 +330,5 @@ def main() -> None:
     except CompressVQAError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -69,21 +68,19 @@ def test_the_model_loads_and_scores(whole: Path) -> None:
         assert torch.isfinite(model(*inputs)).all()
 
 
-def kill_in(stage: str, step: int, recipe: Path, out: Path, data: Path) -> None:
-    """Starts the run and kills it with SIGKILL once the stage has come to the step."""
+def stop_in(stage: str, step: int, how: signal.Signals, recipe: Path, out: Path, data: Path) -> tuple[int, str]:
+    """Starts the run, sends a signal once the stage has come to the step, returns exit code and standard error."""
     line = [sys.executable, "-m", "compressvqa", "run", str(recipe), "--out", str(out), "--data-folder", str(data)]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     metrics, mark = out / "metrics.jsonl", f'"stage": "{stage}", "step": {step},'
-    try:
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if metrics.exists() and mark in metrics.read_text():
-                break
-            time.sleep(0.005)
-        assert process.poll() is None, "the run ended before it could be killed"
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and mark in metrics.read_text():
+            break
+        time.sleep(0.005)
+    assert process.poll() is None, "the run ended before it could be stopped"
+    process.send_signal(how)
+    return process.wait(), process.communicate()[1]
 
 
 @pytest.mark.slow
@@ -91,12 +88,20 @@ def kill_in(stage: str, step: int, recipe: Path, out: Path, data: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_result(
     stage: str, whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    kill_in(stage, 5, small_recipe, tmp_path / "run", small_data)
+    stop_in(stage, 5, signal.SIGKILL, small_recipe, tmp_path / "run", small_data)
     assert not (tmp_path / "run" / "report.html").exists()
     run(Recipe.load(small_recipe), out=tmp_path / "run", data_folder=small_data)
     assert digest(tmp_path / "run") == digest(whole)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["stage"] == stage] == list(range(1, 13))
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    code, said = stop_in("teacher", 4, signal.SIGINT, small_recipe, tmp_path / "run", small_data)
+    assert code == 130 and "Traceback" not in said and "goes on" in said.splitlines()[-1]
+    assert (tmp_path / "run" / "stages" / "01-teacher" / "checkpoint.pt").exists()
+    run(Recipe.load(small_recipe), out=tmp_path / "run", data_folder=small_data)
+    assert digest(tmp_path / "run") == digest(whole)
 
 
 def test_a_changed_stage_repeats_itself_and_what_follows(

@@ -14,8 +14,8 @@ from compressvqa.errors import CompressVQAError
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
-from compressvqa.training.loop import fit
-from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
+from compressvqa.training.loop import Stateful
+from compressvqa.training.optimizers import OptimizerChoice
 
 
 @stages.register("distil")
@@ -43,7 +43,6 @@ class DistilStage:
         optimizer: OptimizerChoice = Field(
             OptimizerChoice(name="adamax", lr=1e-4, betas=(0.9, 0.999)), description="the optimiser"
         )
-        schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
 
         @model_validator(mode="after")
         def _losses_fit(self) -> DistilStage.Config:
@@ -71,7 +70,7 @@ class DistilStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the student in place; the teacher scores each clip once."""
         config, objective = self.config, context.objective
-        distillation, batches = config.build_loss(), context.batches(config.batch)
+        distillation = config.build_loss()
         tapped = config.features if "feature" in distillation.needs else {}
         fabric = context.fabric()
         teacher = Teacher(
@@ -97,8 +96,9 @@ class DistilStage:
         if tapped:
             torch.manual_seed(context.seed)
             network.to(fabric.device)
+            batch = fabric.to_device(context.batches(config.batch).batch_at(0))
             with torch.no_grad():
-                distillation.to(fabric.device).add_projections(*answers(network, fabric.to_device(batches.batch_at(0))))
+                distillation.to(fabric.device).add_projections(*answers(network, batch))
 
         def step_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
             theirs, ours = answers(model, batch)
@@ -107,18 +107,8 @@ class DistilStage:
             return total + config.task_weight * task, {**parts, "task": task.item()}
 
         optimizer = config.optimizer.build([*network.parameters(), *distillation.parameters()])
-        fit(
-            fabric,
-            network,
-            optimizer,
-            batches,
-            step_loss,
-            config.fit_settings(context.seed),
-            checkpoint=context.folder / "checkpoint.pt",
-            schedule=config.schedule.build(optimizer, config.steps),
-            state={"projections": distillation, "teacher": teacher},
-            on_step=lambda step, figures: context.log(step, config.steps, figures),
-        )
+        state: dict[str, Stateful] = {"projections": distillation, "teacher": teacher}
+        config.fit(network, optimizer, context, step_loss=step_loss, fabric=fabric, state=state)
         figures = {
             "steps": config.steps,
             "batch": config.batch,

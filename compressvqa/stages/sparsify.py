@@ -6,15 +6,14 @@ import math
 from typing import Any
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from compressvqa.pruning import density
 from compressvqa.registry import sparsifiers, stages
 from compressvqa.sparsity import DensityController, regularised_groups
 from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
-from compressvqa.training.loop import Stateful, fit
-from compressvqa.training.optimizers import ScheduleChoice
+from compressvqa.training.loop import Stateful
 
 
 @stages.register("sparsify")
@@ -33,14 +32,13 @@ class SparsifyStage:
         floor: float = Field(0.05, ge=0, lt=1, description="with a target: no layer is driven below this density")
         prox_share: float = Field(0.3, ge=0, le=1, description="share of the steps in the Prox-SG phase (OBProx-SG+)")
         options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the sparsifier")
-        schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the network in place; its figures hold the density of each layer."""
-        config, objective = self.config, context.objective
+        config = self.config
         settings: dict[str, Any] = {
             "prox_steps": max(1, round(config.prox_share * config.steps)),
             "orthant_steps": math.inf,
@@ -56,28 +54,13 @@ class SparsifyStage:
             )
             state["controller"] = controller
 
-        def step_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
-            return objective.loss(model(*objective.inputs(batch)), batch), {}
-
         def after_step() -> dict[str, float]:
             if controller is None:
                 return {}
             controller.step()
             return {"density": controller.density, "lam": controller.lam}
 
-        fit(
-            context.fabric(),
-            network,
-            optimizer,
-            context.batches(config.batch),
-            step_loss,
-            config.fit_settings(context.seed),
-            checkpoint=context.folder / "checkpoint.pt",
-            schedule=config.schedule.build(optimizer, config.steps),
-            after_step=after_step,
-            state=state,
-            on_step=lambda step, figures: context.log(step, config.steps, figures),
-        )
+        config.fit(network, optimizer, context, after_step=after_step, state=state)
         figures: dict[str, Any] = {"steps": config.steps, "batch": config.batch}
         if controller is not None:
             landing = controller.finish()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
+from lightning_fabric import Fabric
 from pydantic import Field
 from torch import Tensor, nn
 
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
-from compressvqa.training.loop import FitSettings, fit
+from compressvqa.training.loop import FitSettings, Stateful, StepLoss, fit
 from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
 
 
@@ -20,10 +23,45 @@ class TrainingConfig(StageConfig):
     batch: int = Field(8, ge=1, description="pairs (or clips) in a batch")
     clip_norm: float | None = Field(0.1, gt=0, description="largest norm of the gradient; null: not clipped")
     checkpoint_seconds: float = Field(60, gt=0, description="time between checkpoints in seconds")
+    schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
 
-    def fit_settings(self, seed: int) -> FitSettings:
-        """The part of the settings that the training loop takes."""
-        return FitSettings(self.steps, seed, self.clip_norm, self.checkpoint_seconds)
+    def fit(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        context: StageContext,
+        *,
+        step_loss: StepLoss | None = None,
+        fabric: Fabric | None = None,
+        after_step: Callable[[], dict[str, float]] | None = None,
+        state: dict[str, Stateful] | None = None,
+    ) -> None:
+        """Trains `network` in place in the stage's folder, from its checkpoint where there is one.
+
+        Args:
+            step_loss: loss of a batch; by default the objective's.
+            fabric: device and precision; by default a fresh one of the context.
+            after_step: see `compressvqa.training.fit`.
+            state: see `compressvqa.training.fit`.
+        """
+        objective = context.objective
+
+        def task_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
+            return objective.loss(model(*objective.inputs(batch)), batch), {}
+
+        fit(
+            fabric or context.fabric(),
+            network,
+            optimizer,
+            context.batches(self.batch),
+            step_loss or task_loss,
+            FitSettings(self.steps, context.seed, self.clip_norm, self.checkpoint_seconds),
+            checkpoint=context.folder / "checkpoint.pt",
+            schedule=self.schedule.build(optimizer, self.steps),
+            after_step=after_step,
+            state=state,
+            on_step=lambda step, figures: context.log(step, self.steps, figures),
+        )
 
 
 @stages.register("train")
@@ -36,28 +74,12 @@ class TrainStage:
         optimizer: OptimizerChoice = Field(
             OptimizerChoice(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
         )
-        schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the network in place."""
-        config, objective = self.config, context.objective
-        optimizer = config.optimizer.build(network.parameters())
-
-        def step_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
-            return objective.loss(model(*objective.inputs(batch)), batch), {}
-
-        fit(
-            context.fabric(),
-            network,
-            optimizer,
-            context.batches(config.batch),
-            step_loss,
-            config.fit_settings(context.seed),
-            checkpoint=context.folder / "checkpoint.pt",
-            schedule=config.schedule.build(optimizer, config.steps),
-            on_step=lambda step, figures: context.log(step, config.steps, figures),
-        )
+        config = self.config
+        config.fit(network, config.optimizer.build(network.parameters()), context)
         return StageResult(network, {"steps": config.steps, "batch": config.batch})

@@ -6,7 +6,7 @@ P(a better than b) = sigmoid(score(a) - score(b)), trained with binary cross-ent
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -15,17 +15,8 @@ from torch.nn import functional
 
 from compressvqa.registry import objectives
 
-
-class RankBatch(Protocol):
-    """B pairs of clips, each (B, frames, 3, height, width), RGB in [0, 1]; `better_a` is (B,), 1 where a is better."""
-
-    reference_a: Tensor
-    distorted_a: Tensor
-    reference_b: Tensor
-    distorted_b: Tensor
-    better_a: Tensor
-    keys_a: list[str]
-    keys_b: list[str]
+if TYPE_CHECKING:
+    from compressvqa.data.pairs import RankBatch
 
 
 @objectives.register("rank-pairs")
