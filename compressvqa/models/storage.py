@@ -54,7 +54,8 @@ def save(
     spec = spec_of(model)
     changes = find_changes(_fresh(spec.name, spec.kwargs), model)
     tensors = stored_tensors(model, changes)
-    payload = safetensors.torch.save(tensors, metadata={"format": "pt", "model": spec.name})
+    # One key only: several are written in random order, and equal networks should give equal files.
+    payload = safetensors.torch.save(tensors, metadata={"format": "pt"})
     config = {
         "format": FORMAT,
         "library": "compressvqa",
