@@ -222,8 +222,16 @@ def prune(
 
 @app.command()
 def score(
-    reference: Annotated[Path, typer.Argument(help="The reference video.")],
-    distorted: Annotated[Path, typer.Argument(help="The distorted video.")],
+    reference: Annotated[Optional[Path], typer.Argument(help="The reference video.")] = None,  # noqa: UP045
+    distorted: Annotated[Optional[Path], typer.Argument(help="The distorted video.")] = None,  # noqa: UP045
+    reference_file: Annotated[  # the order of the two is the other way round in some tools: options leave no doubt
+        Optional[Path],  # noqa: UP045
+        typer.Option("-r", "--reference", help="The reference video, by name."),
+    ] = None,
+    distorted_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-d", "--distorted", help="The distorted video, by name."),
+    ] = None,
     model: Annotated[str, typer.Option(help="A registered name, or a folder made by a run.")] = "rankdvqa-mini",
     frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
     subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
@@ -236,19 +244,24 @@ def score(
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment.")] = False,
 ) -> None:
-    """Score a distorted video against its reference."""
+    """Score a distorted video against its reference.
+
+    Example: compressvqa score reference.mp4 distorted.mp4 --model runs/rankdvqa-mini/model
+    """
     from compressvqa.data import RawFormat
     from compressvqa.progress import bar
     from compressvqa.scoring import score as score_files
     from compressvqa.scoring import score_table, to_csv
 
+    if (reference is None) == (reference_file is None) or (distorted is None) == (distorted_file is None):
+        raise CompressVQAError("score needs two files", hint="score REFERENCE DISTORTED, or score -r FILE -d FILE")
     if (width is None) != (height is None):
         raise CompressVQAError("headerless video needs both --width and --height")
     raw = RawFormat(width, height, pixel_format, bitdepth) if width is not None and height is not None else None
     with bar("score") as progress:
         result = score_files(
-            reference,
-            distorted,
+            reference or reference_file,
+            distorted or distorted_file or "",
             model=model,
             frames=frames,
             subsample=subsample,
