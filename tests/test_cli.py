@@ -9,6 +9,8 @@ from running import command
 
 import compressvqa as cv
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 
 def said(*arguments: str, code: int = 2) -> str:
     """The one line of error that a failing command ended with; what it logged before is no traceback."""

@@ -45,6 +45,39 @@ def test_readme_and_contributing_have_examples():
     assert kinds == every, "a smallest plugin of each kind"
 
 
+def test_the_recipe_of_the_readme_is_one_and_its_fault_is_said_so(tmp_path):
+    from compressvqa.errors import RecipeError
+    from compressvqa.recipe import Recipe
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    recipe, said = (re.search(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL)[1] for kind in ("yaml", "text"))
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe)
+    assert [stage.name for stage in Recipe.load(file).stages] == ["teacher", "pruned", "distilled"]
+    file.write_text(recipe.replace("target_macs:", "target_mac:"))
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(file)
+    assert f"error: {caught.value}".replace(f"{tmp_path}/", "") == said.strip()
+
+
+def test_commands_that_are_named_exist():
+    """Every `compressvqa VERB` and every make target of the documents."""
+    from typer.main import get_command
+
+    from compressvqa.cli import app
+
+    verbs = set(get_command(app).commands)
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        code = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+        for line in "\n".join(code).splitlines():
+            if found := re.match(r"compressvqa ([a-z]+)", line):
+                assert found[1] in verbs, (document, line)
+            if found := re.match(r"make ([a-z]+)", line):
+                assert found[1] in targets, (document, line)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_to_files_lead_somewhere(document):
     text = document.read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ from compressvqa.errors import CompressVQAError, TrainingError
 from compressvqa.pipeline import run
 from compressvqa.recipe import Recipe
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 STAGES = ["teacher", "sparse", "pruned", "distilled"]
 
 
@@ -83,7 +85,6 @@ def stop_in(stage: str, step: int, how: signal.Signals, recipe: Path, out: Path,
     return process.wait(), process.communicate()[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["teacher", "sparse", "distilled"])
 def test_a_killed_run_goes_on_to_the_same_result(
     stage: str, whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path

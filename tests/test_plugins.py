@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 PYPROJECT = """\
 [build-system]
 requires = ["hatchling"]
