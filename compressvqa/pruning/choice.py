@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,13 @@ class Cut:
 
 
 def choose(
-    model: nn.Module, groups: Sequence[Group], widths: Mapping[str, int], importance: str, generator: torch.Generator
+    model: nn.Module,
+    groups: Sequence[Group],
+    widths: Mapping[str, int],
+    importance: str,
+    generator: torch.Generator,
+    *,
+    without: Collection[str] = (),
 ) -> list[Cut]:
     """The least important channels of every group that shrinks.
 
@@ -34,9 +40,10 @@ def choose(
         widths: channels kept, by group name; a group that is not named keeps all.
         importance: name of a registered criterion.
         generator: for criteria that draw.
+        without: names of parameters that have no say, since nothing reads what they make.
     """
     leaves, cuts = leaves_of(model), []
-    parameters = {name for name, _ in model.named_parameters()}
+    parameters = {name for name, _ in model.named_parameters()} - set(without)
     for group in groups:
         gone = group.channels - widths.get(group.name, group.channels)
         if gone <= 0:

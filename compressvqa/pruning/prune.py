@@ -120,7 +120,8 @@ def prune(
         plan = make_plan(
             groups, cost, ratios=ratios, target_params=target_params, target_macs=target_macs, limits=limits, dead=dead
         )
-        cuts = choose(model, free, plan.kept, importance, generator.manual_seed(seed))
+        generator.manual_seed(seed)
+        cuts = choose(model, free, plan.kept, importance, generator, without=facts.dead_parameters)
         if not cuts and not dead:
             raise _nothing(groups, facts)
         verdict = check(model, facts, cuts, dead, inputs, seed) if verify else None

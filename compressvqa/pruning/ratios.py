@@ -122,7 +122,8 @@ def example_inputs_of(model: nn.Module) -> Any:
 def ratios_of(model: nn.Module, facts: Trace, rule: str) -> dict[str, float]:
     """`density_ratios` of a network that was traced already."""
     groups = [g for g in find_groups(facts) if g.frozen is None and not facts.is_dead(g.producers)]
-    layers = density(model)
+    # A reader whose own result nobody reads demands nothing; it is dense, since no gradient ever reached it.
+    layers = {path: layer for path, layer in density(model).items() if not facts.is_dead([path])}
     entry = ratio_rules[rule]
     keep = [_share(entry.value, rule, group, layers) for group in groups]
     if entry.facts.get("scaled"):
@@ -142,7 +143,8 @@ def _share(function: Rule, rule: str, group: Group, layers: dict[str, LayerDensi
 
 def _scaled(model: nn.Module, facts: Trace, groups: list[Group], keep: list[float]) -> list[float]:
     """Shares raised to the one power that leaves as many parameters as are not zero."""
-    wanted = sum(int((p != 0).sum()) for p in model.parameters())
+    alive = [p for name, p in model.named_parameters() if name not in facts.dead_parameters]
+    wanted = sum(int((p != 0).sum()) for p in alive)
     cost = Cost.of(facts, groups, without=tuple(facts.dead))
     channels = np.array([g.channels for g in groups], dtype=np.float64)
     shares = np.maximum(np.array(keep), 0.5 / channels) if groups else np.array(keep)

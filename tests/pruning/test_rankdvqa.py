@@ -107,7 +107,8 @@ def test_ratio_rules_on_a_sparse_network(clips: tuple[torch.Tensor, ...]) -> Non
     # A layer keeps about D_in * D_out of its weights under `in`, and about D under `sqrt`.
     assert reports["in"].params < 0.06
     assert reports["sqrt"].params == pytest.approx(0.2, abs=0.04)
-    nonzero = sum(int(p.count_nonzero()) for p in sparse.parameters()) / PARAMETERS
+    alive = [p for name, p in sparse.named_parameters() if "stages.5" not in name]
+    nonzero = sum(int(p.count_nonzero()) for p in alive) / PARAMETERS
     assert reports["budget"].params == pytest.approx(nonzero, rel=0.03)
     ratios = density_ratios(sparse, "in", inputs=clips)
     # The channels of stage 1 are read by stage 2 and by the merge of scale 1; the denser one has its way.
@@ -117,3 +118,18 @@ def test_ratio_rules_on_a_sparse_network(clips: tuple[torch.Tensor, ...]) -> Non
     assert "extractor.stages.5.0" not in ratios
     assert not any("qkv" in path for path in ratios)
     assert prune(sparse, clips, ratios=ratios).max_error is not None
+
+
+def test_a_dead_reader_demands_nothing(clips: tuple[torch.Tensor, ...]) -> None:
+    """No gradient reaches the sixth stage, so sparsity training leaves it dense; it must not keep the fifth whole."""
+    torch.manual_seed(0)
+    sparse = create_model("rankdvqa")
+    for name, parameter in sparse.named_parameters():
+        if parameter.ndim > 1 and "stages.5" not in name:
+            parameter.data.mul_(torch.rand_like(parameter) < 0.1)
+    ratios = density_ratios(sparse, "in", inputs=clips)
+    assert ratios["extractor.stages.4.2"] == pytest.approx(1 - density(sparse)["scales.4.conv_in"].density)
+    alive = [p for name, p in sparse.named_parameters() if "stages.5" not in name]
+    nonzero = sum(int(p.count_nonzero()) for p in alive) / PARAMETERS
+    reports = {report.rule: report for report in compare_rules(sparse, clips)}
+    assert reports["budget"].params == pytest.approx(nonzero, rel=0.03)
