@@ -170,17 +170,26 @@ def profile(
 
     network = _network(model)
     inputs = example_inputs(network, size=size, frames=frames)
-    counted = metrics.profile(network, inputs).to_dict()
-    if latency:
-        counted["latency"] = metrics.latency(network, inputs).to_dict()
+    counted = metrics.profile(network, inputs)
+    timed = metrics.latency(network, inputs) if latency else None
     if as_json:
-        _print_json(counted)
+        _print_json(counted.to_dict() | ({"latency": timed.to_dict()} if timed else {}))
         return
-    by_module = counted.pop("by_module")
-    for key, value in counted.items():
-        print(f"{key:<18} {value:,}" if isinstance(value, int) else f"{key:<18} {value}")
-    for path, macs in by_module.items():
-        print(f"  {path or '(whole)':<40} {macs:>16,}")
+    print(f"parameters             {counted.params:,}")
+    print(f"MACs                   {counted.macs:,}")
+    print(f"  conv and linear only {counted.macs_conv_linear:,}  (the convention of RankDVQA-mini's Table I)")
+    print(f"  FlopCounterMode says {counted.cross_check:,}")
+    if timed is not None:
+        print(
+            f"latency                {timed.median_ms:.1f} ms, nine of ten below {timed.p90_ms:.1f} ms ({timed.device})"
+        )
+    print(f"counted on             {', '.join(str(tuple(shape)) for shape in counted.shapes)}")
+    print(f"operators not counted  {', '.join(counted.unsupported) or 'none'}")
+    print(f"modules never called   {', '.join(counted.uncalled) or 'none'}")
+    print(f"\n{counted.convention}\n")
+    for path, macs in counted.by_module.items():
+        if macs and not any(other.startswith(f"{path}.") for other in counted.by_module) and path:
+            print(f"{macs / counted.macs:>7.2%}  {macs:>16,}  {path}")
 
 
 @app.command()
