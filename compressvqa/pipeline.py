@@ -208,7 +208,7 @@ def _precision(runtime: RuntimeChoice) -> str:
 
 def _fabric(runtime: RuntimeChoice, *, training: bool = True) -> Fabric:
     """Evaluation is in full precision, so that a table does not depend on the machine's bf16."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces the precision each time
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision each time
     precision: Any = "bf16-mixed" if training and _precision(runtime) == "bf16" else "32-true"
     return Fabric(accelerator=runtime.device, devices=1, precision=precision)
 
