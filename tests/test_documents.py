@@ -28,6 +28,7 @@ def blocks(document: Path) -> list[int]:
     return [number for number, line in enumerate(lines, 1) if line.strip() == "```python"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d)], ids=lambda path: path.name)
 def test_python_blocks_run(document, tmp_path):
     """In a process of its own, so that what they register stays out of the other tests."""

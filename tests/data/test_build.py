@@ -127,6 +127,7 @@ build(sources, Path(sys.argv[2]), Cutting(2, 3, 96), rungs, workers=1,
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_ends_the_same(finished, videos, sources, tmp_path):
     folder = tmp_path / "set"
     child = subprocess.Popen(

@@ -84,6 +84,7 @@ def prune_by_hand_again(model):
     return model
 
 
+@pytest.mark.slow
 def test_a_new_process_needs_only_the_folder(tmp_path):
     model = prune_by_hand(small())
     save(model, tmp_path / "net")

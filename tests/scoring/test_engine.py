@@ -115,6 +115,7 @@ def test_progress_reaches_the_end(write, mean_difference):
     assert seen == [(12, 30), (24, 30), (30, 30)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(write):
     """Ten times the frames, decoded some 380 MB, take no more memory at the peak."""
     short, long = (write(f"{frames}.y4m", frames, height=256, width=256) for frames in (24, 240))

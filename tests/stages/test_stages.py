@@ -64,6 +64,7 @@ def test_no_steps_leave_the_network_as_it_was(network: torch.nn.Module, context:
     assert torch.equal(weights(result.network), before)
 
 
+@pytest.mark.slow
 def test_the_student_comes_nearer_to_the_teacher(network: torch.nn.Module, context: StageContext) -> None:
     """Distilled on a fixed batch, the student's margins move towards the teacher's; its labels would say otherwise."""
     batch = Noise(4).batch_at(0)
