@@ -6,7 +6,7 @@ RUN ?= runs/demo
 
 .PHONY: demo test check bench clean
 
-demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about 8 minutes
+demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about six minutes
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
 
 test: $(VENV)/.ready  ## every test, doctest and example of the documents
