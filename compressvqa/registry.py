@@ -77,7 +77,9 @@ class Registry:
         return decorate
 
     def __getitem__(self, name: str) -> Entry:
-        self._load()
+        importlib.import_module(self._home)
+        if name not in self._entries:
+            load_plugins()  # reading the entry points of every installed package takes milliseconds
         if name not in self._entries:
             near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.5)
             known = ", ".join(near or sorted(self._entries))

@@ -43,6 +43,7 @@ class Node:
         module: path of the innermost module that was running ("" for the network itself).
         place: file and line of the first caller outside torch.
         payload: contents of small integer tensors among the arguments, by value index.
+        called: the integers of the call that led to this operator, with their origins where they have some.
     """
 
     op: str
@@ -53,6 +54,7 @@ class Node:
     module: str
     place: str
     payload: dict[int, torch.Tensor] = field(default_factory=dict)
+    called: tuple[int, ...] = ()
 
     def inputs(self) -> Iterator[Value]:
         """Every value among the arguments, in order."""

@@ -7,12 +7,13 @@ with the same kind of slots form a group; which of them go is a choice, how many
 from __future__ import annotations
 
 import fnmatch
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from compressvqa.pruning.bundles import bind
 from compressvqa.pruning.labels import Ids
 from compressvqa.pruning.trace import Trace
 
@@ -46,6 +47,9 @@ class Group:
         consumers: paths of the layers that read them, with the inputs of the layer per channel.
         frozen: why they can't be cut, or None.
         ties: the operators that tied them, in words.
+        bundle: name that this group shares with others whose widths depend on its own by a number in the forward:
+            all of them keep the same number of units.
+        unit: channels in a unit; without a bundle 1.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Group:
     consumers: dict[str, int]
     frozen: str | None
     ties: tuple[str, ...]
+    bundle: str | None = None
+    unit: int = 1
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.channels} channels" + (f", kept: {self.frozen}" if self.frozen else "")]
@@ -76,20 +82,10 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
     roots = run.classes.find(np.arange(len(run.slots), dtype=np.int64))
     made = np.zeros(len(run.slots), bool)
     made[roots[run.produces]] = True
-    reasons = _reasons(trace, roots)
-    labels = np.flatnonzero(made[roots])
-    labels = labels[labels > 0]
-    labels = labels[np.lexsort((labels, roots[labels]))]
-    bounds = np.flatnonzero(np.diff(roots[labels], prepend=-1, append=-1))
-    kinds: dict[tuple[object, ...], list[Ids]] = {}
-    dims = run.slots.leaf * 16 + run.slots.dim
-    for start, stop in itertools.pairwise(bounds.tolist()):
-        members = labels[start:stop]
-        kind, counts = np.unique(dims[members], return_counts=True)
-        key = (kind.tobytes(), counts.tobytes(), reasons.get(int(roots[members[0]])))
-        kinds.setdefault(key, []).append(members)
+    reasons, told = _reasons(trace, roots)
+    kinds = _alike(trace, roots, made, np.stack([reasons, _segments(trace, roots)]))
     ties = _ties(trace, roots)
-    groups = [_group(trace, np.stack(rows), key[2], ties) for key, rows in kinds.items()]  # type: ignore[arg-type]
+    groups = [_group(trace, rows, told.get(int(reasons[roots[rows[0, 0]]])), ties) for rows in kinds]
     ordered = sorted((_protected(g, protect) for g in groups), key=lambda g: _first(trace, g))
     names: dict[str, int] = {}
     for group in ordered:
@@ -100,7 +96,7 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
         seen[group.name] = seen.get(group.name, 0) + 1
         many = names[group.name] > 1
         unique.append(replace(group, name=f"{group.name}#{seen[group.name]}") if many else group)
-    return unique
+    return bind(trace, unique)
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -120,13 +116,48 @@ def _first(trace: Trace, group: Group) -> int:
     return trace.labels.slots.first[slot.leaf][slot.dim] + int(slot.indices.min())
 
 
-def _reasons(trace: Trace, roots: Ids) -> dict[int, str]:
-    """Why roots are frozen; the first reason that was found."""
-    reasons: dict[int, str] = {}
-    for freeze in trace.labels.freezes:
-        for root in np.unique(roots[freeze.ids]).tolist():
-            reasons.setdefault(root, freeze.reason)
-    return reasons
+def _alike(trace: Trace, roots: Ids, made: NDArray[np.bool_], marks: Ids) -> list[Ids]:
+    """Classes of labels that some layer makes, alike ones together: (channels, slots) arrays of labels.
+
+    Two classes are alike if they have as many slots in the same dimensions of the same leaves, and the same marks.
+    """
+    run = trace.labels
+    labels = np.flatnonzero(made[roots])
+    labels = labels[labels > 0]
+    if not labels.size:
+        return []
+    labels = labels[np.lexsort((labels, roots[labels]))]
+    starts = np.flatnonzero(np.diff(roots[labels], prepend=-1))
+    sizes = np.diff(starts, append=len(labels))
+    dims = (run.slots.leaf * 16 + run.slots.dim)[labels]
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for size in np.unique(sizes).tolist():  # labels of a class are in order, and so are the dimensions they lie in
+        chosen = np.flatnonzero(sizes == size)
+        rows = dims[starts[chosen][:, None] + np.arange(size)]
+        keys = np.concatenate([rows, marks[:, roots[labels[starts[chosen]]]].T], axis=1)
+        _, kind = np.unique(keys, axis=0, return_inverse=True)
+        for number, which in zip(kind.ravel().tolist(), chosen.tolist(), strict=True):
+            kinds.setdefault((size, number), []).append(which)
+    return [labels[starts[which][:, None] + np.arange(sizes[which[0]])] for which in kinds.values()]
+
+
+def _segments(trace: Trace, roots: Ids) -> Ids:
+    """A number for each root, different for labels that the forward names apart (`x[:, :fold]`)."""
+    parts = np.zeros(len(roots), dtype=np.int64)
+    for segment in trace.labels.segments:
+        inside = np.zeros(len(roots), dtype=np.int64)
+        inside[roots[segment]] = 1
+        _, parts = np.unique(2 * parts + inside, return_inverse=True)
+    return parts
+
+
+def _reasons(trace: Trace, roots: Ids) -> tuple[Ids, dict[int, str]]:
+    """For each root a number, 0 where it may be cut, and the reason that each number stands for: the first found."""
+    numbers: dict[str, int] = {}
+    found = np.zeros(len(roots), dtype=np.int64)
+    for freeze in reversed(trace.labels.freezes):
+        found[roots[freeze.ids]] = numbers.setdefault(freeze.reason, len(numbers) + 1)
+    return found, {number: reason for reason, number in numbers.items()}
 
 
 def _ties(trace: Trace, roots: Ids) -> dict[int, list[str]]:

@@ -7,12 +7,13 @@ cuttable along one of them once everything that reads it has spoken. What is sti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressvqa.pruning.demands import Demand, Key, bindings, demands_of
 from compressvqa.pruning.graph import Graph, Node, Value
 from compressvqa.pruning.labels import FIXED, FREE, Classes, Ids, Plane, Slots, Twin
 from compressvqa.pruning.rules import rule_of
@@ -49,48 +50,53 @@ class Propagation:
 
     Args:
         graph: a recorded run.
-        kept: leaf names whose slots are all frozen, with the reason.
+        attention: "keep" leaves heads and their width as they are, "heads" lets whole heads go, "width" the same
+            channels of every head.
     """
 
-    def __init__(self, graph: Graph, *, kept: Mapping[str, str] | None = None) -> None:
-        self.graph, self._kept = graph, dict(kept or {})
+    def __init__(self, graph: Graph, *, attention: str = "keep") -> None:
+        self.graph, self.attention = graph, attention
+        self.settled = False  # whether nothing but attention is left to decide
         self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()})
         self.classes = Classes.of(len(self.slots))
         self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.unknown: dict[str, Node] = {}
         self.unzeroed: set[tuple[str, int]] = set()
+        self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
         self._start()
 
     def run(self) -> Propagation:
-        """Repeats passes until nothing is united any more."""
+        """Repeats passes until nothing is united any more; only then heads are decided on, and passes go on."""
         while True:
             before = self.classes.unions
             self._start()
             self._pass()
             self.classes.compress()
             if self.classes.unions == before:
-                return self
+                if self.settled or self.attention == "keep":
+                    return self
+                self.settled = True
 
     def _start(self) -> None:
         self.freezes: list[Freeze] = []
         self.costs: list[Cost] = []
         self.norms: list[Norm] = []
-        self.attributes: dict[tuple[str, str], Ids] = {}
+        self.counted: dict[tuple[str, str], Ids] = {}
+        self.segments: list[Ids] = []
+        self.demands: list[Demand] = []
         self.twins: dict[int, Twin] = {}
         self.number, self.norm_count = 0, 0
 
     def _pass(self) -> None:
-        for name, reason in self._kept.items():
-            for d in range(len(self.graph.leaves[name].shape)):
-                self.freeze(self.slots.plane(name, self.graph.leaves[name].shape, d), reason)
         for number, node in enumerate(self.graph.nodes):
             self.number = number
             rule = rule_of(node.op)
             twins = self.refuse(node) if rule is None else rule(self, node)
             for value, twin in zip(node.outputs, twins, strict=True):
-                if value is not None:
+                if value is not None and value.index in self._used:
                     self.twins[value.index] = self._settle(node, twin)
+            self.demands += demands_of(self, node)
         for value in self.graph.outputs:
             for plane in self.twin(value).planes:
                 self.freeze(plane.ids, "the network returns these channels")
@@ -122,11 +128,11 @@ class Propagation:
                 ids = one
         return ids
 
-    def freeze(self, ids: Ids, reason: str) -> None:
-        """Marks labels as not to be cut."""
-        ids = np.unique(ids[ids > 0])
+    def freeze(self, ids: Ids, reason: str, *, first: bool = False) -> None:
+        """Marks labels as not to be cut; the `first` reason is the one that is told."""
+        ids = ids[ids > 0]
         if ids.size:
-            self.freezes.append(Freeze(ids, reason))
+            self.freezes.insert(0 if first else len(self.freezes), Freeze(ids, reason))
 
     def refuse(self, node: Node) -> list[Twin]:
         """Freezes whatever an operator without a rule touches, and remembers to say so."""
@@ -143,7 +149,16 @@ class Propagation:
 
     def attribute(self, node: Node, name: str, ids: Ids) -> None:
         """Says that an integer attribute of the running module counts these labels."""
-        self.attributes[node.module, name] = ids.ravel()
+        self.counted[node.module, name] = ids.ravel()
+
+    def attributes(self) -> dict[Key, tuple[int, Ids]]:
+        """Integer attributes that follow their labels: their number now and what they count."""
+        known = {(path, name, None): (len(ids), ids) for (path, name), ids in self.counted.items()}
+        return known | bindings(self.demands)
+
+    def segment(self, ids: Ids) -> None:
+        """Says that these labels are named apart from others: how many of them go is a question of its own."""
+        self.segments.append(np.unique(ids[ids > 0]))
 
     def cost(self, node: Node, macs: int, planes: Sequence[Plane]) -> None:
         """Books the multiply-accumulates of an operator."""

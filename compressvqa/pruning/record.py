@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch._decomp import decomposition_table
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.graph import Graph, Node, Value
+from compressvqa.pruning.integers import Int, integers_in, sizes_of, tagged
 
 # Packages whose frames are not the user's code.
-_LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), contextlib.__file__)
+_LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
@@ -85,8 +90,8 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         PruneError: the network returned no tensor.
     """
     recorder = _Recorder(model, inputs, known)
-    with quiet(model), _module_paths(model, recorder), recorder.undo_writes():
-        with recorder:
+    with quiet(model), tagged(model), _module_paths(model, recorder), recorder.undo_writes():
+        with recorder, _Calls(recorder):
             outputs = run(model, inputs)
         returned = tensors_of(outputs)
         if not returned:
@@ -138,9 +143,13 @@ class _Seen:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator below autograd."""
+
     def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
+        self.called: tuple[int, ...] = ()  # integers of the call that is running
+        self.asleep = False  # while a call runs that is recorded as one operator
         self._seen: Any = WeakTensorKeyDictionary()  # tensor -> _Seen
         self._leaves = leaves_of(model)
         self._memory: dict[tuple[Any, ...], str] = {}
@@ -159,6 +168,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.asleep:
+            return func(*args, **kwargs)
         name, writes = _name(func), _written(func, args, kwargs)
         if name == "as_strided" and _same_layout(*args[:3]):
             name = "alias"
@@ -171,12 +182,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in writes:
             self._save(tensor)
         result = func(*args, **kwargs)
-        node = Node(name, func, *references, [], self.stack[-1], _place(), payload)
+        node = Node(name, func, *references, [], self.stack[-1], _place(), payload, self.called)
         self.graph.nodes.append(node)
         if writes:
             self._write(node, writes)
         else:
             self._make(node, args, result)
+        return result
+
+    def whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Runs a call and records it as one operator, whatever it is made of."""
+        references, self.asleep = (self._references(args), self._references(kwargs)), True
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.asleep = False
+        outputs = [self._new(tensor) for tensor in result]
+        for tensor, value in zip(result, outputs, strict=True):
+            self._remember(tensor, value)
+        self.graph.nodes.append(Node(name, func, *references, list(outputs), self.stack[-1], _place()))
         return result
 
     def _take_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -289,6 +313,46 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _remember(self, tensor: Tensor, value: Value) -> _Seen:
         seen = self._seen[tensor] = _Seen(_Store(value), (), value, 0)
         return seen
+
+
+_SIZE, _SHAPE = Tensor.size, Tensor.shape.__get__  # type: ignore[attr-defined]
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+
+
+@lru_cache
+def _attention() -> FunctionType:
+    """torch's multi-head attention without the look-out for modes, so that a mode sees what happens inside."""
+    code = F.multi_head_attention_forward
+    names = {**code.__globals__, "has_torch_function": lambda tensors: False}
+    return FunctionType(code.__code__, names, code.__name__, code.__defaults__)
+
+
+class _Calls(TorchFunctionMode):
+    """Sees the calls that a forward makes, before torch takes them apart: sizes that are asked for, numbers given."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, recorder = kwargs or {}, self._recorder
+        if func is F.multi_head_attention_forward:
+            with self:
+                return _attention()(*args, **kwargs)
+        if func == _SHAPE:
+            return sizes_of(func(*args), recorder.read(args[0]))
+        if func is _SIZE:
+            sizes = sizes_of(args[0].shape, recorder.read(args[0]))
+            d = args[1] if len(args) > 1 else kwargs.get("dim")
+            return sizes if d is None else sizes[d]
+        if getattr(func, "__name__", "") in _RECURRENT:
+            return recorder.whole("recurrent", func, args, kwargs)
+        numbers = tuple(integers_in([*args, *kwargs.values()]))
+        outer, recorder.called = recorder.called, numbers if any(isinstance(n, Int) for n in numbers) else ()
+        try:
+            return func(*args, **kwargs)
+        finally:
+            recorder.called = outer
 
 
 def _name(func: Any) -> str:

@@ -26,13 +26,15 @@ _LAYERS: dict[type[nn.Module], tuple[tuple[Callable[[nn.Module, list[int]], obje
 }
 
 
-def cut(model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str], int], dead: Sequence[str] = ()) -> None:
+def cut(
+    model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str, int | None], int], dead: Sequence[str] = ()
+) -> None:
     """Removes slots from parameters and buffers in place and mends the layers' own notes of their widths.
 
     Args:
         model: the network; work on a copy. Parameters keep requires_grad, dtype and device, and lose their gradients.
         slots: positions to remove, by (parameter or buffer name, dimension).
-        attributes: new values of integer attributes such as `groups`, by (module path, attribute).
+        attributes: new values of integer attributes such as `groups`, by (module path, attribute, entry of a list).
         dead: paths of modules to replace by `Removed`.
 
     Raises:
@@ -43,9 +45,12 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str], int
     rest = _by_layer(model, slots)
     for (name, d), gone in rest.items():
         _cut_leaf(model, name, d, gone)
-    for (path, attribute), value in attributes.items():
+    for (path, attribute, entry), value in attributes.items():
         module = model.get_submodule(path)
-        if isinstance(getattr(module, attribute, None), int):
+        held = getattr(module, attribute, None)
+        if entry is not None and isinstance(held, (tuple, list)):
+            setattr(module, attribute, type(held)([*held[:entry], value, *held[entry + 1 :]]))
+        elif isinstance(held, int):
             setattr(module, attribute, value)
     for module in model.modules():
         _mend(module)
@@ -109,6 +114,10 @@ def _cut_leaf(model: nn.Module, name: str, d: int, gone: Sequence[int]) -> None:
 
 def _mend(module: nn.Module) -> None:
     """Sets a layer's own record of its widths to what its tensors say."""
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        _mend_recurrent(module)
+    elif isinstance(module, nn.MultiheadAttention):
+        _mend_attention(module)
     weight = getattr(module, "weight", None)
     if isinstance(module, (nn.modules.batchnorm._NormBase,)):
         known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]
@@ -127,5 +136,28 @@ def _mend(module: nn.Module) -> None:
         module.num_channels = len(weight)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = weight.numel()
+    elif isinstance(module, nn.Bilinear):
+        module.out_features, module.in1_features, module.in2_features = weight.shape
     elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         module.num_embeddings, module.embedding_dim = weight.shape
+
+
+def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
+    if isinstance(module, nn.RNNCellBase):
+        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
+        return
+    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    module.input_size = module.weight_ih_l0.shape[1]
+    module.hidden_size = module.weight_hh_l0.shape[0] // gates
+    if module.proj_size:
+        module.proj_size = module.weight_hh_l0.shape[1]
+    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+def _mend_attention(module: nn.MultiheadAttention) -> None:
+    """The inner width of torch's attention is its outer one."""
+    module.embed_dim = module.out_proj.weight.shape[0]
+    packed = module.in_proj_weight is not None
+    module.kdim = module.embed_dim if packed else module.k_proj_weight.shape[1]
+    module.vdim = module.embed_dim if packed else module.v_proj_weight.shape[1]
+    module.head_dim = module.embed_dim // module.num_heads

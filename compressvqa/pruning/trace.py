@@ -10,23 +10,16 @@ A trace decides nothing: it holds facts, and whatever is in doubt is frozen with
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
+from compressvqa.errors import PruneError
 from compressvqa.pruning.graph import Graph
 from compressvqa.pruning.propagate import Propagation
 from compressvqa.pruning.record import leaves_of, record
 from compressvqa.pruning.rules import known
-
-# Modules whose forward checks its own widths, or that run as one opaque kernel: their channels are kept.
-KEPT_MODULES: dict[type[nn.Module], str] = {
-    nn.RNNBase: "recurrent layers are kept as they are",
-    nn.RNNCellBase: "recurrent layers are kept as they are",
-    nn.MultiheadAttention: "the width of nn.MultiheadAttention is kept as it is",
-}
-
 
 @dataclass(frozen=True)
 class Unknown:
@@ -64,6 +57,12 @@ class Trace:
     uncalled: tuple[str, ...]
     unknown_ops: tuple[Unknown, ...]
 
+    def with_attention(self, attention: str) -> Trace:
+        """The same run under another choice of what may go of attention's heads; the network is not run again."""
+        labels = Propagation(self.graph, attention=attention).run()
+        unknown = tuple(Unknown(node.op, node.module, node.place) for node in labels.unknown.values())
+        return replace(self, labels=labels, unknown_ops=unknown)
+
     def is_dead(self, paths: Iterable[str]) -> bool:
         """Whether all these layers lie in dead modules."""
         return all(any(path == d or path.startswith(f"{d}.") for d in self.dead) for path in paths)
@@ -76,19 +75,23 @@ class Trace:
         return "\n".join(lines)
 
 
-def trace(model: nn.Module, inputs: Any) -> Trace:
+def trace(model: nn.Module, inputs: Any, *, attention: str = "keep") -> Trace:
     """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
 
     Args:
         model: any network; its mode, hooks, gradients and buffers are left as they were, also after an error.
         inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested.
+        attention: what may go of attention's heads: "keep" nothing, "heads" whole heads, "width" the same channels of
+            every head.
 
     Raises:
-        PruneError: the network returned no tensor.
+        PruneError: the network returned no tensor, or `attention` is another word.
     """
+    if attention not in ("keep", "heads", "width"):
+        raise PruneError(f"attention is {attention!r}", hint='"keep", "heads" or "width"')
     graph = record(model, inputs, known=known)
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
-    propagation = Propagation(graph, kept=_kept(model, owners)).run()
+    propagation = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}
     dead_parameters = _dead_parameters(model, graph)
     unknown = tuple(Unknown(node.op, node.module, node.place) for node in propagation.unknown.values())
@@ -102,16 +105,6 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
         uncalled=_uncalled(model, graph),
         unknown_ops=unknown,
     )
-
-
-def _kept(model: nn.Module, owners: dict[str, str]) -> dict[str, str]:
-    """Leaves of modules that are kept as they are, with the reason."""
-    kept = {}
-    for path, module in model.named_modules():
-        reason = next((why for kind, why in KEPT_MODULES.items() if isinstance(module, kind)), None)
-        if reason is not None:
-            kept.update({n: reason for n, owner in owners.items() if owner == path or owner.startswith(f"{path}.")})
-    return kept
 
 
 def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:

@@ -54,7 +54,11 @@ class Verdict:
 def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str]) -> nn.Module:
     """A copy of the network without the cut channels and the dead modules."""
     gone = _gone(trace, cuts)
-    attributes = {key: int((~gone[ids]).sum()) for key, ids in _attribute_roots(trace).items() if gone[ids].any()}
+    attributes = {}
+    for key, (number, ids) in trace.labels.attributes().items():
+        left = ~gone[trace.labels.classes.find(ids)]
+        if not left.all():
+            attributes[key] = number * int(left.sum()) // len(ids)
     small = copy.deepcopy(model)
     with quiet(small):  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
         cut(small, slots_of(cuts), attributes, dead)
@@ -164,10 +168,6 @@ def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool
         labels = slots.first[slot.leaf][slot.dim] + slot.indices[list(c.channels)].ravel()
         gone[trace.labels.classes.find(labels)] = True
     return gone
-
-
-def _attribute_roots(trace: Trace) -> dict[tuple[str, str], Any]:
-    return {key: trace.labels.classes.find(ids) for key, ids in trace.labels.attributes.items()}
 
 
 def _zero(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> None:

@@ -45,6 +45,8 @@ def contract(
             for plane in weight.planes:
                 role = run.consumes if set(plane.axes) & set(shared) else run.produces
                 role[plane.ids[plane.ids > 0]] = True
+    if not left.weight and not right.weight:
+        left, right = _heads(run, node, left, right, shared)
     planes, _ = join(run, node, (left, right), any)
     run.cost(node, macs, planes)
     results = []
@@ -54,6 +56,29 @@ def contract(
         elif not plane.zero:
             run.freeze(plane.ids, f"cut channels would not be zero in the sum of {node}")
     return tuple(results)
+
+
+def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequence[int]) -> tuple[Twin, Twin]:
+    """Attention: labels that differ along the batch of a product (heads) and inside it (their width) at once.
+
+    They can be cut along one of the two only. Which one is the user's choice, and the default is neither.
+    """
+    batch = {d for d, (a, b) in enumerate(zip(left.shape, right.shape, strict=True)) if a > 1 and b > 1} - set(shared)
+
+    def decide(twin: Twin) -> Twin:
+        planes = []
+        for plane in twin.planes:
+            inside = set(plane.axes) - batch
+            if inside and set(plane.axes) & batch:
+                if run.attention == "keep":
+                    run.freeze(plane.ids, f"attention heads are kept ({node.place})", first=True)
+                elif run.settled:
+                    along = inside if run.attention == "heads" else set(plane.axes) & batch
+                    plane = Plane(run.unite_along(node, plane.ids, sorted(along)), plane.zero)
+            planes.append(plane)
+        return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
+
+    return decide(left), decide(right)
 
 
 def _product(run: Propagation, node: Node, left: Value, right: Value, shape: tuple[int, ...]) -> Twin:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressvqa.pruning import moves
+from compressvqa.pruning.demands import named, slices
+from compressvqa.pruning.integers import origins
 from compressvqa.pruning.labels import FIXED, FREE, Ids, Plane, Twin
 from compressvqa.pruning.rules import rule
 
@@ -35,9 +37,15 @@ def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int
     planes: list[Plane] = []
     for plane in twin.planes:
         ids = plane.ids
-        if move.cut & set(plane.axes):
-            run.freeze(ids, f"channels are picked by number at {node}")
-            continue
+        if cut := move.cut & set(plane.axes):
+            if set(plane.axes) - cut and (node.op == "select" or (run.settled and run.attention == "heads")):
+                # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
+                ids = run.unite_along(node, ids, sorted(cut))
+            elif len(plane.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
+                run.segment(move.replay(ids))
+            else:
+                run.freeze(ids, f"channels are picked by number at {node}")
+                continue
         if tied := move.tied & set(plane.axes):
             ids = _tie_pieces(run, node, ids, move, tied)
         after = Plane(move.replay(ids), plane.zero)
@@ -53,6 +61,26 @@ def moved(run: Propagation, node: Node, twin: Twin, move: Move, shape: tuple[int
         if copied or (long and twin.free.issuperset(long)):
             free.add(d)
     return Twin(shape, tuple(planes), frozenset(free), twin.weight)
+
+
+def _told(run: Propagation, node: Node, ids: Ids, d: int, move: Move) -> bool:
+    """Whether the piece that is taken may shrink: its bounds are numbers that can follow, or what they count is kept.
+
+    A bound without an origin is a plain number: the channels that it counts stay, all others are free.
+    """
+    if node.op == "slice":
+        if len(node.args) > 4 and node.args[4] != 1:
+            return False
+        for first, last in named(node, len(ids)):
+            run.freeze(ids[first:last], f"they are counted by a plain number at {node}")
+        return True
+    if node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"):
+        sizes = node.args[1] if isinstance(node.args[1], (tuple, list)) else [node.args[1]]
+        if any(origin is None for origin in origins(node.called, sizes)):
+            piece = move.replay(ids.reshape([-1 if k == d else 1 for k in range(len(node.args[0].shape))]))
+            run.freeze(piece, f"they are counted by a plain number at {node}")
+        return True
+    return False
 
 
 def _tie_pieces(run: Propagation, node: Node, ids: Ids, move: Move, dims: frozenset[int]) -> Ids:
@@ -88,9 +116,15 @@ def write_view(run: Propagation, node: Node) -> list[Twin]:
     fill = new.planes[0].ids if new.planes else np.array(FREE if _all_free(new) else FIXED)
     flat[replayed] = np.broadcast_to(fill, new.shape)
     ids = _compact(flat.reshape(base.shape))
+    sliced = {d: view for view, d in slices(base.shape, chain)}
     for d in cut:
-        if ids.shape[d] > 1 and sum(size > 1 for size in ids.shape) == 1:
+        if ids.shape[d] == 1 or sum(size > 1 for size in ids.shape) > 1:
+            continue
+        if d not in sliced or (len(sliced[d].args) > 4 and sliced[d].args[4] != 1):
             run.freeze(ids, f"channels are written by number at {node}")
+            continue
+        for first, last in named(sliced[d], base.shape[d]):
+            run.freeze(ids.ravel()[first:last], f"they are counted by a plain number at {node}")
     zero = all(p.zero for p in (*base.planes, *new.planes))
     return [Twin(base.shape, (Plane(ids, zero),), frozenset(), False)]
 

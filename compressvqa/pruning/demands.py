@@ -1,0 +1,158 @@
+"""What the numbers in a forward must be once channels go: recorded run + labels -> `Demand`s.
+
+`x.view(b, n, 3, self.num_heads, c // self.num_heads)` names sizes by numbers. Each number whose origin is known makes a
+demand: what it gives after pruning must be how many labels are left along that dimension. Attributes are set so that it
+is; a demand that no attribute can meet ties the widths of groups to each other (bundles.py), or keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressvqa.pruning.integers import Attribute, Origin, leaves, origins
+from compressvqa.pruning.labels import FREE, Ids, Twin
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.propagate import Propagation
+
+_VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy"})
+_END = (1 << 63) - 1
+Key = tuple[str, str, int | None]  # module path, attribute, entry of a tuple or list
+
+
+@dataclass(frozen=True, eq=False)
+class Demand:
+    """A number that must equal the labels left among `ids`.
+
+    Args:
+        node: number of the operator that is given it.
+        ids: the labels, flat; FIXED where nothing is cut.
+        origin: where the number comes from; its value now is `len(ids)`.
+    """
+
+    node: int
+    ids: Ids
+    origin: Origin
+
+
+def demands_of(run: Propagation, node: Node) -> Iterator[Demand]:
+    """The demands of one operator whose outputs have their twins."""
+    if node.op == "write_view":
+        yield from _written(run, node)
+    elif not node.called:
+        return
+    elif node.op in _VIEWS:
+        twin = run.twin(_first(node))
+        for d, origin in enumerate(origins(node.called, node.args[1])):
+            yield from _demand(run, along(twin, d), origin)
+    elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"):
+        yield from _pieces(run, node)
+    elif node.op == "slice":
+        source = run.twin(node.args[0])
+        yield from _bounds(run, node, along(source, node.args[1] % max(len(source.shape), 1)))
+    elif node.op in ("native_layer_norm", "_fused_rms_norm", "rms_norm"):
+        twin = run.twin(node.args[0])
+        for k, origin in enumerate(origins(node.called, node.args[1])):
+            yield from _demand(run, along(twin, len(twin.shape) - len(node.args[1]) + k), origin)
+    elif node.op == "convolution" and node.args[8] > 1:
+        (origin,) = origins(node.called, [node.args[8]])
+        yield from _demand(run, _per_group(along(run.twin(node.args[0]), 1), node.args[8]), origin)
+
+
+def _first(node: Node) -> Any:
+    output = node.outputs[0]
+    assert output is not None
+    return output
+
+
+def _demand(run: Propagation, ids: Ids, origin: Origin | None) -> Iterator[Demand]:
+    if origin is not None and not (ids == FREE).any():
+        yield Demand(run.number, ids, origin)
+
+
+def along(twin: Twin, d: int) -> Ids:
+    """Labels along one dimension, flat; zeros where nothing is cut along it alone."""
+    for plane in twin.planes:
+        if plane.axes == (d,):
+            return plane.ids.ravel()
+    return np.zeros(twin.shape[d], dtype=np.int64)
+
+
+def _per_group(ids: Ids, groups: int) -> Ids:
+    return ids.reshape(groups, -1)[:, 0]
+
+
+def _pieces(run: Propagation, node: Node) -> Iterator[Demand]:
+    """`x.split(sizes, d)`: every piece is as long as its number says."""
+    d = node.args[2] if len(node.args) > 2 else 0
+    sizes = node.args[1]
+    found = origins(node.called, sizes if isinstance(sizes, (tuple, list)) else [sizes])
+    for k, value in enumerate(node.outputs):
+        if value is not None:
+            yield from _demand(run, along(run.twin(value), d % len(value.shape)), found[min(k, len(found) - 1)])
+
+
+def _bounds(run: Propagation, node: Node, ids: Ids) -> Iterator[Demand]:
+    """`x[:, a:b]`: as many labels are left before a and before b as the numbers say."""
+    for bound in node.args[2:4]:
+        if isinstance(bound, int) and 0 < bound < len(ids):
+            (origin,) = origins(node.called, [bound])
+            yield from _demand(run, ids[:bound], origin)
+
+
+def named(node: Node, length: int) -> list[tuple[int, int]]:
+    """Runs of positions (first, last + 1) along a sliced dimension whose count is a plain number without an origin."""
+    found = []
+    for bound in node.args[2:4]:
+        if not isinstance(bound, int) or bound in (0, _END) or not -length < bound < length:
+            continue
+        if origins(node.called, [bound])[0] is None:
+            found.append((0, bound) if bound > 0 else (length + bound, length))
+    return found
+
+
+def _written(run: Propagation, node: Node) -> Iterator[Demand]:
+    """`y[:, a:b] = x`: the bounds of a write are those of a slice."""
+    base, chain = run.twin(_first(node)), node.args[2]
+    for view, d in slices(base.shape, chain):
+        if view.called:
+            yield from _bounds(run, view, along(base, d))
+
+
+def slices(shape: Sequence[int], chain: Sequence[tuple[Node, int]]) -> Iterator[tuple[Node, int]]:
+    """The slices at the beginning of a chain of views, with the dimension that each cuts, one for each dimension."""
+    seen: set[int] = set()
+    for view, _ in chain:
+        d = view.args[1] % len(shape) if view.op == "slice" and len(view.args) > 1 else -1
+        if view.op != "slice" or d in seen:
+            return
+        seen.add(d)
+        yield view, d
+
+
+def bindings(demands: Sequence[Demand]) -> dict[Key, tuple[int, Ids]]:
+    """Attributes that have to follow, with their number now and the labels that they count.
+
+    An attribute that is given as it is comes first; one inside a sum or product is bound if nothing else in it moves.
+    """
+    found: dict[Key, tuple[int, Ids]] = {}
+    for demand in demands:
+        if isinstance(demand.origin, Attribute) and (demand.ids > 0).any():
+            found.setdefault(key_of(demand.origin), (demand.origin.number, demand.ids))
+    pinned = {key_of(d.origin) for d in demands if isinstance(d.origin, Attribute)}
+    for demand in demands:
+        attributes = [leaf for leaf in leaves(demand.origin) if isinstance(leaf, Attribute)]
+        loose = [a for a in attributes if key_of(a) not in pinned and key_of(a) not in found]
+        if len(loose) == 1 and not isinstance(demand.origin, Attribute) and (demand.ids > 0).any():
+            found[key_of(loose[0])] = (loose[0].number, demand.ids)
+    return found
+
+
+def key_of(attribute: Attribute) -> Key:
+    """What an attribute is set by."""
+    return attribute.module, attribute.name, attribute.entry
