@@ -18,7 +18,7 @@ import numpy as np
 
 from compressvqa.pruning.demands import Demand, Key, along, key_of
 from compressvqa.pruning.integers import Attribute, Origin, SizeOf, evaluate, leaves
-from compressvqa.pruning.labels import Ids
+from compressvqa.pruning.labels import FREE, Ids
 
 if TYPE_CHECKING:
     from compressvqa.pruning.groups import Group
@@ -158,6 +158,8 @@ def _equations(trace: Trace, groups: Sequence[Group]) -> list[_Equation]:
     equations, seen = [], set()
     for demand in demands:
         ids = {leaf: tables.ids(leaf, attributes) for leaf in set(leaves(demand.origin))}
+        if any((own == FREE).any() for _, own in ids.values()):
+            continue  # it follows some other tensor; the check of the pruned network tells whether it is right
         equation = _Equation(
             demand, count(demand.ids), {leaf: (count(own), number, len(own)) for leaf, (number, own) in ids.items()}
         )

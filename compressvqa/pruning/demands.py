@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressvqa.pruning.integers import Attribute, Origin, leaves, origins
-from compressvqa.pruning.labels import FREE, Ids, Twin
+from compressvqa.pruning.labels import FIXED, FREE, Ids, Twin
 
 if TYPE_CHECKING:
     from compressvqa.pruning.graph import Node
@@ -48,7 +48,7 @@ def demands_of(run: Propagation, node: Node) -> Iterator[Demand]:
         return
     elif node.op in _VIEWS:
         twin = run.twin(_first(node))
-        for d, origin in enumerate(origins(node.called, node.args[1])):
+        for d, origin in enumerate(origins(node.called, node.args[1], sizes=True)):
             yield from _demand(run, along(twin, d), origin)
     elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"):
         yield from _pieces(run, node)
@@ -61,7 +61,7 @@ def demands_of(run: Propagation, node: Node) -> Iterator[Demand]:
             yield from _demand(run, along(twin, len(twin.shape) - len(node.args[1]) + k), origin)
     elif node.op == "convolution" and node.args[8] > 1:
         (origin,) = origins(node.called, [node.args[8]])
-        yield from _demand(run, _per_group(along(run.twin(node.args[0]), 1), node.args[8]), origin)
+        yield from _demand(run, _per_group(run, along(run.twin(node.args[0]), 1), node.args[8]), origin)
 
 
 def _first(node: Node) -> Any:
@@ -76,15 +76,18 @@ def _demand(run: Propagation, ids: Ids, origin: Origin | None) -> Iterator[Deman
 
 
 def along(twin: Twin, d: int) -> Ids:
-    """Labels along one dimension, flat; zeros where nothing is cut along it alone."""
+    """Labels along one dimension, flat: FIXED where nothing is cut along it alone, FREE where it follows others."""
     for plane in twin.planes:
         if plane.axes == (d,):
             return plane.ids.ravel()
-    return np.zeros(twin.shape[d], dtype=np.int64)
+    return np.full(twin.shape[d], FREE if d in twin.free else FIXED, dtype=np.int64)
 
 
-def _per_group(ids: Ids, groups: int) -> Ids:
-    return ids.reshape(groups, -1)[:, 0]
+def _per_group(run: Propagation, ids: Ids, groups: int) -> Ids:
+    """One label for each group of a convolution if groups go as a whole, zeros if every group loses the same."""
+    parts = ids.reshape(groups, -1)
+    roots = run.classes.find(parts)
+    return parts[:, 0] if (roots == roots[:, :1]).all() else np.zeros(groups, dtype=np.int64)
 
 
 def _pieces(run: Propagation, node: Node) -> Iterator[Demand]:

@@ -140,7 +140,7 @@ def sizes_of(sizes: Iterable[int], value: Value) -> Size:
     return Size([Int(size, SizeOf(value, d)) for d, size in enumerate(sizes)])
 
 
-def integers_in(tree: Any, depth: int = 3) -> Iterator[int]:
+def integers_in(tree: Any, depth: int = 6) -> Iterator[int]:
     """All whole numbers in nested arguments of a call, in order."""
     if isinstance(tree, int):
         if not isinstance(tree, bool):
@@ -152,12 +152,13 @@ def integers_in(tree: Any, depth: int = 3) -> Iterator[int]:
             yield from integers_in(item, depth - 1)
 
 
-def origins(called: Sequence[int], asked: Sequence[Any]) -> tuple[Origin | None, ...]:
+def origins(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False) -> tuple[Origin | None, ...]:
     """Origins of the numbers that an operator was given, found among those of the call that led to it.
 
     Args:
         called: the integers of the call, in order.
-        asked: the operator's; a size that torch worked out stands where the call has -1.
+        asked: the operator's.
+        sizes: whether they are the sizes of a view, where torch has worked out what the call gave as -1.
 
     >>> origins([Int(3, Attribute("a", "n", 3)), 4], [4, 3])[1]
     Attribute(module='a', name='n', number=3, entry=None)
@@ -165,7 +166,7 @@ def origins(called: Sequence[int], asked: Sequence[Any]) -> tuple[Origin | None,
     whole = len(asked)
     for start in range(len(called) - whole + 1):
         part = called[start : start + whole]
-        if all(a == b or a == -1 for a, b in zip(part, asked, strict=True)):
+        if all(a == b or (sizes and a == -1) for a, b in zip(part, asked, strict=True)):
             return tuple(number.origin if isinstance(number, Int) else None for number in part)
     known: dict[int, set[Origin | None]] = {}
     for number in called:

@@ -100,6 +100,10 @@ class Classes:
     unions: int = 0
     ties: dict[int, list[int]] = field(default_factory=dict)  # operator number -> a label that it tied
     _flat: bool = True  # whether every label hangs directly below its root
+    _scratch: Ids = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._scratch = np.empty_like(self.parent)
 
     @classmethod
     def of(cls, count: int) -> Classes:
@@ -130,6 +134,12 @@ class Classes:
         differ = (ra > 0) & (rb > 0) & (ra != rb)
         if not differ.any():
             return
+        left, right = ra[differ], rb[differ]
+        if self._apart(left, right):
+            self.parent[right] = left
+            self.unions += len(right)
+            self._flat = False
+            return
         codes = np.unique(ra[differ] * len(self.parent) + rb[differ])
         pairs = np.stack([codes // len(self.parent), codes % len(self.parent)])
         for left, right in (pairs, pairs[::-1]):
@@ -145,6 +155,13 @@ class Classes:
                 self.parent[y] = x
                 self.unions += 1
                 self._flat = False
+
+    def _apart(self, left: Ids, right: Ids) -> bool:
+        """Whether the right ones are all different and none is among the left ones, found without sorting."""
+        order = np.arange(len(right))
+        self._scratch[left] = -1
+        self._scratch[right] = order
+        return bool((self._scratch[right] == order).all() and (self._scratch[left] == -1).all())
 
     def _root(self, label: int) -> int:
         parent = self.parent

@@ -7,6 +7,7 @@ cuttable along one of them once everything that reads it has spoken. What is sti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,11 +39,20 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Norm:
-    """A layer or group normalisation over labelled channels; `kept` positions decide its mean and variance."""
+class Statistic:
+    """A mean or variance over labelled channels, which is taken over those that are kept.
 
-    order: int  # among the normalisations of the run
-    labels: Ids  # over the channel dimension(s), flat
+    Args:
+        key: the operator and the size of its input.
+        order: how many of the same key came before.
+        axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
+        labels: along that dimension, flat.
+    """
+
+    key: tuple[str, tuple[int, ...]]
+    order: int
+    axis: int | None
+    labels: Ids
 
 
 class Propagation:
@@ -63,6 +73,7 @@ class Propagation:
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.unknown: dict[str, Node] = {}
         self.unzeroed: set[tuple[str, int]] = set()
+        self._users: dict[int, list[Node]] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
         self._start()
 
@@ -73,20 +84,22 @@ class Propagation:
             self._start()
             self._pass()
             self.classes.compress()
-            if self.classes.unions == before:
-                if self.settled or self.attention == "keep":
+            # What is united matters for labels over several dimensions only; without these, one pass says it all.
+            if self.classes.unions == before or not self._spread:
+                if self.settled or self.attention == "keep" or not self._spread:
                     return self
                 self.settled = True
 
     def _start(self) -> None:
         self.freezes: list[Freeze] = []
         self.costs: list[Cost] = []
-        self.norms: list[Norm] = []
+        self.statistics: list[Statistic] = []
         self.counted: dict[tuple[str, str], Ids] = {}
         self.segments: list[Ids] = []
         self.demands: list[Demand] = []
         self.twins: dict[int, Twin] = {}
-        self.number, self.norm_count = 0, 0
+        self.number, self._spread = 0, False
+        self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
         for number, node in enumerate(self.graph.nodes):
@@ -164,11 +177,27 @@ class Propagation:
         """Books the multiply-accumulates of an operator."""
         self.costs.append(Cost(self.number, node.module, macs, tuple(p.ids.ravel() for p in planes)))
 
-    def norm(self, labels: Ids | None) -> None:
-        """Books a normalisation; None where its channels have no labels."""
+    def statistic(self, node: Node, labels: Ids | None, axis: int | None = None) -> None:
+        """Books a mean or variance; every operator that may be one is counted, also one without labels (None)."""
+        key = (node.op, node.args[0].shape)
         if labels is not None:
-            self.norms.append(Norm(self.norm_count, labels.ravel()))
-        self.norm_count += 1
+            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel()))
+        self._orders[key] += 1
+
+    def keep_in_proof(self, ids: Ids) -> None:
+        """Says that these slots are not set to zero in the network that a pruned one is compared with."""
+        labels = np.unique(ids[ids > 0])
+        for leaf, d in set(zip(self.slots.leaf[labels].tolist(), self.slots.dim[labels].tolist(), strict=True)):
+            self.unzeroed.add((self.slots.names[leaf], d))
+
+    def users(self, value: Value) -> list[Node]:
+        """The operators that read a value."""
+        if self._users is None:
+            self._users = {}
+            for node in self.graph.nodes:
+                for read in node.inputs():
+                    self._users.setdefault(read.index, []).append(node)
+        return self._users.get(value.index, [])
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -186,6 +215,7 @@ class Propagation:
         for plane in twin.planes:
             ids = plane.ids
             if len(plane.axes) > 1:
+                self._spread = True
                 ids = self._shrink(ids)
             axes = [d for d, size in enumerate(ids.shape) if size > 1]
             if not axes:

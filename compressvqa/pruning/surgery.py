@@ -1,38 +1,29 @@
-"""Cuts channels out of a network: slots to remove + network -> smaller network. It applies, it decides nothing."""
+"""Cuts channels out of a network: slots to remove + network -> smaller copy. It applies, it decides nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-import torch_pruning
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.record import quiet
 from compressvqa.pruning.removed import Removed
 
 Slots = Mapping[tuple[str, int], Sequence[int]]
 
-# Layers that torch-pruning cuts as we mean it: (function, dimension of the weight).
-_LAYERS: dict[type[nn.Module], tuple[tuple[Callable[[nn.Module, list[int]], object], int], ...]] = {
-    nn.Linear: ((torch_pruning.prune_linear_out_channels, 0), (torch_pruning.prune_linear_in_channels, 1)),
-    **dict.fromkeys(
-        (nn.Conv1d, nn.Conv2d, nn.Conv3d),
-        ((torch_pruning.prune_conv_out_channels, 0), (torch_pruning.prune_conv_in_channels, 1)),
-    ),
-    **dict.fromkeys(
-        (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), ((torch_pruning.prune_batchnorm_out_channels, 0),)
-    ),
-}
-
 
 def cut(
     model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str, int | None], int], dead: Sequence[str] = ()
-) -> None:
-    """Removes slots from parameters and buffers in place and mends the layers' own notes of their widths.
+) -> nn.Module:
+    """A copy of a network without some slots, in which the layers' own notes of their widths are right again.
 
     Args:
-        model: the network; work on a copy. Parameters keep requires_grad, dtype and device, and lose their gradients.
+        model: the network, which is left as it was. Parameters keep requires_grad, dtype and device; the copy has no
+            gradients.
         slots: positions to remove, by (parameter or buffer name, dimension).
         attributes: new values of integer attributes such as `groups`, by (module path, attribute, entry of a list).
         dead: paths of modules to replace by `Removed`.
@@ -40,76 +31,57 @@ def cut(
     Raises:
         PruneError: a path does not exist.
     """
-    for parameter in model.parameters():
-        parameter.grad = None
-    rest = _by_layer(model, slots)
-    for (name, d), gone in rest.items():
-        _cut_leaf(model, name, d, gone)
+    small = _copy_without(model, slots)
     for (path, attribute, entry), value in attributes.items():
-        module = model.get_submodule(path)
+        module = small.get_submodule(path)
         held = getattr(module, attribute, None)
         if entry is not None and isinstance(held, (tuple, list)):
             setattr(module, attribute, type(held)([*held[:entry], value, *held[entry + 1 :]]))
         elif isinstance(held, int):
             setattr(module, attribute, value)
-    for module in model.modules():
-        _mend(module)
+    with quiet(small):  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
+        for module in small.modules():
+            _mend(module)
     for path in dead:
         parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, Removed())
+        setattr(small.get_submodule(parent), child, Removed())
+    return small
 
 
-def _by_layer(model: nn.Module, slots: Slots) -> dict[tuple[str, int], list[int]]:
-    """Cuts what torch-pruning's layer functions cut alike; returns the slots that are left."""
-    rest = {key: sorted(gone) for key, gone in slots.items() if gone}
-    uses: dict[int, int] = {}
+def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
+    """A copy in which every tensor is already small, so that no large one is copied first."""
+    gone: dict[int, dict[int, Sequence[int]]] = {}
+    for (name, d), positions in slots.items():
+        if positions:
+            gone.setdefault(id(_tensor(model, name)), {})[d] = positions
+    memo: dict[int, Any] = {}
     for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
-    for path, module in model.named_modules():
-        functions = _LAYERS.get(type(module), ())
-        tensors = dict(module.named_parameters(recurse=False))
-        plain = getattr(module, "groups", 1) == 1 and all(uses[id(p)] == 1 for p in tensors.values())
-        statistics = not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.running_mean is not None
-        if not (plain and statistics and "weight" in tensors):
-            continue
-        for function, d in functions:
-            prefix = f"{path}." if path else ""
-            names = [f"{prefix}weight"]
-            if d == 0:
-                names += [f"{prefix}{n}" for n in ("bias", "running_mean", "running_var") if _has(module, n)]
-            gone = rest.get((names[0], d))
-            # The function cuts all of them at once, so all of them must be meant.
-            if gone and all(rest.get((n, d if n == names[0] else 0)) == gone for n in names):
-                needs = {n: p.requires_grad for n, p in tensors.items()}
-                function(module, list(gone))
-                for n, p in module.named_parameters(recurse=False):
-                    p.requires_grad_(needs[n])
-                for n in names:
-                    del rest[n, d if n == names[0] else 0]
-    return rest
+        for held in (*module._parameters.values(), *module._buffers.values()):
+            if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
+                continue
+            smaller = _without(held.detach(), gone.get(id(held), {}))
+            is_parameter = isinstance(held, nn.Parameter)
+            memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
+    return copy.deepcopy(model, memo)
 
 
-def _has(module: nn.Module, name: str) -> bool:
-    return isinstance(getattr(module, name, None), Tensor)
-
-
-def _cut_leaf(model: nn.Module, name: str, d: int, gone: Sequence[int]) -> None:
-    """Cuts one parameter or buffer, under every name that it has."""
+def _tensor(model: nn.Module, name: str) -> Tensor:
     path, _, last = name.rpartition(".")
-    tensor = getattr(model.get_submodule(path), last)
+    tensor = getattr(model.get_submodule(path), last, None)
     if not isinstance(tensor, Tensor):
         raise PruneError(f"no parameter or buffer is called {name!r}")
-    lost = set(gone)
-    keep = torch.tensor([i for i in range(tensor.shape[d]) if i not in lost], device=tensor.device)
-    smaller = tensor.detach().index_select(d, keep)
-    if isinstance(tensor, nn.Parameter):
-        smaller = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
-    for module in model.modules():
-        for table in (module._parameters, module._buffers):
-            for key, held in table.items():
-                if held is tensor:
-                    table[key] = smaller  # type: ignore[assignment]
+    return tensor
+
+
+def _without(tensor: Tensor, gone: Mapping[int, Sequence[int]]) -> Tensor:
+    """A copy of a tensor without some positions of its dimensions; the same tensor's layout is kept."""
+    if not gone:
+        return tensor.clone()
+    for d, positions in gone.items():
+        keep = torch.ones(tensor.shape[d], dtype=torch.bool)
+        keep[torch.as_tensor(positions)] = False
+        tensor = tensor.index_select(d, keep.nonzero().flatten().to(tensor.device))
+    return tensor
 
 
 def _mend(module: nn.Module) -> None:
@@ -155,9 +127,9 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
 
 
 def _mend_attention(module: nn.MultiheadAttention) -> None:
-    """The inner width of torch's attention is its outer one."""
-    module.embed_dim = module.out_proj.weight.shape[0]
+    """The inner width of torch's attention is that of its queries."""
     packed = module.in_proj_weight is not None
+    module.embed_dim = (module.in_proj_weight if packed else module.q_proj_weight).shape[1]
     module.kdim = module.embed_dim if packed else module.k_proj_weight.shape[1]
     module.vdim = module.embed_dim if packed else module.v_proj_weight.shape[1]
     module.head_dim = module.embed_dim // module.num_heads

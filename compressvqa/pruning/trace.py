@@ -115,19 +115,22 @@ def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:
 def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> dict[str, int]:
     """The largest modules that could be left out, with their parameter counts."""
     live_nodes, _ = graph.live()
-    busy = {graph.nodes[number].module for number in live_nodes}
+    busy = {""}
+    for path in {graph.nodes[number].module for number in live_nodes}:
+        while path not in busy:
+            busy.add(path)
+            path = path.rpartition(".")[0]
     dead_tensors = {id(leaf) for name, leaf in leaves_of(model).items() if name in dead_parameters}
     dead: dict[str, int] = {}
     for path, module in model.named_modules():
-        if not path or any(path.startswith(f"{above}.") for above in dead):
+        if path in busy or any(path.startswith(f"{above}.") for above in dead):
             continue
         # Lists are walked over and an uncalled sequence may be: their members are left out one by one.
         walked = isinstance(module, (nn.ModuleList, nn.ModuleDict)) or (
             isinstance(module, nn.Sequential) and path not in graph.called
         )
         parameters = list(module.parameters())
-        quiet = not any(name == path or name.startswith(f"{path}.") for name in busy)
-        if parameters and not walked and quiet and all(id(p) in dead_tensors for p in parameters):
+        if parameters and not walked and all(id(p) in dead_tensors for p in parameters):
             dead[path] = sum(p.numel() for p in parameters)
     return dead
 

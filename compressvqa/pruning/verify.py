@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_map_only
 from compressvqa.errors import PruneError
 from compressvqa.pruning.choice import Cut, slots_of
 from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.rules.reduction import STATISTICS
 from compressvqa.pruning.surgery import cut
 from compressvqa.pruning.trace import Trace
 
@@ -59,10 +61,7 @@ def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Seque
         left = ~gone[trace.labels.classes.find(ids)]
         if not left.all():
             attributes[key] = number * int(left.sum()) // len(ids)
-    small = copy.deepcopy(model)
-    with quiet(small):  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
-        cut(small, slots_of(cuts), attributes, dead)
-    return small
+    return cut(model, slots_of(cuts), attributes, dead)
 
 
 def check(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str], inputs: Any, seed: int) -> Verdict:
@@ -111,7 +110,7 @@ def _compare(
     except Exception as error:  # any network may fail in any way; the pruning is refused for it
         return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
     _zero(original, trace, cuts)
-    with quiet(original), _KeptNorms(trace, cuts):
+    with quiet(original), _KeptStatistics(trace, cuts):
         expected = tensors_of(run(original, inputs))
     if shaken and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
         return Verdict(0.0)  # the noise was too much for this network: it shows nothing
@@ -179,27 +178,37 @@ def _zero(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> None:
                 leaves[name].index_fill_(d, torch.tensor(gone, device=leaves[name].device), 0)
 
 
-class _KeptNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lets layer and group normalisations take their mean and variance over the kept channels only."""
+class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lets normalisations take their mean and variance over the kept channels only."""
 
     def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        gone = _gone(trace, cuts)
-        roots = {norm.order: trace.labels.classes.find(norm.labels) for norm in trace.labels.norms}
-        cut_at = {order: gone[np.maximum(r, 0)] for order, r in roots.items()}
-        self._kept = {order: np.flatnonzero(~cut) for order, cut in cut_at.items() if cut.any()}
-        self._order = 0
+        gone, find = _gone(trace, cuts), trace.labels.classes.find
+        self._kept: dict[tuple[Any, int], tuple[int | None, Any]] = {}
+        for s in trace.labels.statistics:
+            cut_at = gone[np.maximum(find(s.labels), 0)]
+            if cut_at.any():
+                self._kept[s.key, s.order] = s.axis, np.flatnonzero(~cut_at)
+        self._orders: Counter[Any] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.rpartition("::")[2]
-        if name not in ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"):
-            return func(*args, **(kwargs or {}))
-        kept = self._kept.get(self._order)
-        self._order += 1
+        name, kwargs = func._schema.name.rpartition("::")[2], kwargs or {}
+        if not args or not isinstance(args[0], Tensor):
+            return func(*args, **kwargs)
+        key = (name, tuple(args[0].shape))
+        kept = self._kept.get((key, self._orders[key]))
+        self._orders[key] += 1
         if kept is None:
-            return func(*args, **(kwargs or {}))
-        index = torch.from_numpy(kept).to(args[0].device)
-        return (_group_norm if name == "native_group_norm" else _layer_norm)(func, args, kwargs or {}, index)
+            return func(*args, **kwargs)
+        axis, index = kept[0], torch.from_numpy(kept[1]).to(args[0].device)
+        if name == "native_group_norm":
+            return _group_norm(func, args, kwargs, index)
+        if axis is None:
+            return _layer_norm(func, args, kwargs, index)
+        result = func(args[0].index_select(axis, index), *args[1:], **kwargs)
+        if name in STATISTICS:
+            return result
+        return (torch.zeros_like(args[0]).index_copy(axis, index, result[0]), *result[1:])
 
 
 def _layer_norm(func: Any, args: Any, kwargs: Mapping[str, Any], index: Tensor) -> Any:

@@ -116,10 +116,9 @@ class PixelUnshuffle(Net):
 
 
 class TemporalShift(Net):
-    """Channels moved along time by number: what is shifted keeps its width, the inner layer does not."""
+    """Channels moved along time by a share of their number: each part loses the same share."""
 
-    expected_groups = {("inner",): 6}
-    frozen = {"a": "number"}
+    expected_groups = {("a",): 8, ("inner",): 6}
     shape = (2, 4, 3, 8, 8)
 
     def __init__(self) -> None:
@@ -222,7 +221,7 @@ class Attention(Net):
     """Heads are hard-coded, so the width of attention stays; the residual width and the MLP are free."""
 
     expected_groups = {("stem", "proj", "fc2"): 12, ("fc1",): 10}
-    frozen = {"qkv": "several dimensions"}
+    frozen = {"qkv": "heads are kept"}
     shape = (2, 5, 3)
 
     def __init__(self) -> None:
@@ -611,8 +610,7 @@ class WeightNorm(Net):
 
 
 class Recurrent(Net):
-    expected_groups = {("b",): 4}
-    frozen = {"a": "recurrent"}
+    expected_groups = {("a",): 5, ("gru",): 6, ("lstm",): 7, ("b",): 4}
     shape = (2, 6, 3)
 
     def __init__(self) -> None:
@@ -627,8 +625,10 @@ class Recurrent(Net):
 
 
 class LibraryAttention(Net):
-    expected_groups = {("b",): 4}
-    frozen = {"a": "MultiheadAttention"}
+    """torch's attention works out its inner width from the width of its queries, so `a` can't be cut alone."""
+
+    expected_groups = {("attention.out_proj",): 8, ("b",): 4}
+    frozen = {"a": "their width is a number", "attention": "heads are kept"}
     shape = (2, 6, 3)
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ def test_meta_device() -> None:
         lambda y: y[:, torch.randperm(y.shape[1])],
         lambda y: torch.fft.fft(y, dim=1).abs(),
         lambda y: y.log_softmax(1),
-        lambda y: y - y.mean((1, 2), keepdim=True),
+        lambda y: y * y.mean(1, keepdim=True),
         lambda y: y + torch.arange(y.shape[1])[:, None, None],
         lambda y: torch.cdist(y.flatten(2), y.flatten(2)).unsqueeze(-1),
         lambda y: y.unfold(1, 2, 2).flatten(1, 2),

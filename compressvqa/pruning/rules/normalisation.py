@@ -27,14 +27,24 @@ def batch_norm(run: Propagation, node: Node) -> list[Twin]:
     rank = len(data.shape)
     values = [v for v in node.args[1:5] if v is not None and hasattr(v, "leaf")]
     sides = [place(run.twin(v), [1], rank) for v in values]
-    affine = node.args[1] is not None and node.args[2] is not None
-    planes, _ = join(run, node, (data, *sides), lambda flags: affine and flags[1] and flags[2])
-    for plane in planes:
+    scaled, shifted, trains = node.args[1] is not None, node.args[2] is not None, _trains(node)
+
+    def zero(flags: list[bool]) -> bool:
+        """Zeros less their own mean are zeros; less a running mean they are not, unless scale and shift are zero."""
+        level = flags[1 + scaled] if shifted else True
+        return level and ((trains and flags[0]) or (scaled and flags[1]))
+
+    planes, _ = join(run, node, (data, *sides), zero)
+    inside = [p for p in planes if set(p.axes) - {1}] if trains else []
+    for plane in inside:
         # Without running statistics every other position has a part in the mean (instance norm, standardised weights).
-        if _trains(node) and set(plane.axes) - {1}:
+        if len(plane.axes) > 1 or not data.weight or len(inside) > 1:
             run.freeze(plane.ids, f"they have a part in the mean of {node}")
+    only = inside[0] if len(inside) == 1 and len(inside[0].axes) == 1 and data.weight else None
+    run.statistic(node, *((None,) if only is None else (only.ids, only.axes[0])))
+    planes = tuple(Plane(p.ids, True) if p is only else p for p in planes)
     shapes = [() if v is None else v.shape for v in node.outputs]
-    return [Twin(shapes[0], planes), *(Twin(shape) for shape in shapes[1:])]
+    return [Twin(shapes[0], planes, frozenset(), data.weight), *(Twin(shape) for shape in shapes[1:])]
 
 
 def _trains(node: Node) -> bool:
@@ -56,7 +66,7 @@ def layer_norm(run: Propagation, node: Node) -> list[Twin]:
     for plane in labelled:
         if set(plane.axes) - inside or len(labelled) > 1:
             run.freeze(plane.ids, f"normalised over several labelled dimensions at {node}")
-    run.norm(_over(labelled[0].ids, data.shape, width) if len(labelled) == 1 else None)
+    run.statistic(node, _over(labelled[0].ids, data.shape, width) if len(labelled) == 1 else None)
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [Twin(shapes[0], planes), *(Twin(shape) for shape in shapes[1:])]
 
@@ -88,6 +98,6 @@ def group_norm(run: Propagation, node: Node) -> list[Twin]:
                 run.unite_along(node, parted, (0,))
             labels = ids.ravel()
         results.append(Plane(ids, plane.zero))
-    run.norm(labels)
+    run.statistic(node, labels, 1)
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [Twin(shapes[0], tuple(results)), *(Twin(shape) for shape in shapes[1:])]

@@ -33,6 +33,7 @@ BINARY = (
     "subtract", "true_divide", "where", "xlogy", "addcmul", "addcdiv", "masked_fill", "_prelu_kernel", "__and__",
     "__or__",
 )  # fmt: skip
+_DIVISIONS = frozenset({"div", "divide", "true_divide"})
 
 
 @rule(*UNARY, *BINARY)
@@ -43,6 +44,10 @@ def pointwise(run: Propagation, node: Node) -> list[Twin]:
     twins = [lift(run.twin(value), len(shape)) for value in values]
     if not twins:
         return [Twin(shape, (), frozenset(range(len(shape))))]
+    if node.op in _DIVISIONS and len(twins) > 1 and twins[1].weight:
+        # Cut channels of a divisor are left as they are in the proof: 0 / 0 would prove nothing.
+        for plane in twins[1].planes:
+            run.keep_in_proof(plane.ids)
     planes, free = join(run, node, twins, lambda flags: stays_zero(node, flags))
     return [Twin(shape, planes, free, all(t.weight or not t.shape for t in twins) and any(t.weight for t in twins))]
 

@@ -9,7 +9,7 @@ from compressvqa.pruning.labels import Ids, Plane, Twin
 from compressvqa.pruning.rules import rule
 
 if TYPE_CHECKING:
-    from compressvqa.pruning.graph import Node
+    from compressvqa.pruning.graph import Node, Value
     from compressvqa.pruning.propagate import Propagation
 
 # Zeros add nothing to these, so channels that are zero when cut may be summed over.
@@ -80,8 +80,11 @@ def _reduce(run: Propagation, node: Node, dims: Sequence[int] | None) -> list[Tw
     twin = run.twin(node.args[0])
     rank = len(twin.shape)
     gone = sorted({d % rank for d in dims} if dims else range(rank)) if rank else []
+    taken = _normalised(run, node, twin, gone)
     planes = [
-        passed for plane in twin.planes if (passed := _pass(run, node, plane, gone, node.op in _SUMS)) is not None
+        passed
+        for plane in twin.planes
+        if plane is not taken and (passed := _pass(run, node, plane, gone, node.op in _SUMS)) is not None
     ]
     twins = []
     for value in node.outputs:
@@ -92,6 +95,58 @@ def _reduce(run: Propagation, node: Node, dims: Sequence[int] | None) -> list[Tw
         free = frozenset(k for k, d in enumerate(left) if d in twin.free and d not in gone)
         twins.append(Twin(shape, shaped, free, twin.weight))
     return twins
+
+
+STATISTICS = frozenset({"mean", "var", "std", "var_mean", "std_mean"})
+_SCALED = frozenset({
+    "add", "clamp", "clamp_min", "expand", "maximum", "mul", "pow", "reciprocal", "rsqrt", "sqrt", "unsqueeze", "view",
+})  # fmt: skip
+
+
+def _normalised(run: Propagation, node: Node, twin: Twin, gone: Sequence[int]) -> Plane | None:
+    """The plane of the channels over which a normalisation written by hand takes its statistic, or None.
+
+    It is one if the result, scaled, does nothing but shift or scale a tensor of the input's size, as in
+    `(x - x.mean(1)) / x.var(1).sqrt()` or `x * x.pow(2).mean(-1).rsqrt()`. Pruned, it counts the channels that are
+    kept, as a layer norm does; any other mean over channels is kept as it is.
+    """
+    if node.op not in STATISTICS:
+        return None
+    inside = [plane for plane in twin.planes if set(plane.axes) & set(gone)]
+    if len(inside) == 1 and len(inside[0].axes) == 1 and _only_normalises(run, node):
+        run.statistic(node, inside[0].ids, inside[0].axes[0])
+        return inside[0]
+    run.statistic(node, None)
+    return None
+
+
+def _only_normalises(run: Propagation, node: Node) -> bool:
+    size = node.args[0].shape
+    waiting = [(v, False) for v in node.outputs if v is not None]  # (value, whether it is an inverse)
+    for value, inverse in waiting:
+        for user in run.users(value):
+            if any(v.shape == size for v in user.inputs() if v is not value):
+                if not _applies(user, value, inverse):
+                    return False
+            elif user.op in _SCALED:
+                waiting += [(v, inverse != _inverts(user)) for v in user.outputs if v is not None]
+            else:
+                return False
+    return not any(v in run.graph.outputs for v in node.outputs)
+
+
+def _applies(user: Node, value: Value, inverse: bool) -> bool:
+    """x - value, x / value, or x * value where it is an inverse."""
+    if user.op in ("sub", "subtract", "rsub"):
+        return True
+    if user.op in ("div", "divide", "true_divide"):
+        return user.args[1] is value and not inverse
+    return user.op in ("mul", "multiply") and inverse
+
+
+def _inverts(user: Node) -> bool:
+    exponent = user.args[1] if user.op == "pow" else 0
+    return user.op in ("rsqrt", "reciprocal") or (isinstance(exponent, (int, float)) and exponent < 0)
 
 
 def _pass(run: Propagation, node: Node, plane: Plane, gone: Sequence[int], adds: bool) -> Plane | None:
