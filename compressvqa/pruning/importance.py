@@ -132,9 +132,10 @@ def fpgm(weights: Slices, gradients: Gradients) -> Tensor:
     >>> fpgm([torch.tensor([[0.0], [1.0], [5.0]])], [None])
     tensor([0.9000, 0.7500, 1.3500])
     """
-    # The quick form of the distance loses digits where two channels are nearly equal, just what matters here.
-    exact = "donot_use_mm_for_euclid_dist"
-    return _mean_of_shares([torch.cdist(w, w, compute_mode=exact).sum(1) for w in weights])
+    # By a matrix product; in double precision, since it loses digits where two channels are nearly equal.
+    mode = "use_mm_for_euclid_dist"
+    wide = [w.double() for w in weights]
+    return _mean_of_shares([torch.cdist(w, w, compute_mode=mode).sum(1) for w in wide]).float()
 
 
 @importances.register("bn_scale")

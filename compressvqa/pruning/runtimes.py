@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -24,7 +25,7 @@ Call = Callable[[], object]
 Runtime = str | Callable[[nn.Module, Any], Call]
 
 _SHORTEST = 2e-3  # seconds: shorter calls are timed several at once
-_MOST_ROUNDS, _MOST_SECONDS = 60, 20.0
+_FEWEST_ROUNDS, _MOST_ROUNDS, _MOST_SECONDS = 6, 60, 12.0
 
 
 def _eager(model: nn.Module, inputs: Any) -> Call:
@@ -99,21 +100,19 @@ class Timing:
     Args:
         before_ms: median of the original, in milliseconds.
         after_ms: median of the smaller one, from the same rounds.
+        share: what is left of the latency: the median over the rounds of the ratio inside a round, which a machine that
+            grows slower or busier between rounds does not disturb.
         runtime: what ran them.
         threads: threads that torch used inside an operator.
-        rounds: how often each was timed.
+        rounds: how often they were timed.
     """
 
     before_ms: float
     after_ms: float
+    share: float
     runtime: str
     threads: int
     rounds: int
-
-    @property
-    def share(self) -> float:
-        """What is left of the latency."""
-        return self.after_ms / self.before_ms
 
     def __str__(self) -> str:
         what = f"{self.runtime}, {self.threads} thread{'s' if self.threads > 1 else ''}, {self.rounds} rounds in turn"
@@ -121,13 +120,13 @@ class Timing:
 
 
 def compare(before: Call, after: Call, runtime: str, *, near: float = 1.0, within: float = 0.01) -> Timing:
-    """Times two calls in turn, A B B A, until the ratio of their medians is known well enough.
+    """Times two calls in rounds, A B B A, until their ratio is known well enough.
 
     Args:
         before: the call that the other is compared with.
         after: the other one.
         runtime: its name, for the record.
-        near: a ratio further than a quarter from this one need not be known well.
+        near: a ratio that is surely a quarter away from this one need not be known well.
         within: standard error of the ratio to reach, where it is near.
     """
     with torch.inference_mode():
@@ -135,33 +134,35 @@ def compare(before: Call, after: Call, runtime: str, *, near: float = 1.0, withi
             _seconds(call, 2)
         longest = max(_seconds(before, 1), _seconds(after, 1), 1e-7)
         repeat = max(1, math.ceil(_SHORTEST / longest))
-        times = np.zeros((0, 2))
+        rounds: list[tuple[float, float]] = []
         end = time.perf_counter() + _MOST_SECONDS
         while True:
-            a = _seconds(before, repeat)
-            b, c = _seconds(after, repeat), _seconds(after, repeat)
-            d = _seconds(before, repeat)
-            times = np.vstack([times, [[a, b], [d, c]]])
-            if len(times) < 6:
+            first = _seconds(before, repeat)
+            small = _seconds(after, repeat) + _seconds(after, repeat)
+            rounds.append((first + _seconds(before, repeat), small))
+            if len(rounds) < _FEWEST_ROUNDS:
                 continue
-            medians = np.median(times, axis=0)
-            far = abs(math.log(float(medians[1] / medians[0]) / near)) > 0.25
-            if far or _error(times) < within or len(times) >= _MOST_ROUNDS or time.perf_counter() > end:
+            times = np.array(rounds)
+            ratios = np.log(times[:, 1] / times[:, 0])
+            ratio, error = float(np.median(ratios)), _standard_error(ratios)
+            far = abs(ratio - math.log(near)) > 0.25 + 3 * error
+            if far or error < within or len(rounds) >= _MOST_ROUNDS or time.perf_counter() > end:
                 break
+    medians = 1000 * np.median(times, axis=0) / (2 * repeat)
     return Timing(
-        before_ms=float(1000 * medians[0] / repeat),
-        after_ms=float(1000 * medians[1] / repeat),
+        before_ms=float(medians[0]),
+        after_ms=float(medians[1]),
+        share=math.exp(ratio),
         runtime=runtime,
         threads=torch.get_num_threads(),
-        rounds=len(times),
+        rounds=len(rounds),
     )
 
 
-def _error(times: np.ndarray[Any, Any]) -> float:
-    """Standard error of the logarithm of the ratio of medians, from the spread of the middle half."""
-    low, high = np.percentile(np.log(times), [25, 75], axis=0)
-    spread = (high - low) / 1.349 * 1.2533 / math.sqrt(len(times))  # of a normal distribution's median
-    return float(np.sqrt((spread**2).sum()))
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Of the median, from the spread of the middle half, as if the values were normal."""
+    low, high = np.percentile(values, [25, 75])
+    return float((high - low) / 1.349 * 1.2533 / math.sqrt(len(values)))
 
 
 def _seconds(call: Call, times: int) -> float:
