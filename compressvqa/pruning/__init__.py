@@ -5,20 +5,26 @@ trace -> groups -> ratios and plan, importance -> surgery -> verify
 
 from compressvqa.pruning.density import LayerDensity, density
 from compressvqa.pruning.groups import Group, find_groups
+from compressvqa.pruning.importance import Importance
 from compressvqa.pruning.plan import PruningPlan
 from compressvqa.pruning.prune import Pruned, prune
 from compressvqa.pruning.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
 from compressvqa.pruning.removed import Removed
+from compressvqa.pruning.runtimes import Timing
+from compressvqa.pruning.schedule import Schedule
 from compressvqa.pruning.trace import Trace, trace
 
 __all__ = [
     "Group",
     "GroupDensity",
+    "Importance",
     "LayerDensity",
     "Pruned",
     "PruningPlan",
     "Removed",
     "RuleReport",
+    "Schedule",
+    "Timing",
     "Trace",
     "compare_rules",
     "density",

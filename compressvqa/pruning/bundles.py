@@ -1,214 +1,127 @@
-"""Groups whose widths depend on each other by a number in the forward: `Trace` + groups -> groups with bundles.
-
-A demand (demands.py) says that a number must equal the labels left along a dimension. Where the number follows by
-itself, nothing is to be done. Where it ties the widths of groups (the residual width of a transformer is its number of
-heads times their width), these groups become a bundle: all keep the same share, in steps in which every demand holds.
-Where no such step exists, the groups are kept whole.
-"""
+"""Which widths are allowed. Groups whose numbers of units must stay equal are one `Bundle`; most are one group."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from compressvqa.pruning.demands import Demand, Key, along, key_of
-from compressvqa.pruning.integers import Attribute, Origin, SizeOf, evaluate, leaves
-from compressvqa.pruning.labels import FREE, Ids
+from compressvqa.errors import PruneError
+from compressvqa.pruning.cost import Widths
+from compressvqa.pruning.groups import Group
 
-if TYPE_CHECKING:
-    from compressvqa.pruning.groups import Group
-    from compressvqa.pruning.trace import Trace
-
-Widths = dict[int, int]  # channels kept, by a group's number
-_TRIED = 24  # steps of a bundle that are tried, from both ends
+Units = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Count:
-    """A number of labels: those that always stay, and some for each channel of a group."""
-
-    fixed: int
-    per_channel: tuple[tuple[int, int], ...]  # (group, labels per channel)
-
-    def at(self, widths: Widths) -> int:
-        return self.fixed + sum(each * widths[group] for group, each in self.per_channel)
-
-
-@dataclass(frozen=True)
-class _Equation:
-    """What a demand says about the widths of groups."""
-
-    demand: Demand
-    wanted: _Count
-    leaves: dict[SizeOf | Attribute, tuple[_Count, int, int]]  # what it counts, its number now, that count now
-
-    @property
-    def groups(self) -> set[int]:
-        counts = [self.wanted, *(count for count, _, _ in self.leaves.values())]
-        return {group for count in counts for group, _ in count.per_channel}
-
-    def holds(self, widths: Widths) -> bool:
-        def value(leaf: SizeOf | Attribute) -> int:
-            count, number, now = self.leaves[leaf]
-            new = number * count.at(widths)
-            if new % max(now, 1):
-                raise ArithmeticError(leaf)
-            return new // max(now, 1)
-
-        try:
-            return evaluate(self.demand.origin, value) == self.wanted.at(widths)
-        except ArithmeticError:
-            return False
-
-
-def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
-    """The groups with their bundles; those that no bundle can satisfy are frozen, with the number that is in the way.
+class Widening:
+    """What limits widths.
 
     Args:
-        trace: the facts.
-        groups: all groups.
+        round_to: layers become multiples of this wide, unless they are kept whole or narrower than one multiple.
+        min_channels: every group keeps at least so many channels.
+        max_ratio: no group loses a larger share of its channels.
+
+    Raises:
+        PruneError: a number is out of range.
     """
-    found = list(groups)
-    while True:
-        equations = _equations(trace, found)
-        parts = _parts(equations)
-        broken: dict[int, str] = {}
-        bundles: dict[int, tuple[str, int]] = {}
-        for members, own in parts:
-            units = functools.reduce(math.gcd, [found[g].channels for g in members])
-            wrong = _first_wrong(own, found, members, units)
-            if wrong is None and units > 1:
-                bundles |= {g: (found[min(members)].name, found[g].channels // units) for g in members}
-            else:
-                equation = wrong or own[0]
-                node = trace.graph.nodes[equation.demand.node]
-                reason = f"their width is a number in the network, {equation.demand.origin}, at {node}"
-                broken |= dict.fromkeys(equation.groups, reason)
-        if not broken:
-            return [_bound(group, *bundles.get(g, (None, 1))) for g, group in enumerate(found)]
-        found = [replace(group, frozen=broken[g]) if g in broken else group for g, group in enumerate(found)]
+
+    round_to: int = 1
+    min_channels: int = 1
+    max_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("round_to", "min_channels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise PruneError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if isinstance(self.max_ratio, bool) or not 0 <= self.max_ratio <= 1:
+            raise PruneError(f"max_ratio must be a share in [0, 1], not {self.max_ratio!r}")
 
 
-def keep_bundles(groups: Iterable[Group]) -> list[Group]:
-    """Freezes every group of a bundle of which one is frozen, for that one's reason."""
-    groups = list(groups)
-    frozen = {g.bundle: g.frozen for g in groups if g.bundle is not None and g.frozen is not None}
-    return [replace(g, frozen=g.frozen or frozen.get(g.bundle)) if g.bundle in frozen else g for g in groups]
+@dataclass(frozen=True)
+class Bundle:
+    """Groups that keep the same number of units.
+
+    Args:
+        members: their positions among the groups that may shrink.
+        names: their names.
+        sizes: channels in a unit of each.
+        units: how many units they have.
+        least: the fewest units that may stay, >= 1.
+        step: units between two allowed numbers.
+    """
+
+    members: tuple[int, ...]
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    units: int
+    least: int
+    step: int
+
+    def nearest(self, units: float) -> int:
+        """The allowed number nearest to `units`: a multiple of the step or all, and never fewer than the least."""
+        rounded = math.floor(units / self.step + 0.5) * self.step
+        choices = [rounded, self.units] if rounded < self.units else [self.units]
+        return max(self.least, min(choices, key=lambda c: abs(c - units)))
+
+    def above(self, units: int) -> int:
+        """The next allowed number."""
+        return min(self.units, (units // self.step + 1) * self.step)
 
 
-def _bound(group: Group, bundle: str | None, unit: int) -> Group:
-    return group if bundle is None else replace(group, bundle=bundle, unit=unit)
+
+def bundles_of(groups: Sequence[Group], limits: Widening) -> tuple[list[Bundle], dict[str, str]]:
+    """The bundles of the groups that may shrink, in their order.
+
+    Args:
+        groups: all groups, also frozen ones.
+        limits: what widths are allowed.
+
+    Returns:
+        The bundles, and the reasons, by group name, of groups that are kept because a partner in their bundle is.
+
+    Raises:
+        PruneError: a bundle's groups have different numbers of units.
+    """
+    free = [g for g in groups if g.frozen is None]
+    partners: dict[str, list[int]] = {}
+    for i, group in enumerate(free):
+        partners.setdefault(group.bundle or f"group {group.name}", []).append(i)
+    held = {g.bundle: g for g in groups if g.frozen is not None}
+    found, kept = [], {}
+    for key, members in partners.items():
+        bundle = _bundle([free[i] for i in members], tuple(members), limits)
+        if key in held:
+            reason = f"as many as in {held[key].name}, which is kept: {held[key].frozen}"
+            kept.update(dict.fromkeys(bundle.names, reason))
+            bundle = Bundle(bundle.members, bundle.names, bundle.sizes, bundle.units, bundle.units, bundle.step)
+        found.append(bundle)
+    return found, kept
 
 
-def _parts(equations: Sequence[_Equation]) -> list[tuple[set[int], list[_Equation]]]:
-    """Equations that share groups, together with these groups."""
-    parts: list[tuple[set[int], list[_Equation]]] = []
-    for equation in equations:
-        members, own = set(equation.groups), [equation]
-        for part in [p for p in parts if p[0] & members]:
-            parts.remove(part)
-            members, own = members | part[0], part[1] + own
-        parts.append((members, own))
-    return parts
+def _bundle(groups: Sequence[Group], members: tuple[int, ...], limits: Widening) -> Bundle:
+    sizes = tuple(g.unit for g in groups)
+    counts = {g.channels // size for g, size in zip(groups, sizes, strict=True)}
+    names = tuple(g.name for g in groups)
+    if len(counts) > 1:
+        raise PruneError(f"tied groups have different numbers of units: {sorted(counts)}", where=", ".join(names))
+    units = counts.pop()
+    # Every layer that makes the channels becomes a multiple: one channel of a grouped layer is several outputs.
+    outputs = [size * n for g, size in zip(groups, sizes, strict=True) for n in g.producers.values()]
+    step = math.lcm(*(limits.round_to // math.gcd(limits.round_to, n) for n in outputs))
+    least = max(1, *(math.ceil(limits.min_channels / size) for size in sizes))
+    least = max(least, math.ceil(units * (1 - limits.max_ratio) - 1e-9))
+    return Bundle(members, names, sizes, units, min(units, math.ceil(least / step) * step), step)
 
 
-def _first_wrong(
-    equations: Sequence[_Equation], groups: Sequence[Group], members: Iterable[int], units: int
-) -> _Equation | None:
-    """An equation that fails when all groups keep the same number of units, for some number of them."""
-    steps = [*range(1, min(units, _TRIED)), *range(max(1, units - _TRIED), units)]
-    for step in dict.fromkeys(steps):
-        widths = {g: groups[g].channels // units * step for g in members}
-        for equation in equations:
-            if not equation.holds(widths):
-                return equation
-    return None
-
-
-def _equations(trace: Trace, groups: Sequence[Group]) -> list[_Equation]:
-    """Demands that say something about groups that may be cut, and that not every choice of widths meets."""
-    run = trace.labels
-    demands = run.demands
-    if not demands:
-        return []
-    group_of = np.full(len(run.slots) + 1, -1)
-    for g, group in enumerate(groups):
-        if group.frozen is None:
-            slot = group.slots[0]
-            group_of[run.classes.find(run.slots.first[slot.leaf][slot.dim] + slot.indices.ravel())] = g
-    counts: dict[int, tuple[Ids, _Count]] = {}  # the array is held, so that its id stays its own
-
-    def count(ids: Ids) -> _Count:
-        if id(ids) not in counts:
-            found = group_of[run.classes.find(ids)]
-            which, how_many = np.unique(found[found >= 0], return_counts=True)
-            pairs = zip(which.tolist(), how_many.tolist(), strict=True)
-            each = tuple((g, many // groups[g].channels) for g, many in pairs)
-            rest = len(ids) - sum(many * groups[g].channels for g, many in each)
-            counts[id(ids)] = ids, _Count(rest, each)
-        return counts[id(ids)][1]
-
-    attributes = run.attributes()
-    tables = _Tables(trace)
-    equations, seen = [], set()
-    for demand in demands:
-        ids = {leaf: tables.ids(leaf, attributes) for leaf in set(leaves(demand.origin))}
-        if any((own == FREE).any() for _, own in ids.values()):
-            continue  # it follows some other tensor; the check of the pruned network tells whether it is right
-        equation = _Equation(
-            demand, count(demand.ids), {leaf: (count(own), number, len(own)) for leaf, (number, own) in ids.items()}
-        )
-        key = (equation.wanted, _shape(demand.origin, equation))
-        if key in seen or not equation.groups:
-            continue
-        seen.add(key)
-        if not _always(equation, groups):
-            equations.append(equation)
-    return equations
-
-
-def _shape(origin: Origin | int, equation: _Equation) -> object:
-    """Equal for demands that say the same about widths."""
-    if isinstance(origin, int):
-        return origin
-    if isinstance(origin, (SizeOf, Attribute)):
-        return equation.leaves[origin]
-    return origin.sign, _shape(origin.left, equation), _shape(origin.right, equation)
-
-
-class _Tables:
-    """The labels that a size or an attribute counts."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._run = trace.labels
-        self._sizes: dict[SizeOf, Ids] = {}
-
-    def ids(self, leaf: SizeOf | Attribute, attributes: dict[Key, tuple[int, Ids]]) -> tuple[int, Ids]:
-        """(its number now, labels)."""
-        if isinstance(leaf, Attribute):
-            return attributes.get(key_of(leaf), (leaf.number, np.zeros(leaf.number, dtype=np.int64)))
-        if leaf not in self._sizes:
-            self._sizes[leaf] = along(self._run.twin(leaf.value), leaf.dim)
-        return len(self._sizes[leaf]), self._sizes[leaf]
-
-
-def _always(equation: _Equation, groups: Sequence[Group]) -> bool:
-    """Whether the equation holds whatever the widths are, found by trying some that have nothing in common."""
-    if all(
-        isinstance(leaf, (SizeOf, Attribute)) and count == equation.wanted and number == now
-        for leaf, (count, number, now) in equation.leaves.items()
-        if leaf is equation.demand.origin
-    ) and isinstance(equation.demand.origin, (SizeOf, Attribute)):
-        return True
-    members = sorted(equation.groups)
-    for draw in range(4):
-        generator = np.random.default_rng(draw)
-        widths = {g: int(generator.integers(1, groups[g].channels + 1)) for g in members}
-        if not equation.holds(widths):
-            return False
-    return True
+def widths_of(bundles: Sequence[Bundle], units: Sequence[int] | Units | NDArray[np.float64]) -> Widths:
+    """Channels of every group that may shrink, from the units of every bundle."""
+    widths = np.zeros(sum(len(b.members) for b in bundles), dtype=np.asarray(units).dtype)
+    for bundle, count in zip(bundles, units, strict=True):
+        for member, size in zip(bundle.members, bundle.sizes, strict=True):
+            widths[member] = count * size
+    return widths

@@ -2,7 +2,7 @@
 
 `x.view(b, n, 3, self.num_heads, c // self.num_heads)` names sizes by numbers. Each number whose origin is known makes a
 demand: what it gives after pruning must be how many labels are left along that dimension. Attributes are set so that it
-is; a demand that no attribute can meet ties the widths of groups to each other (bundles.py), or keeps them.
+is; a demand that no attribute can meet ties the widths of groups to each other (equations.py), or keeps them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def demands_of(run: Propagation, node: Node) -> Iterator[Demand]:
         twin = run.twin(_first(node))
         for d, origin in enumerate(origins(node.called, node.args[1], sizes=True)):
             yield from _demand(run, along(twin, d), origin)
-    elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"):
+    elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes") and node.call != "chunk":
         yield from _pieces(run, node)
     elif node.op == "slice":
         source = run.twin(node.args[0])

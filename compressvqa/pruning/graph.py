@@ -44,6 +44,7 @@ class Node:
         place: file and line of the first caller outside torch.
         payload: contents of small integer tensors among the arguments, by value index.
         called: the integers of the call that led to this operator, with their origins where they have some.
+        call: name of that call, for example "chunk" for a "split".
     """
 
     op: str
@@ -55,6 +56,7 @@ class Node:
     place: str
     payload: dict[int, torch.Tensor] = field(default_factory=dict)
     called: tuple[int, ...] = ()
+    call: str = ""
 
     def inputs(self) -> Iterator[Value]:
         """Every value among the arguments, in order."""
@@ -83,6 +85,16 @@ class Graph:
     outputs: list[Value] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
 
+    def decisions(self) -> list[Node]:
+        """Operators that handed a number made from the inputs to Python: what it decides is followed one way only."""
+        known, found = {v.index for v in self.inputs}, []
+        for node in self.nodes:
+            if any(v.index in known for v in node.inputs()):
+                known.update(v.index for v in node.outputs if v is not None)
+                if node.op in _HANDED_OVER:
+                    found.append(node)
+        return found
+
     def live(self) -> tuple[set[int], set[int]]:
         """Indices of (nodes, values) whose result reaches an output."""
         values, nodes = {v.index for v in self.outputs}, set()
@@ -92,6 +104,9 @@ class Graph:
                 nodes.add(number)
                 values.update(v.index for v in node.inputs())
         return nodes, values
+
+
+_HANDED_OVER = frozenset({"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "unique2", "_unique2", "item"})
 
 
 def _values(tree: Any) -> Iterator[Value]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.pruning.bundles import bind
+from compressvqa.pruning.equations import bind
 from compressvqa.pruning.labels import Ids
 from compressvqa.pruning.trace import Trace
 

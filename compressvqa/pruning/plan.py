@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.cost import Cost, Products, Widths
+from compressvqa.pruning.budget import Budget, meet
+from compressvqa.pruning.bundles import Bundle, Units, Widening, bundles_of, widths_of
+from compressvqa.pruning.choice import Scores
+from compressvqa.pruning.cost import Cost, Widths
 from compressvqa.pruning.groups import Group, matches
+from compressvqa.pruning.runtimes import Timing
+from compressvqa.pruning.shape import Global, Local, Shape
 
-Ratios = float | Mapping[str, float] | None
-_NEAR = 0.98  # a target is met when at least this share of it is used
+Ratios = float | Mapping[str, float] | str | None
+SCOPES = ("local", "global")
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class PruningPlan:
         macs: multiply-accumulates before and after (convolutions, linear layers, products of activations).
         dead: paths of modules that are removed because nothing reads them.
         notes: what was decided on the way and deserves saying.
+        latency: what was measured, where a latency was asked for.
     """
 
     widths: tuple[tuple[str, int, int], ...]
@@ -37,6 +42,7 @@ class PruningPlan:
     macs: tuple[int, int]
     dead: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    latency: Timing | None = None
 
     @property
     def kept(self) -> dict[str, int]:
@@ -51,54 +57,8 @@ class PruningPlan:
         lines += [f"removed, nothing reads it: {path}" for path in self.dead]
         for what, (before, after) in (("parameters", self.params), ("MACs", self.macs)):
             lines.append(f"{what}: {before:,} -> {after:,} ({after / max(before, 1):.2%})")
+        lines += [] if self.latency is None else [f"latency: {self.latency}"]
         return "\n".join([*lines, *self.notes])
-
-
-@dataclass(frozen=True)
-class Widening:
-    """What limits widths.
-
-    Args:
-        round_to: widths are multiples of this, unless the layer is kept whole or narrower than one multiple.
-        min_channels: every group keeps at least so many channels.
-    """
-
-    round_to: int = 1
-    min_channels: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("round_to", "min_channels"):
-            if isinstance(getattr(self, name), bool) or getattr(self, name) < 1:
-                raise PruneError(f"{name} must be a whole number of at least 1, not {getattr(self, name)!r}")
-
-    def least(self, group: Group) -> int:
-        """The fewest channels that a group may keep."""
-        step = self.step(group)
-        return min(group.channels, math.ceil(max(self.min_channels, 1) / step) * step)
-
-    def step(self, group: Group) -> int:
-        """Channels between two allowed widths: one channel of a grouped layer is several outputs."""
-        outputs = max(group.producers.values())
-        return self.round_to // math.gcd(self.round_to, outputs)
-
-    def nearest(self, group: Group, width: float) -> int:
-        """The allowed width nearest to `width`; never zero."""
-        step = self.step(group)
-        rounded = math.floor(width / step + 0.5) * step
-        choices = [rounded, group.channels] if rounded < group.channels else [group.channels]
-        return max(self.least(group), min(choices, key=lambda c: abs(c - width)))
-
-    def below(self, group: Group, width: float) -> int:
-        """The largest allowed width that is not above `width`, or the least one."""
-        if width >= group.channels:
-            return group.channels
-        step = self.step(group)
-        return max(self.least(group), math.floor(width / step + 1e-9) * step)
-
-    def above(self, group: Group, width: int) -> int:
-        """The next allowed width."""
-        step = self.step(group)
-        return min(group.channels, (width // step + 1) * step)
 
 
 def make_plan(
@@ -110,6 +70,8 @@ def make_plan(
     target_macs: float | None = None,
     limits: Widening | None = None,
     dead: Sequence[str] = (),
+    scope: str = "local",
+    scores: Scores | None = None,
 ) -> PruningPlan:
     """Widths for all groups.
 
@@ -117,86 +79,190 @@ def make_plan(
         groups: all groups, also frozen ones.
         cost: cost of widths, with one column per group that is not frozen, in their order.
         ratios: share removed of each group, one for all or by path of a layer, parent or pattern; layers that are not
-            named keep all. With a target, ratios only say how the groups relate: kept shares become kept**t.
+            named keep all. With a target, ratios only say how the groups relate: kept shares become kept**t. With scope
+            "global", one number: the share removed of all channels together. "zeros": what is exactly zero.
         target_params: share of all parameters to keep, in (0, 1]; not exceeded, met within 2 %.
         target_macs: likewise for multiply-accumulates; with both, neither is exceeded.
         limits: rounding and least widths.
         dead: paths of modules that are removed.
+        scope: "local" or "global", see `shape`.
+        scores: importance of the channels; needed for scope "global" and for zeros.
 
     Raises:
-        PruneError: a path matches nothing, a number is out of range, or a target can't be reached.
+        PruneError: a path matches nothing, a number is out of range, things are asked for that exclude each other, or
+            a target can't be reached.
     """
     limits = limits or Widening()
     free = [g for g in groups if g.frozen is None]
-    targets = _targets(cost, target_params, target_macs)
-    if ratios is None:
-        if not targets:
-            raise PruneError("nothing was asked for", hint="ratios=0.5, target_params=0.5 or target_macs=0.5")
-        ratios = 0.5
-    keep, notes = _shares(groups, free, ratios)
-    if targets:
-        widths = _meet(free, keep, cost, targets, limits, groups)
+    budget = Budget(cost, params=target_params, macs=target_macs)
+    _check(ratios, budget, scope)
+    bundles, tied = bundles_of(groups, limits)
+    notes: list[str] = []
+    if ratios == "zeros":
+        assert scores is not None
+        units, notes = _zeros(bundles, free, scores)
+        asked = np.array([b.units for b in bundles]) > units
     else:
-        widths = np.array([limits.nearest(g, g.channels * k) for g, k in zip(free, keep, strict=True)], dtype=np.int64)
-    gone = _full(free) - widths
-    return PruningPlan(
-        widths=tuple((g.name, g.channels, int(w)) for g, w in zip(free, widths, strict=True)),
-        frozen={g.name: g.frozen for g in groups if g.frozen is not None},
+        shape, said = _shape(groups, free, bundles, ratios, scope, scores)
+        asked = shape.may_shrink()
+        if budget:
+            units, notes = meet(bundles, shape, budget, groups)
+        else:
+            units, notes = _by_ratio(bundles, shape, ratios, limits)
+        notes = said + notes
+    widths = widths_of(bundles, units)
+    gone = np.array([g.channels for g in free], dtype=np.int64) - widths
+    plan = PruningPlan(
+        widths=tuple((g.name, g.channels, int(w)) for g, w in zip(free, widths, strict=True) if g.name not in tied),
+        frozen={g.name: g.frozen or tied[g.name] for g in groups if g.frozen is not None or g.name in tied},
         params=(cost.params_before, cost.params.at(gone)),
         macs=(cost.macs_before, cost.macs.at(gone)),
         dead=tuple(dead),
-        notes=tuple(notes),
     )
+    shrinking = {name for b, yes in zip(bundles, asked, strict=True) if yes for name in b.names}
+    return replace(plan, notes=(*notes, *_not_rounded(groups, free, widths, limits, shrinking)))
 
 
-def _amount(cost: Cost, name: str) -> Products:
-    return cost.params if name == "params" else cost.macs
+def least_macs(
+    groups: Sequence[Group], cost: Cost, ratios: Ratios, scope: str, scores: Scores, limits: Widening
+) -> float:
+    """The smallest `target_macs` that `make_plan` can meet with these settings, in (0, 1]."""
+    free = [g for g in groups if g.frozen is None]
+    bundles, _ = bundles_of(groups, limits)
+    shape, _ = _shape(groups, free, bundles, ratios, scope, scores)
+    ideal = shape.at(1.0, np.ones(len(bundles)))
+    gone = widths_of(bundles, [b.units - b.nearest(u) for b, u in zip(bundles, ideal, strict=True)])
+    return min(1.0, (cost.macs.at(gone) + 1) / max(cost.macs_before, 1))
 
 
-def _full(free: Sequence[Group]) -> Widths:
-    return np.array([g.channels for g in free], dtype=np.int64)
+def _check(ratios: Ratios, budget: Budget, scope: str) -> None:
+    if scope not in SCOPES:
+        raise PruneError(f"scope is {' or '.join(map(repr, SCOPES))}, not {scope!r}")
+    if ratios is None and not budget:
+        raise PruneError("nothing was asked for", hint="ratios=0.5, target_params=0.5 or target_macs=0.5")
+    if isinstance(ratios, str) and ratios != "zeros":
+        raise PruneError(f"ratios are numbers or 'zeros', not {ratios!r}")
+    if ratios == "zeros" and (budget or scope == "global"):
+        raise PruneError("ratios='zeros' removes just what is zero", hint="no target and scope='local' with it")
+    if scope == "global" and isinstance(ratios, Mapping):
+        raise PruneError("scope='global' ranks all channels together, so ratios must be one number, or a target")
 
 
-def _targets(cost: Cost, params: float | None, macs: float | None) -> dict[str, float]:
-    """Most parameters and MACs allowed, by the name of the product in `Cost`."""
-    found = {}
-    for name, share, before in (("params", params, cost.params_before), ("macs", macs, cost.macs_before)):
-        if share is None:
-            continue
-        if isinstance(share, bool) or not 0 < share <= 1:
-            raise PruneError(f"target_{name} must be a share in (0, 1], not {share!r}", hint="0.1 keeps 10 %")
-        found[name] = share * before
-    return found
-
-
-def _shares(
-    groups: Sequence[Group], free: Sequence[Group], ratios: float | Mapping[str, float]
-) -> tuple[list[float], list[str]]:
-    """The share kept of each free group, and what there is to say about it."""
-    if not isinstance(ratios, Mapping):
-        return [_kept(ratios, "ratios")] * len(free), []
-    for path in ratios:
+def _shape(
+    groups: Sequence[Group],
+    free: Sequence[Group],
+    bundles: Sequence[Bundle],
+    ratios: Ratios,
+    scope: str,
+    scores: Scores | None,
+) -> tuple[Shape, list[str]]:
+    """How the bundles relate, and what there is to say about it."""
+    if scope == "global":
+        assert scores is not None
+        return Global(bundles, free, scores.of, scores.comparable), []
+    asked = 0.5 if ratios is None else ratios
+    if not isinstance(asked, Mapping):
+        return Local(bundles, [_kept(asked, "ratios")] * len(bundles)), []
+    for path in asked:
         _must_match(path, groups, free)
     keep, notes = [], []
-    for group in free:
-        asked: dict[str, float] = {}
-        for producer in group.producers:
-            # The longest path that matches is the one that means this layer most.
-            named = sorted((p for p in ratios if matches(producer, p)), key=len)
-            if named:
-                asked[producer] = _kept(ratios[named[-1]], named[-1])
-        share = max(asked.values(), default=1.0)
-        if len(set(asked.values())) > 1:
-            said = ", ".join(f"{path} {1 - k:g}" for path, k in asked.items())
-            notes.append(f"{group.name}: tied layers ask for different ratios ({said}), the smallest is used")
-        keep.append(share)
-    return keep, notes
+    for bundle in bundles:
+        wanted = {p: k for i in bundle.members for p, k in _wanted(free[i], asked).items()}
+        if len(set(wanted.values())) > 1:
+            said = ", ".join(f"{path} {1 - k:g}" for path, k in wanted.items())
+            name = bundle.names[0]
+            notes.append(f"{name}: tied layers ask for different ratios ({said}), the smallest is used")
+        keep.append(max(wanted.values(), default=1.0))
+    return Local(bundles, keep), notes
 
 
-def _kept(ratio: float, where: str) -> float:
+def _wanted(group: Group, ratios: Mapping[str, float]) -> dict[str, float]:
+    """The share kept that is asked for each layer that makes the group's channels, where one is asked for."""
+    wanted = {}
+    for producer in group.producers:
+        # The longest path that matches is the one that means this layer most.
+        named = sorted((p for p in ratios if matches(producer, p)), key=len)
+        if named:
+            wanted[producer] = _kept(ratios[named[-1]], named[-1])
+    return wanted
+
+
+def _kept(ratio: object, where: str) -> float:
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
         raise PruneError(f"a ratio is the share removed, from 0 to 1, not {ratio!r}", where=where)
     return 1.0 - float(ratio)
+
+
+def _by_ratio(bundles: Sequence[Bundle], shape: Shape, ratios: Ratios, limits: Widening) -> tuple[Units, list[str]]:
+    """Units without a target: each bundle its share, or the share of all channels that a global ranking gives."""
+    powers, notes = np.ones(len(bundles)), []
+    if isinstance(shape, Global):
+        assert isinstance(ratios, (int, float))
+        total = sum(b.units * sum(b.sizes) for b in bundles)
+        asked = (1 - _kept(ratios, "ratios")) * total
+        if asked > shape.removable:
+            share = shape.removable / max(total, 1)
+            notes.append(f"ratios={ratios:g}: only {share:.4g} can go, max_ratio={limits.max_ratio:g} keeps the rest")
+        ideal = shape.at(min(1.0, asked / max(shape.removable, 1e-9)), powers)
+    else:
+        ideal = shape.at(1 / 64, powers)
+    units = np.array([b.nearest(u) for b, u in zip(bundles, ideal, strict=True)], dtype=np.int64)
+    return units, notes
+
+
+def _zeros(bundles: Sequence[Bundle], free: Sequence[Group], scores: Scores) -> tuple[Units, list[str]]:
+    """Units without the channels whose parameters are all exactly zero.
+
+    Raises:
+        PruneError: there are none.
+    """
+    zeros = [len(scores.zero(g)) for g in free]
+    if not any(zeros):
+        raise PruneError(
+            "ratios='zeros' found no channel whose parameters are all exactly zero",
+            hint="a group sparsifier makes them; after L1 sparsity, density_ratios(...)",
+        )
+    units, left = [], []
+    for bundle in bundles:
+        gone = min(zeros[i] // size for i, size in zip(bundle.members, bundle.sizes, strict=True))
+        # Rounded up: nothing but zeros may go.
+        kept = -(-(bundle.units - gone) // bundle.step) * bundle.step
+        units.append(min(bundle.units, max(bundle.least, kept)))
+        for i, size in zip(bundle.members, bundle.sizes, strict=True):
+            stays = zeros[i] - (bundle.units - units[-1]) * size
+            left += [f"{free[i].name} {stays}"] if stays else []
+    return np.array(units, dtype=np.int64), [f"zero channels that stay: {_few(left)}"] if left else []
+
+
+def _not_rounded(
+    groups: Sequence[Group], free: Sequence[Group], widths: Widths, limits: Widening, shrinking: set[str]
+) -> list[str]:
+    """Says which layers that were to shrink are no multiple of `round_to` wide after all, and why."""
+    if limits.round_to == 1:
+        return []
+    kept = {g.name: g.channels for g in groups} | {g.name: int(w) for g, w in zip(free, widths, strict=True)}
+    wide: dict[str, int] = {}
+    for group in groups:
+        for path, outputs in group.producers.items():
+            wide[path] = wide.get(path, 0) + kept[group.name] * outputs
+    said: dict[str, str] = {}
+    for group in (g for g in free if g.name in shrinking):
+        for path in group.producers:
+            if wide[path] % limits.round_to == 0:
+                continue
+            if any(g.frozen is not None and path in g.producers for g in groups):
+                why = "some of its channels can't go"
+            elif kept[group.name] < group.channels:
+                why = "its other channels are kept"
+            else:
+                why = "narrower than one multiple" if wide[path] < limits.round_to else "nearest to all"
+            said[path] = f"{path} {wide[path]} ({why})"
+    return [f"no multiple of round_to={limits.round_to}: {_few(list(said.values()))}"] if said else []
+
+
+def _few(items: list[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
 
 
 def _must_match(path: str, groups: Sequence[Group], free: Sequence[Group]) -> None:
@@ -213,73 +279,3 @@ def unmatched(path: str, groups: Sequence[Group], where: str) -> PruneError:
     known = sorted({p for g in groups for p in g.producers})
     near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
     return PruneError(f"{path!r} matches no layer that makes channels", where=where, hint=" or ".join(near))
-
-
-def _meet(
-    free: Sequence[Group],
-    keep: Sequence[float],
-    cost: Cost,
-    targets: Mapping[str, float],
-    limits: Widening,
-    groups: Sequence[Group],
-) -> Widths:
-    """The widest widths of the shape keep**t that exceed no target, then single steps given back."""
-    full = _full(free)
-
-    def used(widths: Widths) -> float:
-        gone = full - widths
-        return max(_amount(cost, name).at(gone) / most for name, most in targets.items())
-
-    # A share of zero would stay zero for any t.
-    shares = np.array([max(k, 0.5 / g.channels) for g, k in zip(free, keep, strict=True)])
-
-    def widths_at(t: float) -> Widths:
-        return np.array([limits.below(g, g.channels * s**t) for g, s in zip(free, shares, strict=True)], dtype=np.int64)
-
-    low, high = 0.0, 64.0
-    if used(widths_at(low)) <= 1:
-        return widths_at(low)
-    if used(widths_at(high)) > 1:
-        raise _unreachable(full - widths_at(high), cost, targets, groups)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if used(widths_at(middle)) > 1 else (low, middle)
-    ideal = full * shares**high
-    widths = _give_back(free, widths_at(high), ideal, np.minimum(np.ceil(ideal), full), used, limits)
-    if used(widths) < _NEAR:
-        may_grow = np.where(shares < 1, full, widths)
-        widths = _give_back(free, widths, ideal, may_grow, used, limits)
-    return widths
-
-
-def _give_back(
-    free: Sequence[Group],
-    widths: Widths,
-    ideal: NDArray[np.float64],
-    most: NDArray[np.float64],
-    used: Callable[[Widths], float],
-    limits: Widening,
-) -> Widths:
-    """Widens one group by one step at a time, the one furthest below its ideal first, while no target is exceeded."""
-    widths, stuck = widths.copy(), np.zeros(len(free), bool)
-    while True:
-        open_ = [i for i in range(len(free)) if not stuck[i] and widths[i] < most[i]]
-        if not open_:
-            return widths
-        i = max(open_, key=lambda k: (ideal[k] - widths[k]) / ideal[k])
-        before = int(widths[i])
-        widths[i] = limits.above(free[i], before)
-        if used(widths) > 1:
-            widths[i], stuck[i] = before, True
-
-
-def _unreachable(gone: Widths, cost: Cost, targets: Mapping[str, float], groups: Sequence[Group]) -> PruneError:
-    parts = []
-    for name in targets:
-        before = getattr(cost, f"{name}_before")
-        parts.append(
-            f"target_{name}={targets[name] / before:.4g} (the least is {_amount(cost, name).at(gone) / before:.4f})"
-        )
-    frozen = [f"{g.name} ({g.frozen})" for g in groups if g.frozen]
-    shown = "; ".join(frozen[:3]) + (f"; and {len(frozen) - 3} more" if len(frozen) > 3 else "")
-    return PruneError(f"can't reach {' and '.join(parts)}; kept whole: {shown or 'nothing'}", hint="a larger target")

@@ -1,26 +1,32 @@
-"""The public verb: network + inputs + what to remove -> a smaller network, proven equal to the zeroed one."""
+"""The public verb: network + what to remove -> smaller network, its plan, and the proof."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.choice import choose, removed_outputs
+from compressvqa.pruning.bundles import Widening
+from compressvqa.pruning.choice import Cut, Scores, choose, removed_outputs
 from compressvqa.pruning.cost import Cost
 from compressvqa.pruning.culprits import culprits
 from compressvqa.pruning.groups import Group, find_groups, matches
-from compressvqa.pruning.plan import PruningPlan, Ratios, Widening, make_plan, unmatched
+from compressvqa.pruning.importance import Importance
+from compressvqa.pruning.latency import find
+from compressvqa.pruning.plan import PruningPlan, Ratios, least_macs, make_plan, unmatched
+from compressvqa.pruning.runtimes import Runtime, Timing, call_of, compare, name_of
 from compressvqa.pruning.trace import Trace, trace
-from compressvqa.pruning.verify import check, pruned_copy, refused
+from compressvqa.pruning.verify import Verdict, check, pruned_copy, refused
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
+
+GLOBAL_MAX_RATIO = 0.9
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,11 @@ def prune(
     ratios: Ratios = None,
     target_macs: float | None = None,
     target_params: float | None = None,
-    importance: str = "l1",
+    target_latency: float | None = None,
+    runtime: Runtime = "eager",
+    importance: str | Importance = "l1",
+    scope: str = "local",
+    max_ratio: float | None = None,
     protect: Sequence[str] = (),
     round_to: int = 1,
     min_channels: int = 1,
@@ -87,13 +97,29 @@ def prune(
     Args:
         model: the network; it is left as it was.
         inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
-        ratios: share of the channels removed, one for all, or {path of a layer, parent or pattern: share}. None with a
-            target: all groups alike.
-        target_macs: share of the multiply-accumulates to keep, in (0, 1].
-        target_params: share of the parameters to keep, in (0, 1]. With both targets neither is exceeded.
-        importance: registered criterion that chooses the channels: "l1", "l2", "taylor", "random".
+        ratios: share of the channels removed, one for all, or {path of a layer, parent or pattern: share}; the longest
+            path that fits a layer counts. Where tied layers ask for different shares, the smallest is used and
+            `plan.notes` says so. None with a target: all groups alike. "zeros": just the channels whose parameters are
+            all exactly zero, as a group sparsifier leaves them; the result then equals the network given.
+        target_macs: share of the multiply-accumulates to keep, in (0, 1]; not exceeded, and met within 2 %.
+        target_params: share of the parameters to keep, likewise. With both, groups that weigh more in one of them give
+            more, so that both are met where the widths allow; `plan.notes` says which one binds where they do not.
+        target_latency: share of the latency to keep, in (0, 1], met within 10 % by measuring on this machine, with the
+            inputs given and with torch's threads as they are set; other targets are not exceeded. See `plan.latency`.
+        runtime: what the latency is measured on: "eager", "compile", "onnxruntime", or a function ``(model, inputs) ->
+            call``, where ``call()`` runs the network once and is timed.
+        importance: registered criterion that chooses the channels: "l1", "l2", "lamp", "fpgm", "bn_scale", "taylor" (of
+            the gradients that the parameters hold), "activation" (on `inputs`; on other data with
+            ``Importance("activation", batches)``), "random".
+        scope: "local": every group loses its share. "global": one ranking of all channels, whose scores are made
+            comparable by dividing by the group's mean, unless the criterion's are comparable as they are ("lamp");
+            `ratios`, then one number, is the share of all channels, and a target cuts the ranking where it is met.
+        max_ratio: no group loses a larger share than this, in [0, 1]; by default 1 with scope "local" and 0.9 with
+            "global", so that no layer collapses.
         protect: paths (layer, parent or pattern) of layers whose output channels all stay.
-        round_to: widths become multiples of this.
+        round_to: layers become the nearest multiple of this wide, never zero; with a target, the nearest at which it is
+            met. A layer stays whole where that is nearer or where it is narrower than one multiple; `plan.notes` lists
+            layers that are no multiple wide.
         min_channels: every group keeps at least so many.
         verify: compare with the zeroed original on fresh inputs. Without it nothing is proven.
         remove_dead: replace modules whose result nothing reads.
@@ -105,45 +131,221 @@ def prune(
     Raises:
         PruneError: nothing can be pruned, a path or number is wrong, a target is out of reach, or the result is not
             provably right.
+        MissingExtraError: the runtime is not installed.
     """
-    facts = trace(model, inputs)
-    dead = tuple(facts.dead) if remove_dead else ()
-    groups = [g for g in find_groups(facts, protect) if not (remove_dead and facts.is_dead(g.producers))]
-    for pattern in protect:
-        if not any(matches(path, pattern) for group in groups for path in group.producers):
-            raise unmatched(pattern, groups, "protect")
-    limits, generator = Widening(round_to, min_channels), torch.Generator()
-    notes: tuple[str, ...] = ()
-    while True:
-        free = [g for g in groups if g.frozen is None]
-        cost = Cost.of(facts, free, without=dead)
-        plan = make_plan(
-            groups, cost, ratios=ratios, target_params=target_params, target_macs=target_macs, limits=limits, dead=dead
-        )
-        generator.manual_seed(seed)
-        cuts = choose(model, free, plan.kept, importance, generator, without=facts.dead_parameters)
-        if not cuts and not dead:
-            raise _nothing(groups, facts)
-        verdict = check(model, facts, cuts, dead, inputs, seed) if verify else None
-        if verdict is None or verdict.passed:
-            break
-        kept = culprits(model, facts, cuts, dead, inputs, seed)
-        if not kept:
-            raise refused(verdict, [c.group.name for c in cuts])
-        groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in groups]
-        dead = tuple(path for path in dead if path not in kept)
-        notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
+    request = request_of(
+        ratios=ratios,
+        target_macs=target_macs,
+        target_params=target_params,
+        target_latency=target_latency,
+        runtime=runtime,
+        importance=importance,
+        scope=scope,
+        max_ratio=max_ratio,
+        protect=protect,
+        round_to=round_to,
+        min_channels=min_channels,
+        verify=verify,
+        remove_dead=remove_dead,
+        seed=seed,
+    )
+    return execute(model, inputs, trace(model, inputs), request)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The settings of `prune`, checked as far as they can be without the network."""
+
+    ratios: Ratios = None
+    target_macs: float | None = None
+    target_params: float | None = None
+    target_latency: float | None = None
+    runtime: Runtime = "eager"
+    importance: Importance = field(default_factory=lambda: Importance("l1"))
+    scope: str = "local"
+    limits: Widening = field(default_factory=Widening)
+    protect: tuple[str, ...] = ()
+    verify: bool = True
+    remove_dead: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        share = self.target_latency
+        if share is not None and (isinstance(share, bool) or not 0 < share <= 1):
+            raise PruneError(f"target_latency must be a share in (0, 1], not {share!r}", hint="0.5 halves the time")
+        if share is not None and self.ratios == "zeros":
+            raise PruneError("ratios='zeros' removes just what is zero", hint="no target with it")
+
+
+def request_of(
+    *,
+    importance: str | Importance = "l1",
+    scope: str = "local",
+    max_ratio: float | None = None,
+    protect: Sequence[str] = (),
+    round_to: int = 1,
+    min_channels: int = 1,
+    **settings: Any,
+) -> Request:
+    """The request that settings of `prune` make, with defaults for those that are not given.
+
+    Raises:
+        PruneError: a number is out of range, or there is no such setting.
+    """
+    unknown = sorted(set(settings) - {f.name for f in fields(Request)})
+    if unknown:
+        raise PruneError(f"prune has no setting {unknown[0]!r}")
+    if max_ratio is None:
+        max_ratio = GLOBAL_MAX_RATIO if scope == "global" else 1.0
+    return Request(
+        importance=importance if isinstance(importance, Importance) else Importance(importance),
+        scope=scope,
+        limits=Widening(round_to, min_channels, max_ratio),
+        protect=tuple(protect),
+        **settings,
+    )
+
+
+def execute(
+    model: nn.Module,
+    inputs: Any,
+    facts: Trace,
+    request: Request,
+    *,
+    baseline: nn.Module | None = None,
+    may_be_idle: bool = False,
+) -> Pruned:
+    """`prune` of a network that was traced already.
+
+    Args:
+        baseline: the network whose latency the target is a share of; by default the one given.
+        may_be_idle: whether removing nothing is no error.
+    """
+    job = _Job(model, inputs, facts, request)
+    if request.target_latency is None:
+        attempt = job.settle(request.target_macs)
+    else:
+        attempt = job.hasten(request.target_latency, baseline or model)
+    if not attempt.cuts and not job.dead and not may_be_idle:
+        raise _nothing(job.groups, facts)
+    notes = (*attempt.plan.notes, *job.scores.notes(), *job.notes)
     return Pruned(
-        model=pruned_copy(model, facts, cuts, dead),
-        max_error=None if verdict is None else verdict.error,
-        groups=groups,
-        plan=replace(plan, notes=(*plan.notes, *notes)),
-        removed=removed_outputs(cuts),
-        dead=dead,
+        model=pruned_copy(model, facts, attempt.cuts, job.dead),
+        max_error=None if attempt.verdict is None else attempt.verdict.error,
+        groups=job.groups,
+        plan=replace(attempt.plan, notes=notes),
+        removed=removed_outputs(attempt.cuts),
+        dead=job.dead,
         trace=facts,
         _original=model,
         _inputs=inputs,
     )
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A plan, the channels that it takes, and whether the result is right."""
+
+    plan: PruningPlan
+    cuts: list[Cut]
+    verdict: Verdict | None
+
+
+class _Job:
+    """One pruning on its way: the groups that are still thought to be prunable, and what was said so far."""
+
+    def __init__(self, model: nn.Module, inputs: Any, facts: Trace, request: Request) -> None:
+        self.model, self.inputs, self.facts, self.request = model, inputs, facts, request
+        self.dead = tuple(facts.dead) if request.remove_dead else ()
+        found = find_groups(facts, request.protect)
+        self.groups = [g for g in found if not (request.remove_dead and facts.is_dead(g.producers))]
+        for pattern in request.protect:
+            if not any(matches(path, pattern) for group in self.groups for path in group.producers):
+                raise unmatched(pattern, self.groups, "protect")
+        generator = torch.Generator().manual_seed(request.seed)
+        self.scores = Scores(model, request.importance, inputs, generator, without=facts.dead_parameters)
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def free(self) -> list[Group]:
+        """The groups that may shrink."""
+        return [g for g in self.groups if g.frozen is None]
+
+    def cost(self) -> Cost:
+        """The cost of the widths of `free`."""
+        return Cost.of(self.facts, self.free, without=self.dead)
+
+    def plan(self, cost: Cost, target_macs: float | None) -> PruningPlan:
+        """What is asked for, with this target."""
+        request = self.request
+        return make_plan(
+            self.groups,
+            cost,
+            ratios=request.ratios,
+            target_params=request.target_params,
+            target_macs=target_macs,
+            limits=request.limits,
+            dead=self.dead,
+            scope=request.scope,
+            scores=self.scores,
+        )
+
+    def cut(self, plan: PruningPlan) -> list[Cut]:
+        """The channels that a plan takes."""
+        return choose(self.free, plan.kept, self._zeros_first if self.request.ratios == "zeros" else self.scores.of)
+
+    def attempt(self, plan: PruningPlan) -> _Attempt | None:
+        """Cuts and checks; None where groups spoil the result, which are kept whole from now on.
+
+        Raises:
+            PruneError: it is not right, and no group is at fault.
+        """
+        model, facts, inputs, seed = self.model, self.facts, self.inputs, self.request.seed
+        cuts = self.cut(plan)
+        verdict = check(model, facts, cuts, self.dead, inputs, seed) if self.request.verify else None
+        if verdict is None or verdict.passed:
+            return _Attempt(plan, cuts, verdict)
+        kept = culprits(model, facts, cuts, self.dead, inputs, seed)
+        if not kept:
+            raise refused(verdict, [c.group.name for c in cuts])
+        self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
+        self.dead = tuple(path for path in self.dead if path not in kept)
+        self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
+        return None
+
+    def settle(self, target_macs: float | None) -> _Attempt:
+        """Plans until a plan is right."""
+        while True:
+            attempt = self.attempt(self.plan(self.cost(), target_macs))
+            if attempt is not None:
+                return attempt
+
+    def hasten(self, target: float, baseline: nn.Module) -> _Attempt:
+        """Plans by the clock, after a first plan has shown which groups can't be cut."""
+        request, inputs = self.request, self.inputs
+        before = call_of(request.runtime, baseline, inputs)
+        most = 1.0 if request.target_macs is None else request.target_macs
+
+        def measure(plan: PruningPlan, near: float) -> Timing:
+            small = pruned_copy(self.model, self.facts, self.cut(plan), self.dead)
+            return compare(before, call_of(request.runtime, small, inputs), name_of(request.runtime), near=near)
+
+        self.settle(min(most, max(target, self._least(self.cost()))))
+        while True:
+            cost = self.cost()
+            found = find(target, partial(self.plan, cost), measure, self._least(cost), most)
+            attempt = self.attempt(replace(found.plan, latency=found.timing, notes=(*found.plan.notes, *found.notes)))
+            if attempt is not None:
+                return attempt
+
+    def _least(self, cost: Cost) -> float:
+        request = self.request
+        return least_macs(self.groups, cost, request.ratios, request.scope, self.scores, request.limits)
+
+    def _zeros_first(self, group: Group) -> Tensor:
+        order = torch.ones(group.channels)
+        order[torch.from_numpy(self.scores.zero(group))] = 0
+        return order
 
 
 def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:

@@ -149,6 +149,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
         self.called: tuple[int, ...] = ()  # integers of the call that is running
+        self.call = ""  # and its name
         self.asleep = False  # while a call runs that is recorded as one operator
         self._seen: Any = WeakTensorKeyDictionary()  # tensor -> _Seen
         self._leaves = leaves_of(model)
@@ -182,7 +183,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in writes:
             self._save(tensor)
         result = func(*args, **kwargs)
-        node = Node(name, func, *references, [], self.stack[-1], _place(), payload, self.called)
+        node = Node(name, func, *references, [], self.stack[-1], _place(), payload, self.called, self.call)
         self.graph.nodes.append(node)
         if writes:
             self._write(node, writes)
@@ -345,14 +346,18 @@ class _Calls(TorchFunctionMode):
             sizes = sizes_of(args[0].shape, recorder.read(args[0]))
             d = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if d is None else sizes[d]
-        if getattr(func, "__name__", "") in _RECURRENT:
+        name = getattr(func, "__name__", "")
+        if name in _RECURRENT:
             return recorder.whole("recurrent", func, args, kwargs)
+        if func is F.scaled_dot_product_attention and kwargs.get("scale") is not None:
+            name = "attention of a given scale"
         numbers = tuple(integers_in([*args, *kwargs.values()]))
-        outer, recorder.called = recorder.called, numbers if any(isinstance(n, Int) for n in numbers) else ()
+        outer = recorder.called, recorder.call
+        recorder.called, recorder.call = numbers if any(isinstance(n, Int) for n in numbers) else (), name
         try:
             return func(*args, **kwargs)
         finally:
-            recorder.called = outer
+            recorder.called, recorder.call = outer
 
 
 def _name(func: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map_only
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.choice import Cut, slots_of
+from compressvqa.pruning.density import WEIGHTED
 from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.rules.reduction import STATISTICS
 from compressvqa.pruning.surgery import cut
@@ -28,6 +29,7 @@ from compressvqa.pruning.trace import Trace
 
 TOLERANCE = 1e-5
 _DOUBTFUL = 1e-2  # up to here float32 rounding may be at fault, and float64 decides
+_ROUNDING = 1e-3  # of the size of a layer's result; a wrong cut changes it by much more
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,15 @@ def check(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[st
     """
     fresh = _fresh(inputs, seed)
     worst = Verdict(0.0)
-    for shaken in (False, True):
-        verdict = _compare(model, trace, cuts, dead, fresh, shaken, seed)
+    for shake in (0.0, 0.5):
+        verdict = _compare(model, trace, cuts, dead, fresh, shake, seed)
+        while verdict is None and shake > 0.01:  # the noise was too much for this network
+            shake /= 5
+            verdict = _compare(model, trace, cuts, dead, fresh, shake, seed)
+        if verdict is None:
+            continue
         if verdict.failure is None and TOLERANCE < verdict.error < _DOUBTFUL:
-            verdict = _compare(model, trace, cuts, dead, fresh, shaken, seed, torch.float64)
+            verdict = _compare(model, trace, cuts, dead, fresh, shake, seed, torch.float64) or verdict
         if not verdict.passed:
             return verdict
         worst = Verdict(max(worst.error, verdict.error))
@@ -93,28 +100,70 @@ def _compare(
     cuts: Sequence[Cut],
     dead: Sequence[str],
     inputs: Any,
-    shaken: bool,
+    shake: float,
     seed: int,
     dtype: torch.dtype | None = None,
-) -> Verdict:
+) -> Verdict | None:
+    """The verdict with weights shaken by so much; None where the network itself does not bear that."""
     original = copy.deepcopy(model)
     if dtype is not None:
         original = original.to(dtype)
         inputs = tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
-    if shaken:
-        _shake(original, seed)
+    if shake:
+        _shake(original, shake, seed)
     small = pruned_copy(original, trace, cuts, dead)
     try:
-        with quiet(small):
-            outputs = tensors_of(run(small, inputs))
+        outputs, sizes = _run(small, inputs, seed)
     except Exception as error:  # any network may fail in any way; the pruning is refused for it
         return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
+    del small
     _zero(original, trace, cuts)
-    with quiet(original), _KeptStatistics(trace, cuts):
-        expected = tensors_of(run(original, inputs))
-    if shaken and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
-        return Verdict(0.0)  # the noise was too much for this network: it shows nothing
-    return Verdict(_error(expected, outputs))
+    try:
+        with _KeptStatistics(trace, cuts):
+            expected, wanted = _run(original, inputs, seed)
+    except Exception as error:  # a network that looks at its numbers may fail on those of the check
+        if shake:
+            return None
+        return Verdict(math.inf, f"{type(error).__name__}: {error}, with these channels zeroed".splitlines()[0])
+    if shake and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
+        return None
+    wrong = _differing(wanted, sizes)
+    return Verdict(max(_error(expected, outputs), wrong), None)
+
+
+def _run(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], dict[str, list[float]]]:
+    """Outputs of a network, and the size of what each convolution and linear layer made on the way.
+
+    An output may hide a mistake (behind a saturated sigmoid, or a branch that is weighted by zero); a layer does not.
+    Zeroed rows add nothing to the size of a layer's result, so it is the same in both networks.
+    """
+    sizes: dict[str, list[float]] = {}
+
+    def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                sizes.setdefault(path, []).append(float(output.detach().double().norm()))
+
+        return hook
+
+    handles = [m.register_forward_hook(note(path)) for path, m in model.named_modules() if isinstance(m, WEIGHTED)]
+    try:
+        with quiet(model), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return tensors_of(run(model, inputs)), sizes
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _differing(wanted: Mapping[str, list[float]], found: Mapping[str, list[float]]) -> float:
+    """The largest relative difference of a layer's size, 0 where all are equal but for rounding."""
+    worst, scale = 0.0, max([abs(a) for sizes in wanted.values() for a in sizes if math.isfinite(a)], default=0.0)
+    for path, sizes in found.items():
+        for a, b in zip(wanted.get(path, ()), sizes, strict=False):
+            if math.isfinite(a) and abs(a - b) > _ROUNDING * max(abs(a), _ROUNDING * scale):
+                worst = max(worst, abs(a - b) / max(abs(a), _ROUNDING * scale))
+    return worst
 
 
 def _error(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
@@ -148,13 +197,13 @@ def _fresh(inputs: Any, seed: int) -> Any:
     return tree_map_only(Tensor, draw, inputs)
 
 
-def _shake(model: nn.Module, seed: int) -> None:
+def _shake(model: nn.Module, share: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed + 2)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point() and parameter.numel():
                 fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-                noise = torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in))
+                noise = torch.randn(parameter.shape, generator=generator) * (share / math.sqrt(fan_in))
                 parameter.add_(noise.to(parameter))
 
 

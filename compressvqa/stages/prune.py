@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
-from compressvqa.pruning import density, density_ratios, prune
+from compressvqa.files import write_json
+from compressvqa.models import load, save
+from compressvqa.pruning import Importance, Pruned, Schedule, density, density_ratios
 from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
+from compressvqa.stages.train import TrainingConfig
+from compressvqa.training.loop import Batches
+from compressvqa.training.optimizers import OptimizerChoice
+
+
+class FineTuning(TrainingConfig):
+    """Training on the recipe's objective between two steps of pruning."""
+
+    name: str = Field("fine-tuning", description="not used: the figures are those of the prune stage")
+    optimizer: OptimizerChoice = Field(
+        OptimizerChoice(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
+    )
 
 
 @stages.register("prune")
@@ -19,59 +37,207 @@ class PruneStage:
     class Config(StageConfig):
         """Settings of channel pruning."""
 
-        rule: str | None = Field("in", description="a registered ratio rule: density to share kept; null: uniform")
+        rule: str | None = Field(
+            "in",
+            description="a registered ratio rule: density to share kept; zeros: the channels that are exactly zero; "
+            "null: uniform",
+        )
         target_params: float | None = Field(None, gt=0, le=1, description="share of the parameters to keep, at most")
         target_macs: float | None = Field(None, gt=0, le=1, description="share of the MACs to keep, at most")
+        target_latency: float | None = Field(
+            None, gt=0, le=1, description="share of the latency to keep, measured on the recipe's example inputs"
+        )
+        runtime: Literal["eager", "compile", "onnxruntime"] = Field("eager", description="what the latency is that of")
         importance: str = Field("l1", description="a registered importance: which channels of a layer stay")
+        scope: Literal["local", "global"] = Field(
+            "local", description="local: each layer loses its share; global: one ranking of all channels"
+        )
+        max_ratio: float | None = Field(
+            None, ge=0, le=1, description="largest share that a layer may lose; null: 1, with global 0.9"
+        )
         protect: tuple[str, ...] = Field((), description="module path patterns whose channels all stay")
         round_to: int = Field(1, ge=1, description="widths are rounded to a multiple of this")
-        gradient_batches: int = Field(8, ge=1, description="batches that an importance like 'taylor' sees gradients of")
+        min_channels: int = Field(1, ge=1, description="every group of tied layers keeps at least so many channels")
+        gradient_batches: int = Field(
+            8, ge=1, description="batches that an importance like 'taylor' or 'activation' sees"
+        )
         batch: int = Field(8, ge=1, description="pairs (or clips) in such a batch")
+        steps: int = Field(1, ge=1, description="pruning steps; `finetune` comes between them")
+        finetune: FineTuning | None = Field(None, description="the training after every step but the last")
+
+        @model_validator(mode="after")
+        def _fits(self) -> PruneStage.Config:
+            if self.scope == "global" and self.rule is not None:
+                raise ValueError("scope 'global' ranks all channels together, so it takes no rule: `rule: null`")
+            targets = (self.target_params, self.target_macs, self.target_latency)
+            if self.rule == "zeros" and any(target is not None for target in targets):
+                raise ValueError("rule 'zeros' removes just what is exactly zero, so it takes no target")
+            if self.rule == "zeros" and self.steps > 1:
+                raise ValueError("rule 'zeros' loses nothing, so it takes one step")
+            if (self.steps > 1) != (self.finetune is not None):
+                raise ValueError("`steps` above 1 and `finetune` go together: the training is between the steps")
+            return self
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""
+        journal = _Journal(context.folder)
+        ratios = journal.once("ratios", lambda: self._ratios(network, context))
+        schedule = self._schedule(network, context, ratios)
+        before = {"widths": _widths(network), "density": {p: layer.density for p, layer in density(network).items()}}
+        current, parts = network, []
+        for number in range(1, self.config.steps + 1):
+            folder = context.folder / f"step-{number}"
+            last = number == self.config.steps
+            figures = journal.read(f"step-{number}")
+            if figures is None:
+                self._take_gradients(current, context)
+                pruned = schedule.prune(number, current)
+                figures, current = _figures(pruned), pruned.model
+                if not last:
+                    save(current, folder / "model")
+                    journal.write(f"step-{number}", figures)
+            if not last:
+                # Read back also where it was just written, so that a run that is resumed here is the same.
+                current = load(folder / "model")
+                if journal.read(f"step-{number + 1}") is None:
+                    self._fine_tune(current, replace(context, folder=folder), number)
+            parts.append(figures)
+        return StageResult(current, self._sum_up(parts, before))
+
+    def _ratios(self, network: nn.Module, context: StageContext) -> Any:
+        rule = self.config.rule
+        if rule == "zeros":
+            return rule
+        if rule is None:
+            targets = (self.config.target_params, self.config.target_macs, self.config.target_latency)
+            return None if any(target is not None for target in targets) or self.config.scope == "local" else 0.5
+        return density_ratios(network, rule, inputs=context.inputs)
+
+    def _schedule(self, network: nn.Module, context: StageContext, ratios: Any) -> Schedule:
         config = self.config
-        network.zero_grad(set_to_none=True)
-        if importances[config.importance].facts.get("gradients"):
-            self._take_gradients(network, context)
-        ratios = None if config.rule is None else density_ratios(network, config.rule, inputs=context.inputs)
-        pruned = prune(
+        return Schedule(
             network,
             context.inputs,
+            steps=config.steps,
             ratios=ratios,
             target_macs=config.target_macs,
             target_params=config.target_params,
-            importance=config.importance,
+            target_latency=config.target_latency,
+            runtime=config.runtime,
+            importance=Importance(config.importance, _Clips(context, config.batch, config.gradient_batches)),
+            scope=config.scope,
+            max_ratio=config.max_ratio,
             protect=config.protect,
             round_to=config.round_to,
+            min_channels=config.min_channels,
             seed=context.seed,
         )
-        removed = pruned.removed
-        widths = _widths(network)
-        figures: dict[str, Any] = {
-            "rule": config.rule,
-            "max_error": pruned.max_error,
-            "dead": list(pruned.dead),
-            "removed": {path: len(channels) for path, channels in removed.items()},
-            "widths_before": {path: widths[path] for path in removed if path in widths},
-            "density": {path: layer.density for path, layer in density(network).items()},
-            "plan": str(pruned.plan),
-        }
-        return StageResult(pruned.model, figures)
 
     def _take_gradients(self, network: nn.Module, context: StageContext) -> None:
-        """Sums the objective's gradients over some batches, as `Parameter.grad`."""
+        """Sums the objective's gradients over some batches, as `Parameter.grad`, if the importance needs them."""
+        network.zero_grad(set_to_none=True)
+        if not importances[self.config.importance].facts.get("gradients"):
+            return
         objective, batches = context.objective, context.batches(self.config.batch)
         network.eval()  # dropout would only add noise
         for step in range(self.config.gradient_batches):
             batch = batches.batch_at(step)
             objective.loss(network(*objective.inputs(batch)), batch).backward()
 
+    def _fine_tune(self, network: nn.Module, context: StageContext, number: int) -> None:
+        """Trains in the step's folder, on the batches that follow those of the steps before."""
+        config = self.config.finetune
+        assert config is not None
+        done, total = (number - 1) * config.steps, (self.config.steps - 1) * config.steps
 
-def _widths(network: nn.Module) -> dict[str, int]:
+        def log(step: int, steps: int, figures: dict[str, float]) -> None:
+            context.log(done + step, total, figures)
+
+        moved = replace(
+            context, log=log, seed=context.seed + number, batches=lambda n: _Later(context.batches(n), done)
+        )
+        config.fit(network, config.optimizer.build(network.parameters()), moved)
+        network.cpu()
+
+    def _sum_up(self, parts: list[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
+        removed: dict[str, int] = {}
+        for part in parts:
+            for path, count in part["removed"].items():
+                removed[path] = removed.get(path, 0) + count
+        figures: dict[str, Any] = {
+            "rule": self.config.rule,
+            "max_error": max(part["max_error"] for part in parts),
+            "dead": [path for part in parts for path in part["dead"]],
+            "removed": removed,
+            "widths_before": {path: before["widths"][path] for path in removed if path in before["widths"]},
+            "density": before["density"],
+            "plan": parts[-1]["plan"],
+        }
+        if parts[-1]["latency"] is not None:
+            figures["latency"] = parts[-1]["latency"]
+        return figures | ({"steps": parts} if len(parts) > 1 else {})
+
+
+def _figures(pruned: Pruned) -> dict[str, Any]:
+    """What one step did, as plain JSON values."""
+    timing = pruned.plan.latency
+    return {
+        "max_error": pruned.max_error,
+        "dead": list(pruned.dead),
+        "removed": {path: len(channels) for path, channels in pruned.removed.items()},
+        "plan": str(pruned.plan),
+        "params": list(pruned.plan.params),
+        "macs": list(pruned.plan.macs),
+        "latency": None if timing is None else {**vars(timing), "share": timing.share},
+    }
+
+
+class _Journal:
+    """What is known so far of a stage that may be killed: ``steps.json`` in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "steps.json"
+        self._known: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    def read(self, key: str) -> Any:
+        return self._known.get(key)
+
+    def write(self, key: str, value: Any) -> None:
+        self._known[key] = value
+        write_json(self._file, self._known)
+
+    def once(self, key: str, make: Any) -> Any:
+        if key not in self._known:
+            self.write(key, make())
+        return self._known[key]
+
+
+class _Clips:
+    """The inputs of some training batches, read anew whenever they are gone through."""
+
+    def __init__(self, context: StageContext, batch: int, count: int) -> None:
+        self._context, self._batch, self._count = context, batch, count
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = self._context.batches(self._batch)
+        for step in range(self._count):
+            yield tuple(self._context.objective.inputs(batches.batch_at(step)))
+
+
+class _Later:
+    """Batches from a later step on."""
+
+    def __init__(self, batches: Batches, offset: int) -> None:
+        self._batches, self._offset = batches, offset
+
+    def batch_at(self, step: int) -> Any:
+        return self._batches.batch_at(step + self._offset)
+
+
+def _widths(network: nn.Module) -> Mapping[str, int]:
     names = ("out_channels", "out_features")
     return {
         path: int(getattr(module, name))

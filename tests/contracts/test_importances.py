@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compressvqa.pruning import importance
+from compressvqa.pruning.importance import CannotJudgeError, Part
 from compressvqa.registry import importances
 
 NAMES = sorted(importances)
+PARTS = [Part("conv.weight", "out", nn.Conv2d), Part("norm.weight", "with", nn.BatchNorm2d), Part("b", "in", nn.Linear)]
 
 
 def slices(channels: int = 6) -> tuple[list[Tensor], list[Tensor]]:
@@ -16,8 +18,16 @@ def slices(channels: int = 6) -> tuple[list[Tensor], list[Tensor]]:
     return weights, [torch.randn(w.shape, generator=generator) for w in weights]
 
 
+def activations(weights: list[Tensor]) -> list[Tensor | None]:
+    """One number a channel that only depends on the channel's weights, and nothing for the norm."""
+    return [weights[0].square().sum(1), None, weights[2].abs().sum(1)]
+
+
 def scores(name: str, weights: list[Tensor], gradients: list[Tensor]) -> Tensor:
-    return importance.score(name, weights, list(gradients), torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    return importance.score(
+        name, weights, list(gradients), generator, parts=PARTS, activations=activations(weights)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,9 +59,16 @@ def test_a_channel_is_judged_by_its_slices_and_not_by_its_place(name: str) -> No
     assert torch.allclose(moved, scores(name, weights, gradients)[order])
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) & {"l1", "l2", "taylor"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) & {"l1", "l2", "lamp", "taylor", "bn_scale", "activation"}))
 def test_a_channel_without_weights_matters_least(name: str) -> None:
     weights, gradients = slices()
     for w in weights:
         w[2] = 0
     assert scores(name, weights, gradients).argmin() == 2
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) & {"bn_scale", "activation", "taylor"}))
+def test_a_criterion_without_what_it_needs_says_so(name: str) -> None:
+    weights, _ = slices()
+    with pytest.raises(CannotJudgeError, match=f"importance '{name}' needs"):
+        importance.score(name, weights, [None] * 3)

@@ -75,6 +75,9 @@ def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequen
                 elif run.settled:
                     along = inside if run.attention == "heads" else set(plane.axes) & batch
                     plane = Plane(run.unite_along(node, plane.ids, sorted(along)), plane.zero)
+            if set(plane.axes) & set(shared) and node.call == "scaled_dot_product_attention":
+                # torch divides by the root of the width that it finds, so a smaller one would scale differently.
+                run.freeze(plane.ids, f"the scale of attention is worked out from its width ({node.place})")
             planes.append(plane)
         return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
 

@@ -1,0 +1,140 @@
+"""Pruning in steps, with fine-tuning between: a network given, smaller and smaller ones to train.
+
+for pruned in Schedule(network, inputs, steps=3, target_macs=0.3):
+    fine_tune(pruned.model)  # in place; the next step goes on from it
+network = pruned.model
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from compressvqa.errors import PruneError
+from compressvqa.pruning.groups import Group, find_groups, matches
+from compressvqa.pruning.plan import Ratios
+from compressvqa.pruning.prune import Pruned, Request, execute, request_of
+from compressvqa.pruning.trace import Trace, trace
+
+
+class Schedule:
+    """Prunes a network in equal steps: each keeps the same share of what the step before has left.
+
+    The steps are told apart by what the network is compared with, the one that is given here: step k of n aims at
+    ``target ** (k / n)`` of its size, work or latency, or keeps ``(1 - ratio) ** (k / n)`` of its channels, so whatever
+    a step misses by rounding the next one makes good, and the last one meets the target.
+
+    Args:
+        model: the network; it is left as it was.
+        inputs: what it is called with, as in `prune`.
+        steps: how many.
+        settings: all other settings of `prune`. Importances see the network that is pruned: before every step, "taylor"
+            reads the gradients that the network's parameters then hold.
+
+    Raises:
+        PruneError: a setting is wrong, or ratios are "zeros", which go at once.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Any, *, steps: int, **settings: Any) -> None:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise PruneError(f"steps must be a whole number of at least 1, not {steps!r}")
+        self.steps, self._inputs, self._request = steps, inputs, request_of(**settings)
+        if steps > 1 and self._request.ratios == "zeros":
+            raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
+        self._original = copy.deepcopy(model)
+        facts = trace(model, inputs)
+        self._params, self._macs = _params(facts), _macs(facts)
+        self._outputs, self._channels = _free_outputs(facts, self._request)
+
+    def prune(self, number: int, model: nn.Module) -> Pruned:
+        """One step.
+
+        Args:
+            number: of the step, from 1 to `steps`.
+            model: what the step before left, fine-tuned; for step 1 the network itself.
+
+        Raises:
+            PruneError: as in `prune`.
+        """
+        facts = trace(model, self._inputs)
+        began = _params(facts) < self._params
+        request = self._request if self.steps == 1 else self._step(number, facts)
+        return execute(
+            model,
+            self._inputs,
+            facts,
+            request,
+            baseline=self._original,
+            may_be_idle=number < self.steps or began,
+        )
+
+    def __iter__(self) -> Iterator[Pruned]:
+        """Every step in turn; the network of one is pruned by the next, so train it in place."""
+        model = self._original
+        for number in range(1, self.steps + 1):
+            pruned = self.prune(number, model)
+            yield pruned
+            model = pruned.model
+
+    def _step(self, number: int, facts: Trace) -> Request:
+        """What the step has to ask for, of the network that it gets."""
+        request, part = self._request, number / self.steps
+
+        def of_rest(target: float | None, before: int, now: int) -> float | None:
+            return None if target is None else min(1.0, target**part * before / max(now, 1))
+
+        targets = (request.target_params, request.target_macs, request.target_latency)
+        return replace(
+            request,
+            target_params=of_rest(request.target_params, self._params, _params(facts)),
+            target_macs=of_rest(request.target_macs, self._macs, _macs(facts)),
+            target_latency=None if request.target_latency is None else request.target_latency**part,
+            ratios=request.ratios if any(t is not None for t in targets) else self._ratios(part, facts),
+            limits=replace(request.limits, max_ratio=1 - (1 - request.limits.max_ratio) ** (1 / self.steps)),
+        )
+
+    def _ratios(self, part: float, facts: Trace) -> Ratios:
+        """The shares of the present channels to remove, so that this part of the way is gone."""
+        asked = self._request.ratios
+        outputs, channels = _free_outputs(facts, self._request)
+        if asked is None or isinstance(asked, str):
+            return asked
+        if self._request.scope == "global":
+            assert not isinstance(asked, Mapping)
+            return _rest(asked, part, self._channels, channels)
+        found = {}
+        for path in outputs.keys() & self._outputs.keys():
+            named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []
+            if named or not isinstance(asked, Mapping):
+                ratio = asked[named[-1]] if isinstance(asked, Mapping) else asked
+                found[path] = _rest(ratio, part, self._outputs[path], outputs[path])
+        return found
+
+
+def _rest(ratio: float, part: float, before: int, now: int) -> float:
+    """The share of what is there now that has to go."""
+    kept: float = (1 - ratio) ** part * before / max(now, 1)
+    return min(1.0, max(0.0, 1 - kept))
+
+
+def _params(facts: Trace) -> int:
+    return sum(facts.parameters.values())
+
+
+def _macs(facts: Trace) -> int:
+    return sum(cost.macs for cost in facts.labels.costs)
+
+
+def _free_outputs(facts: Trace, request: Request) -> tuple[dict[str, int], int]:
+    """Outputs that may go, by path of the layer, and the channels that may go in all."""
+    groups: Sequence[Group] = find_groups(facts, request.protect)
+    free = [g for g in groups if g.frozen is None and not (request.remove_dead and facts.is_dead(g.producers))]
+    outputs: dict[str, int] = {}
+    for group in free:
+        for path, count in group.producers.items():
+            outputs[path] = outputs.get(path, 0) + count * group.channels
+    return outputs, sum(g.channels for g in free)
