@@ -41,6 +41,10 @@ class PruneError(CompressVQAError):
     """A network that can't be pruned as asked; nothing was changed."""
 
 
+class TargetError(PruneError):
+    """A size, cost or latency that no allowed pruning reaches."""
+
+
 class TrainingError(CompressVQAError):
     """A training that can't go on, for example because the loss is not a number."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.bundles import Bundle, Units, widths_of
 from compressvqa.pruning.cost import Cost, Products
 from compressvqa.pruning.groups import Group
@@ -181,13 +181,13 @@ def _say(used: Mapping[str, float], budget: Budget) -> list[str]:
     return notes
 
 
-def _unreachable(bundles: Sequence[Bundle], units: Units, budget: Budget, groups: Sequence[Group]) -> PruneError:
+def _unreachable(bundles: Sequence[Bundle], units: Units, budget: Budget, groups: Sequence[Group]) -> TargetError:
     used = budget.used(bundles, units)
     shares = {name: most / budget.before(name) for name, most in budget.most.items()}
     parts = [f"target_{name}={share:.4g} (the least is {used[name] * share:.4f})" for name, share in shares.items()]
     frozen = [f"{g.name} ({g.frozen})" for g in groups if g.frozen]
     shown = "; ".join(frozen[:3]) + (f"; and {len(frozen) - 3} more" if len(frozen) > 3 else "")
-    return PruneError(
+    return TargetError(
         f"can't reach {' and '.join(parts)}; kept whole: {shown or 'nothing'}",
         hint="a larger target, a smaller round_to or min_channels, or a larger max_ratio",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import TargetError
 from compressvqa.pruning.plan import PruningPlan
 from compressvqa.pruning.runtimes import Timing
 
@@ -79,7 +79,7 @@ def find(
     plan = best[1]
     timing = measure(plan, aim)
     if narrowest and timing.share > (1 + _NEAR) * target:
-        raise PruneError(
+        raise TargetError(
             f"can't reach target_latency={target:g}: the narrowest network takes {timing.share:.2f} of the time",
             hint="a larger target",
         )

@@ -67,6 +67,7 @@ class Propagation:
     def __init__(self, graph: Graph, *, attention: str = "keep") -> None:
         self.graph, self.attention = graph, attention
         self.settled = False  # whether nothing but attention is left to decide
+        self.attends = False  # whether there is something to decide
         self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()})
         self.classes = Classes.of(len(self.slots))
         self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.bundles import Widening
 from compressvqa.pruning.choice import Cut, Scores, choose, removed_outputs
 from compressvqa.pruning.cost import Cost
@@ -20,7 +20,7 @@ from compressvqa.pruning.importance import Importance
 from compressvqa.pruning.latency import find
 from compressvqa.pruning.plan import PruningPlan, Ratios, least_macs, make_plan, unmatched
 from compressvqa.pruning.runtimes import Runtime, Timing, call_of, compare, name_of
-from compressvqa.pruning.trace import Trace, trace
+from compressvqa.pruning.trace import ATTENTION, Trace, trace
 from compressvqa.pruning.verify import Verdict, check, pruned_copy, refused
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def prune(
     importance: str | Importance = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
+    attention: str = "auto",
     protect: Sequence[str] = (),
     round_to: int = 1,
     min_channels: int = 1,
@@ -116,6 +117,9 @@ def prune(
             `ratios`, then one number, is the share of all channels, and a target cuts the ranking where it is met.
         max_ratio: no group loses a larger share than this, in [0, 1]; by default 1 with scope "local" and 0.9 with
             "global", so that no layer collapses.
+        attention: what may go of attention: "keep" nothing, "heads" whole heads, "width" the same channels of every
+            head; the integers in the forward that go with them are set anew. "auto" keeps heads and their width, and
+            lets heads go where the target can't be reached otherwise; `plan.notes` says so.
         protect: paths (layer, parent or pattern) of layers whose output channels all stay.
         round_to: layers become the nearest multiple of this wide, never zero; with a target, the nearest at which it is
             met. A layer stays whole where that is nearer or where it is narrower than one multiple; `plan.notes` lists
@@ -142,6 +146,7 @@ def prune(
         importance=importance,
         scope=scope,
         max_ratio=max_ratio,
+        attention=attention,
         protect=protect,
         round_to=round_to,
         min_channels=min_channels,
@@ -164,12 +169,15 @@ class Request:
     importance: Importance = field(default_factory=lambda: Importance("l1"))
     scope: str = "local"
     limits: Widening = field(default_factory=Widening)
+    attention: str = "auto"
     protect: tuple[str, ...] = ()
     verify: bool = True
     remove_dead: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.attention not in ("auto", *ATTENTION):
+            raise PruneError(f"attention is {self.attention!r}", hint=", ".join(("auto", *ATTENTION)))
         share = self.target_latency
         if share is not None and (isinstance(share, bool) or not 0 < share <= 1):
             raise PruneError(f"target_latency must be a share in (0, 1], not {share!r}", hint="0.5 halves the time")
@@ -218,9 +226,25 @@ def execute(
     """`prune` of a network that was traced already.
 
     Args:
+        facts: its trace, with whatever choice for attention.
         baseline: the network whose latency the target is a share of; by default the one given.
         may_be_idle: whether removing nothing is no error.
     """
+    choice = "keep" if request.attention == "auto" else request.attention
+    facts = facts if facts.labels.attention == choice else facts.with_attention(choice)
+    try:
+        return _execute(model, inputs, facts, request, baseline, may_be_idle)
+    except TargetError:
+        if request.attention != "auto" or not facts.labels.attends:
+            raise
+    pruned = _execute(model, inputs, facts.with_attention("heads"), request, baseline, may_be_idle)
+    note = "attention heads go as well, since the target can't be reached otherwise"
+    return replace(pruned, plan=replace(pruned.plan, notes=(note, *pruned.plan.notes)))
+
+
+def _execute(
+    model: nn.Module, inputs: Any, facts: Trace, request: Request, baseline: nn.Module | None, may_be_idle: bool
+) -> Pruned:
     job = _Job(model, inputs, facts, request)
     if request.target_latency is None:
         attempt = job.settle(request.target_macs)
@@ -228,7 +252,7 @@ def execute(
         attempt = job.hasten(request.target_latency, baseline or model)
     if not attempt.cuts and not job.dead and not may_be_idle:
         raise _nothing(job.groups, facts)
-    notes = (*attempt.plan.notes, *job.scores.notes(), *job.notes)
+    notes = (*attempt.plan.notes, *job.scores.notes(), *job.notes, *_one_way(facts))
     return Pruned(
         model=pruned_copy(model, facts, attempt.cuts, job.dead),
         max_error=None if attempt.verdict is None else attempt.verdict.error,
@@ -348,6 +372,13 @@ class _Job:
         return order
 
 
+def _one_way(facts: Trace) -> list[str]:
+    """What the check can't see: the network decides by its numbers, and only the way that it took was run."""
+    places = sorted({node.place for node in facts.graph.decisions()})
+    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return [f"the forward decides by its numbers at {shown}: only the way that it took was checked"] if places else []
+
+
 def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:
     """The error for a pruning that would do nothing: every layer with its reason."""
     if not groups:
@@ -359,4 +390,4 @@ def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:
     said += f"; and {len(groups) - 8} more" if len(groups) > 8 else ""
     unknown = "; ".join(str(u) for u in facts.unknown_ops[:3])
     hint = f"a rule for {unknown}" if unknown else None
-    return PruneError(f"no channel can be removed: {said}", hint=hint)
+    return TargetError(f"no channel can be removed: {said}", hint=hint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -347,6 +348,9 @@ class _Calls(TorchFunctionMode):
             d = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if d is None else sizes[d]
         name = getattr(func, "__name__", "")
+        if name in ("numel", "nelement"):
+            first, *others = (*sizes_of(args[0].shape, recorder.read(args[0])), 1)
+            return math.prod(others, start=first) if len(others) > 1 else first
         if name in _RECURRENT:
             return recorder.whole("recurrent", func, args, kwargs)
         if func is F.scaled_dot_product_attention and kwargs.get("scale") is not None:

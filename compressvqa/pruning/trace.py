@@ -21,6 +21,9 @@ from compressvqa.pruning.propagate import Propagation
 from compressvqa.pruning.record import leaves_of, record
 from compressvqa.pruning.rules import known
 
+ATTENTION = ("keep", "heads", "width")
+
+
 @dataclass(frozen=True)
 class Unknown:
     """An operator without a rule: the channels that it touched are frozen."""
@@ -87,8 +90,8 @@ def trace(model: nn.Module, inputs: Any, *, attention: str = "keep") -> Trace:
     Raises:
         PruneError: the network returned no tensor, or `attention` is another word.
     """
-    if attention not in ("keep", "heads", "width"):
-        raise PruneError(f"attention is {attention!r}", hint='"keep", "heads" or "width"')
+    if attention not in ATTENTION:
+        raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
     graph = record(model, inputs, known=known)
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     propagation = Propagation(graph, attention=attention).run()

@@ -70,6 +70,7 @@ def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequen
         for plane in twin.planes:
             inside = set(plane.axes) - batch
             if inside and set(plane.axes) & batch:
+                run.attends = True
                 if run.attention == "keep":
                     run.freeze(plane.ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:

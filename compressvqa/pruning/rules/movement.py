@@ -114,7 +114,10 @@ def write_view(run: Propagation, node: Node) -> list[Twin]:
     for plane in base.planes:
         flat = np.broadcast_to(plane.ids, base.shape).flatten()
     fill = new.planes[0].ids if new.planes else np.array(FREE if _all_free(new) else FIXED)
-    flat[replayed] = np.broadcast_to(fill, new.shape)
+    there, fill = flat[replayed], np.broadcast_to(fill, new.shape)
+    if base.planes:
+        run.unite(node, there, fill)
+    flat[replayed] = np.where(there > 0, there, np.where(there == FREE, fill, FIXED))
     ids = _compact(flat.reshape(base.shape))
     sliced = {d: view for view, d in slices(base.shape, chain)}
     for d in cut:
@@ -125,8 +128,15 @@ def write_view(run: Propagation, node: Node) -> list[Twin]:
             continue
         for first, last in named(sliced[d], base.shape[d]):
             run.freeze(ids.ravel()[first:last], f"they are counted by a plain number at {node}")
-    zero = all(p.zero for p in (*base.planes, *new.planes))
-    return [Twin(base.shape, (Plane(ids, zero),), frozenset(), False)]
+    # What is written without labels is a number, and only `zero_` is known to write zeros.
+    written = all(p.zero for p in new.planes) if new.planes else _name_of(node) == "zero_"
+    zero = all(p.zero for p in base.planes) and written
+    return [Twin(base.shape, (Plane(ids, zero),), frozenset(), base.weight)]
+
+
+def _name_of(node: Node) -> str:
+    name: str = node.function._schema.name
+    return name.rpartition("::")[2]
 
 
 def _through(shape: tuple[int, ...], chain: tuple[tuple[Node, int], ...]) -> tuple[Ids | None, set[int]]:
