@@ -57,7 +57,7 @@ _TIMM = {
         repvgg_a0 repvit_m0_9 mobileone_s0 hgnetv2_b0 ese_vovnet19b_dw dla34 dpn68 hrnet_w18_small cspresnet50 darknet53
         vgg11_bn nf_resnet26 nfnet_l0 gernet_s selecsls42b xception41 poolformer_s12 convformer_s18
         efficientvit_b0 pvt_v2_b0 caformer_s18 fastvit_t8 fastvit_sa12 edgenext_xx_small mobilevit_xxs
-        mobilevitv2_050 xcit_nano_12_p16_224 coat_lite_tiny shvit_s1 focalnet_tiny_srf""",
+        mobilevitv2_050 xcit_nano_12_p16_224 coat_lite_tiny shvit_s1 focalnet_tiny_srf davit_tiny""",
     96: "inception_v3 inception_v4",
 }
 # Networks built for one size of image: the settings make it small.
@@ -86,13 +86,11 @@ _TIMM_SIZED = {
     "resmlp_12_224": 64,
     "gmlp_ti16_224": 64,
     "pit_ti_224": 64,
-    "tiny_vit_5m_224": 64,
-    "davit_tiny": 64,
     "nest_tiny": 64,
     "sequencer2d_s": 64,
     "volo_d1_224": 64,
 }
-_TIMM_FIXED = (
+_TIMM_FIXED = ("tiny_vit_5m_224", 
     "levit_128s",
     "efficientformer_l1",
     "efficientformerv2_s0",
@@ -112,7 +110,7 @@ _TORCHVISION = {
     "lraspp_mobilenet_v3_large": {"size": 64},
     "raft_small": {"size": 128},
     **dict.fromkeys("r3d_18 mc3_18 r2plus1d_18".split(), {"size": 32, "frames": 4}),
-    "s3d": {"size": 64, "frames": 16},
+    "s3d": {"size": 224, "frames": 16},
     "mvit_v1_b": {"size": 224, "frames": 16},
     "mvit_v2_s": {"size": 224, "frames": 16},
     "swin3d_t": {"size": 64, "frames": 4},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -51,7 +51,8 @@ def build(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     settings = {**DEFAULT_CONFIGS[name]["metric_opts"], **kwargs}
     with _offline(settings["type"]) as takes:
         if "pretrained" in takes:
-            settings["pretrained"] = False
+            # Some name the weights there, and take None for none.
+            settings["pretrained"] = False if isinstance(takes["pretrained"].default, bool) else None
         try:
             network: nn.Module = build_network(settings)
         except _FetchError as error:
@@ -73,8 +74,8 @@ class _FetchError(Exception):
 
 
 @contextmanager
-def _offline(architecture: str) -> Iterator[frozenset[str]]:
-    """Closes the doors through which pyiqa's constructors fetch; gives the names of the constructor's arguments."""
+def _offline(architecture: str) -> Iterator[Mapping[str, inspect.Parameter]]:
+    """Closes the doors through which pyiqa's constructors fetch; gives the constructor's arguments."""
     if architecture not in ARCH_REGISTRY:
         build = importlib.import_module("pyiqa.archs")
         build._lazy_import_arch(architecture)
@@ -94,7 +95,7 @@ def _offline(architecture: str) -> Iterator[frozenset[str]]:
             if hasattr(home, door):
                 stack.enter_context(patch.object(home, door, instead))
         stack.enter_context(patch.object(torch.hub, "load_state_dict_from_url", refuse))
-        yield frozenset(inspect.signature(constructor).parameters)
+        yield inspect.signature(constructor).parameters
 
 
 def _weightless(name: str) -> Any:
