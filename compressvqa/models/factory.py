@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError, WeightsError
+from compressvqa.models.adapters import adapted, adapted_names
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.registry import Entry, models
 
@@ -46,20 +47,34 @@ class ModelSpec:
 def list_models(pattern: str = "*") -> list[str]:
     """Sorted names of the registered networks that match a shell pattern.
 
+    Networks of other libraries are listed only when asked for by their prefix: "timm/*", "torchvision/*", "pyiqa/*".
+
     >>> list_models("rankdvqa")
     ['rankdvqa']
+    >>> list_models("torchvision/r*d_18")
+    ['torchvision/r3d_18']
     """
-    return models.names(pattern)
+    return models.names(pattern) or adapted_names(pattern)
+
+
+def entry_of(name: str) -> Entry:
+    """What is registered under a name, or stands for it in an adapter.
+
+    Raises:
+        RegistryError: unknown name.
+        MissingExtraError: the library behind a prefixed name is not installed.
+    """
+    return adapted(name) or models[name]
 
 
 def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any) -> nn.Module:
     """Builds a registered network.
 
     Args:
-        name: a name of `list_models`.
+        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18", "pyiqa/cnniqa".
         weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
             the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
-            with its pruned widths); "pretrained" for weights that ship with the package.
+            with its pruned widths); "pretrained" for weights that ship with the package, or that the other library fetches.
         **kwargs: the network's own settings.
 
     Returns:
@@ -72,8 +87,12 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     >>> sum(p.numel() for p in create_model("rankdvqa").parameters())
     4594938
     """
-    entry = models[name]
+    entry = entry_of(name)
+    if "pretrained" in kwargs:
+        raise DataError(f"{name} has no setting 'pretrained'", hint='weights="pretrained"')
     if weights == "pretrained":
+        if entry.facts.get("adapter"):
+            return build(entry, kwargs, pretrained=True)
         raise WeightsError(f"no trained weights of {name!r} ship with the package", hint="weights=PATH")
     if weights is not None and Path(weights).is_dir():
         from compressvqa.models.storage import restore
@@ -87,8 +106,13 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     return model
 
 
-def build(entry: Entry, kwargs: dict[str, Any]) -> nn.Module:
+def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
     """The registered network with fresh weights, its `ModelSpec` attached.
+
+    Args:
+        entry: what was registered.
+        kwargs: the constructor's arguments, remembered in the spec.
+        **once: further arguments that are not remembered.
 
     Raises:
         DataError: a setting that the network does not have.
@@ -98,7 +122,7 @@ def build(entry: Entry, kwargs: dict[str, Any]) -> nn.Module:
         unknown = sorted(set(kwargs) - set(parameters))
         if unknown:
             raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=", ".join(parameters))
-    model = entry.value(**kwargs)
+    model = entry.value(**kwargs, **once)
     if not isinstance(model, nn.Module):
         raise DataError(f"{entry.home} returned {type(model).__name__}, not a torch.nn.Module")
     facts = {key: entry.facts[key] for key in ("score_range", "higher_is_better", "inputs") if key in entry.facts}
@@ -138,11 +162,13 @@ def example_inputs(
     >>> [tuple(t.shape) for t in example_inputs("rankdvqa", size=96)]
     [(1, 12, 3, 96, 96), (1, 12, 3, 96, 96)]
     """
-    entry = models[name_or_model if isinstance(name_or_model, str) else spec_of(name_or_model).name]
+    given = {} if isinstance(name_or_model, str) else spec_of(name_or_model).kwargs
+    entry = entry_of(name_or_model if isinstance(name_or_model, str) else spec_of(name_or_model).name)
     generator = torch.Generator().manual_seed(0)
     example = entry.facts.get("example")
     if example is not None:
-        made: tuple[Tensor, ...] = example(size=size, frames=frames, batch=batch, generator=generator)
+        settings = given if entry.facts.get("adapter") else {}
+        made: tuple[Tensor, ...] = example(size=size, frames=frames, batch=batch, generator=generator, **settings)
         return made
     distorted = torch.rand(batch, frames, 3, size, size, generator=generator)
     if entry.facts["mode"] == "NR":

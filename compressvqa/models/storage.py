@@ -24,8 +24,7 @@ from compressvqa.errors import WeightsError
 from compressvqa.files import finite
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
 from compressvqa.models.checkpoints import load_into, read_tensors
-from compressvqa.models.factory import build, spec_of
-from compressvqa.registry import models
+from compressvqa.models.factory import build, entry_of, spec_of
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -112,7 +111,7 @@ def restore(
     if digest != config["sha256"]:
         raise WeightsError("the weights are damaged: their SHA-256 differs from config.json", where=folder / WEIGHTS)
     tensors = {key: _cast(tensor, dtype) for key, tensor in read_tensors(folder / WEIGHTS).items()}
-    model = build(models[name], {**config["kwargs"], **(kwargs or {})})
+    model = build(entry_of(name), {**config["kwargs"], **(kwargs or {})})
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
     state = apply_changes(model, changes, tensors, where=folder / CONFIG)
     load_into(model, state, name=name, where=folder / WEIGHTS)
@@ -151,7 +150,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def _fresh(name: str, kwargs: dict[str, Any]) -> nn.Module:
     """A network as constructed, without disturbing anybody's random numbers."""
     with torch.random.fork_rng(devices=[]):
-        return build(models[name], kwargs)
+        return build(entry_of(name), kwargs)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -1,0 +1,219 @@
+"""What is measured of one network. Every part runs in a forked process of its own, with a time limit."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import gc
+import json
+import os
+import signal
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import FlopCounterMode
+
+from compressvqa.errors import PruneError
+from compressvqa.models import load, save
+from compressvqa.pruning import find_groups, prune, trace
+from coverage.judge import judge, shaken
+from coverage.networks import Case
+from coverage.peer import prune_in_place, pruned_copy
+
+TARGET = 0.5
+_TWICE_UP_TO = 12_000_000  # parameters of a network that is pruned, saved and loaded a second time
+Row = dict[str, Any]
+
+
+def measure(case: Case, *, threads: int, limit: float) -> Row:
+    """One row of the table.
+
+    Args:
+        case: the network.
+        threads: of torch.
+        limit: seconds for each part.
+    """
+    row: Row = {"name": case.name, "family": case.family, "threads": threads}
+    row["ours"] = apart(lambda: ours(case), threads, limit)
+    row["torch_pruning"] = apart(lambda: peer(case), threads, limit)
+    for work in ("forward", "prune", "verify"):
+        row[f"memory_{work}"] = apart(lambda work=work: memory(case, work), threads, limit).get("bytes")
+    return row
+
+
+def apart(work: Callable[[], Row], threads: int, limit: float) -> Row:
+    """Runs `work` in a forked process; what ends it is written into its result under "outcome"."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        signal.setitimer(signal.ITIMER_REAL, limit)  # ends the process, also inside a loop that never returns
+        warnings.simplefilter("ignore")
+        torch.set_num_threads(threads)
+        try:
+            answer = work()
+        except Exception as error:  # whatever a network does, the next one is measured
+            answer = {"outcome": "crashed", "said": f"{type(error).__name__}: {error}"[:2000]}
+        with os.fdopen(writer, "w") as stream:
+            json.dump(answer, stream)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    _, status = os.waitpid(child, 0)
+    if text:
+        answer_of_child: Row = json.loads(text)
+        return answer_of_child
+    late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+    return {"outcome": "did not end" if late else "crashed", "said": f"in {limit:.0f} s" if late else f"status {status}"}
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Median wall time of up to three runs, fewer where they take long."""
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < 3:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def ours(case: Case) -> Row:
+    """Pruned, verified, judged, saved and loaded; and how long each took."""
+    model = case.build()
+    inputs = case.inputs(model)
+    _call(model, inputs)
+    row: Row = {"params": sum(p.numel() for p in model.parameters()), "forward_s": seconds(lambda: _call(model, inputs))}
+    start = time.perf_counter()
+    try:
+        pruned = prune(model, inputs, target_macs=TARGET)
+    except PruneError as error:
+        return {**row, "outcome": "refused", "said": str(error), "verified_s": time.perf_counter() - start}
+    row["verified_s"] = time.perf_counter() - start
+    row["trace_s"] = seconds(lambda: find_groups(trace(model, inputs)))
+    row["prune_s"] = seconds(lambda: prune(model, inputs, target_macs=TARGET, verify=False))
+    row |= {"outcome": "verified", "max_error": pruned.max_error, "notes": list(pruned.plan.notes)}
+    row["share"] = macs(pruned.model, inputs) / macs(model, inputs)
+    row["planned_share"] = pruned.plan.macs[1] / pruned.plan.macs[0]
+    row["round_trip"] = round_trip(pruned.model, inputs, again=row["params"] <= _TWICE_UP_TO)
+    noisy = shaken(model)
+    judgement = judge(noisy, prune(noisy, inputs, target_macs=TARGET).model, inputs)
+    return {**row, "judged": judgement.outcome, "judged_said": judgement.said}
+
+
+def peer(case: Case) -> Row:
+    """The same of torch-pruning."""
+    model = case.build()
+    inputs = case.inputs(model)
+    _call(model, inputs)
+    ignored = returned_layers(model, inputs)
+    row: Row = {"ignored": ignored}
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < 3:
+        small = copy.deepcopy(model)
+        start = time.perf_counter()
+        try:
+            prune_in_place(small, inputs, ignored)
+        except Exception as error:  # a user would see it
+            return {**row, "outcome": "raised", "said": f"{type(error).__name__}: {error}".splitlines()[0][:500]}
+        times.append(time.perf_counter() - start)
+    row["prune_s"] = statistics.median(times)
+    noisy = shaken(model)
+    judgement = judge(noisy, pruned_copy(noisy, inputs, ignored), inputs)
+    row |= {"outcome": judgement.outcome, "said": judgement.said}
+    if judgement.outcome != "broken":
+        row["share"] = macs(small, inputs) / macs(model, inputs)
+        if row["share"] == 1:
+            row |= {"outcome": "nothing removed", "said": ""}
+    return row
+
+
+def returned_layers(model: nn.Module, inputs: Any) -> list[str]:
+    """Paths of the layers whose channels the network returns, by our trace."""
+    try:
+        groups = find_groups(trace(model, inputs))
+    except PruneError:
+        return []
+    return sorted({path for g in groups if g.frozen is not None and "returns" in g.frozen for path in g.producers})
+
+
+def round_trip(model: nn.Module, inputs: Any, *, again: bool) -> str:
+    """ "once" or "twice" where state and outputs come back to the bit, else what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load(save(model, Path(folder) / "model"))
+        found = _difference(model.eval(), loaded, inputs)
+        if found or not again:
+            return found or "once"
+        try:
+            second = prune(loaded, inputs, ratios=0.3).model
+        except PruneError:
+            return "once"  # nothing more can go
+        found = _difference(second.eval(), load(save(second, Path(folder) / "model")), inputs)
+        return f"after a second pruning: {found}" if found else "twice"
+
+
+def _difference(a: nn.Module, b: nn.Module, inputs: Any) -> str:
+    left, right = a.state_dict(), b.state_dict()
+    if list(left) != list(right):
+        return "other tensors"
+    differing = [name for name in left if not _same(left[name], right[name])]
+    if differing:
+        return f"{differing[0]} differs"
+    return "" if all(map(_same, _call(a, inputs), _call(b, inputs))) else "outputs differ"
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def macs(model: nn.Module, inputs: Any) -> int:
+    """Multiply-accumulates of convolutions, linear layers and matrix products, counted by torch's FlopCounterMode."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    # The counter knows matrix products and convolutions: attention and recurrent layers must run as such.
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=not recurrent):
+        fast, _ = torch.backends.mha.get_fastpath_enabled(), torch.backends.mha.set_fastpath_enabled(False)
+        with FlopCounterMode(display=False) as counter:
+            _call(model, inputs)
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return int(counter.get_total_flops()) // 2
+
+
+def memory(case: Case, work: str) -> Row:
+    """Bytes by which the peak resident size rises over the loaded network."""
+    # Memory that is freed goes back at once, so that what is resident is what is in use.
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallopt(-3, 64 * 1024)  # M_MMAP_THRESHOLD
+    model = case.build()
+    inputs = case.inputs(model)
+    gc.collect()
+    libc.malloc_trim(0)
+    weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    if work == "forward":
+        _call(model, inputs)
+    else:
+        prune(model, inputs, target_macs=TARGET, verify=work == "verify")
+    rise = _resident("VmHWM") - before
+    return {"bytes": rise + (weights if work == "forward" else 0)}
+
+
+def _resident(field: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) * 1024
+
+
+def _call(model: nn.Module, inputs: Any) -> list[Tensor]:
+    torch.manual_seed(5)  # some networks crop at random
+    with torch.no_grad():
+        out = model(**inputs) if isinstance(inputs, dict) else model(*inputs)
+    return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]

@@ -1,0 +1,113 @@
+"""Which networks can be pruned to half of their work, and whether the result is right, beside torch-pruning.
+
+Claim: of at least 120 networks (timm, torchvision with its video networks, pyiqa, ours, and one for each hard pattern)
+none comes out silently wrong, and 95 % are pruned to within 2 % of the target; the rest is refused with a reason.
+
+Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept in
+``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on. ``--only PATTERN`` measures and prints a part,
+``--rescore`` makes the tables of the rows that are there. A whole run writes
+``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if the claim does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from coverage import tables
+from coverage.measure import Row, measure
+from coverage.networks import cases
+
+from compressvqa.errors import MissingExtraError
+from compressvqa.models import create_model
+
+HERE = Path(__file__).parent
+ROWS = HERE.parent / "runs" / "coverage" / "rows.jsonl"
+RESULTS = HERE / "results"
+
+
+def main() -> None:
+    """Measures what is missing, prints the table, writes the results and fails if the claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="networks whose name holds or matches this")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=180, help="seconds for each measurement of a network")
+    parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
+    parser.add_argument("--rescore", action="store_true", help="measure nothing, make the tables anew")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the measuring processes are forked, and threads don't survive that
+    warnings.simplefilter("ignore")
+    wanted, rows = cases(arguments.only), _rows()
+    if not arguments.rescore:
+        _import_all()
+        for case in wanted:
+            if arguments.again or case.name not in rows:
+                rows[case.name] = row = measure(case, threads=arguments.threads, limit=arguments.limit)
+                _keep(row)
+                print(_progress(row), flush=True)
+    measured = [rows[case.name] for case in wanted if case.name in rows]
+    if not measured:
+        raise SystemExit(f"no network matches {arguments.only!r}, or none was measured")
+    found = tables.summary(measured)
+    page = tables.document(measured, found, _machine(measured))
+    print(page)
+    whole = arguments.only == "*" and len(measured) == len(wanted)
+    if whole:
+        RESULTS.mkdir(exist_ok=True)
+        report = {"machine": _machine(measured), "summary": found, "rows": measured}
+        (RESULTS / "prune_coverage.json").write_text(json.dumps(report, indent=1) + "\n")
+        (RESULTS / "prune_coverage.md").write_text(page)
+        if said := tables.failures(found):
+            raise SystemExit(f"the claim does not hold: {'; '.join(said)}")
+
+
+def _rows() -> dict[str, Row]:
+    """Rows of earlier runs by name; a half-written last line is left out."""
+    found: dict[str, Row] = {}
+    for line in ROWS.read_text().splitlines() if ROWS.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        found[row["name"]] = row
+    return found
+
+
+def _keep(row: Row) -> None:
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    with ROWS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _import_all() -> None:
+    """Imports the libraries once, before anything is measured or forked."""
+    logging.disable(logging.WARNING)
+    for name in ("timm/resnet10t", "torchvision/alexnet", "pyiqa/cnniqa"):
+        try:
+            create_model(name)
+        except MissingExtraError as error:
+            raise SystemExit(str(error)) from error
+
+
+def _progress(row: Row) -> str:
+    mine, other = row["ours"], row["torch_pruning"]
+    facts: list[Any] = [mine.get("said", ""), mine.get("round_trip", ""), mine.get("judged", "")]
+    said = " ".join(str(f)[:160] for f in facts if f)
+    return f"{row['name']}: {mine['outcome']} {said} | torch-pruning {other['outcome']} {other.get('said', '')[:100]}"
+
+
+def _machine(rows: list[Row]) -> str:
+    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "timm", "torchvision", "torch-pruning", "pyiqa"))
+    threads = sorted({row["threads"] for row in rows})
+    return f"{platform.machine()}, {', '.join(map(str, threads))} thread(s), {packages}."
+
+
+if __name__ == "__main__":
+    main()

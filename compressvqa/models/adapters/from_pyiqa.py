@@ -1,0 +1,108 @@
+"""pyiqa's learnt measures: pyiqa/NAME with the names of `pyiqa.list_models()`, for example pyiqa/topiq_nr.
+
+Called as pyiqa's own networks are, which is **distorted first**: `model(distorted, reference)` for a full-reference one,
+with images (batch, 3, height, width) in [0, 1]. Many of pyiqa's constructors fetch the weights of a backbone whatever
+one asks for; here nothing is fetched. Its published weights are pickled files that pyiqa reads unchecked, so they are not
+offered either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import timm
+import torch
+import torchvision
+from pyiqa.archs import build_network
+from pyiqa.default_model_configs import DEFAULT_CONFIGS
+from pyiqa.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from compressvqa.errors import DataError
+
+
+def names() -> list[str]:
+    """Every measure that pyiqa has a configuration of."""
+    return list(DEFAULT_CONFIGS)
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Mode and direction as pyiqa gives them."""
+    config = DEFAULT_CONFIGS[name]
+    return {"mode": config["metric_mode"], "higher_is_better": not config.get("lower_better", False)}
+
+
+def build(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """The architecture of a measure.
+
+    Raises:
+        DataError: it can't be built without what it would fetch, or its published weights are asked for.
+    """
+    if pretrained:
+        raise DataError(
+            "pyiqa's weights are pickled files that it reads unchecked, so they are not loaded here",
+            hint=f"pyiqa.create_metric({name!r}).net.state_dict() into create_model('pyiqa/{name}')",
+        )
+    settings = {**DEFAULT_CONFIGS[name]["metric_opts"], **kwargs}
+    with _offline(settings["type"]) as takes:
+        if "pretrained" in takes:
+            # Some name the weights there, and take None for none.
+            settings["pretrained"] = False if isinstance(takes["pretrained"].default, bool) else None
+        try:
+            network: nn.Module = build_network(settings)
+        except _FetchError as error:
+            raise DataError(f"pyiqa/{name} can't be built without fetching {error}") from error
+    return network
+
+
+def example(
+    name: str, *, size: int, frames: int, batch: int, generator: torch.Generator, **kwargs: Any
+) -> tuple[Tensor, ...]:
+    """Noise; twice for a full-reference measure."""
+    del frames, kwargs
+    count = 2 if DEFAULT_CONFIGS[name]["metric_mode"] == "FR" else 1
+    return tuple(torch.rand(batch, 3, size, size, generator=generator) for _ in range(count))
+
+
+class _FetchError(Exception):
+    """A constructor that goes on fetching."""
+
+
+@contextmanager
+def _offline(architecture: str) -> Iterator[Mapping[str, inspect.Parameter]]:
+    """Closes the doors through which pyiqa's constructors fetch; gives the constructor's arguments."""
+    if architecture not in ARCH_REGISTRY:
+        build = importlib.import_module("pyiqa.archs")
+        build._lazy_import_arch(architecture)
+    constructor = ARCH_REGISTRY.get(architecture)
+    home = importlib.import_module(constructor.__module__)
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise _FetchError(str(args[0] if args else "its weights"))
+
+    with ExitStack() as stack:
+        make = timm.create_model
+        stack.enter_context(patch.object(timm, "create_model", lambda *a, **k: make(*a, **{**k, "pretrained": False})))
+        for name in torchvision.models.list_models(torchvision.models):
+            if isinstance(getattr(torchvision.models, name, None), type(names)):
+                stack.enter_context(patch.object(torchvision.models, name, _weightless(name)))
+        for door, instead in (("load_pretrained_network", lambda *a, **k: None), ("load_file_from_url", refuse)):
+            if hasattr(home, door):
+                stack.enter_context(patch.object(home, door, instead))
+        stack.enter_context(patch.object(torch.hub, "load_state_dict_from_url", refuse))
+        yield inspect.signature(constructor).parameters
+
+
+def _weightless(name: str) -> Any:
+    make = getattr(torchvision.models, name)
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("pretrained", None)
+        return make(*args, **{**kwargs, "weights": None})
+
+    return build
