@@ -49,7 +49,9 @@ def fared(seed: int) -> tuple[RandomNet, Outcome]:
     outcome = examine(net, seed, **asked)
     if outcome.pruned is not None and "target_macs" in asked:
         before, after = outcome.pruned.plan.macs
-        assert after <= asked["target_macs"] * before, f"target_macs={asked['target_macs']} missed: {after / before:.3f}"
+        assert after <= asked["target_macs"] * before, (
+            f"target_macs={asked['target_macs']} missed: {after / before:.3f}"
+        )
     return net, outcome
 
 
@@ -108,7 +110,10 @@ def survey(first: int, count: int) -> dict[str, Any]:
 
 def table(report: dict[str, Any]) -> str:
     """The report as Markdown."""
-    lines = ["| networks | pruned right | refused by name | wrong or crashed | largest error |", "|---|---|---|---|---|"]
+    lines = [
+        "| networks | pruned right | refused by name | wrong or crashed | largest error |",
+        "|---|---|---|---|---|",
+    ]
     lines.append(
         f"| {report['count']:,} | {report['pruned']:,} | {report['refused']:,} | {len(report['failed'])} "
         f"| {report['worst_error']:.1e} |"

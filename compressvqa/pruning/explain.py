@@ -103,7 +103,8 @@ class GroupFacts:
                 for s in group.slots
             ],
             "ties": [
-                {"operator": t.operator, "module": t.module, "place": t.place, "joins": list(t.joins)} for t in self.ties
+                {"operator": t.operator, "module": t.module, "place": t.place, "joins": list(t.joins)}
+                for t in self.ties
             ],
         }
 
@@ -143,9 +144,7 @@ class Explanation:
             "groups": [group.to_dict() for group in self.groups],
             "dead": dict(self.dead),
             "uncalled": list(self.uncalled),
-            "unknown_operators": [
-                {"operator": u.operator, "module": u.module, "place": u.place} for u in self.unknown
-            ],
+            "unknown_operators": [{"operator": u.operator, "module": u.module, "place": u.place} for u in self.unknown],
         }
 
 
@@ -331,9 +330,7 @@ class _Replay:
             found[number] = {of_root[root] for root in roots if root in of_root}
         return found
 
-    def _tie(
-        self, node: Node, g: int, sides: Sequence[frozenset[str]], own: Sequence[_Member], *, sure: bool
-    ) -> None:
+    def _tie(self, node: Node, g: int, sides: Sequence[frozenset[str]], own: Sequence[_Member], *, sure: bool) -> None:
         classes = self.classes[g]
         roots = {classes.find(key) for side in sides for key in side} | {classes.find(m.key) for m in own}
         ordered = classes.ordered(roots)

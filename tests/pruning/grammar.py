@@ -297,7 +297,9 @@ class Standardised(_Layer):
 class Residual(_Layer):
     def make(self, at: Place) -> tuple[nn.Module, int]:
         inner = at.new_width()
-        return nn.Sequential(conv(at.width, inner, 3), nn.BatchNorm2d(inner), nn.ReLU(), conv(inner, at.width)), at.width
+        return nn.Sequential(
+            conv(at.width, inner, 3), nn.BatchNorm2d(inner), nn.ReLU(), conv(inner, at.width)
+        ), at.width
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layer(x)
@@ -696,7 +698,8 @@ class HeadWidth(_Attention):
     def attend(self, tokens: Tensor) -> Tensor:
         n, length, _ = tokens.shape
         q, k, v = (
-            layer(tokens).view(n, length, self.heads, self.head_dim).transpose(1, 2) for layer in (self.q, self.k, self.v)
+            layer(tokens).view(n, length, self.heads, self.head_dim).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
         )
         y = F.scaled_dot_product_attention(self.norm(q), k, v)
         return self.proj(y.transpose(1, 2).reshape(n, length, self.heads * self.head_dim))

@@ -23,7 +23,9 @@ def gone_channels(pruned: Pruned, group: Group) -> list[int]:
     gone = set(pruned.removed.get(owner, ()))
     mine = [set(row) for row in slot.indices.tolist()]
     found = [channel for channel, outputs in enumerate(mine) if outputs <= gone]
-    assert all(not outputs & gone for channel, outputs in enumerate(mine) if channel not in found), "half a channel went"
+    assert all(not outputs & gone for channel, outputs in enumerate(mine) if channel not in found), (
+        "half a channel went"
+    )
     return found
 
 
