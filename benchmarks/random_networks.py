@@ -1,10 +1,10 @@
 """Thousands of random networks: each is pruned right, or refused by name.
 
-Claim: of networks drawn from a grammar of about sixty hard patterns (tests/pruning/grammar.py) none is pruned wrong. Every
-pruned network, and what is left of it after a second pruning, equals a naive reference (tests/pruning/reference.py: slots
-set to zero in a float64 copy, no code shared with the verifier) within 1e-5 of the output's largest value, on other inputs
-and another batch size than it was traced with; its layers are as wide as its plan says; the original stays the same to the
-bit; and every third network meets a target of MACs.
+Claim: of networks drawn from a grammar of about sixty hard patterns (tests/pruning/grammar.py) none is pruned wrong.
+Every pruned network, and what is left of it after a second pruning, equals a naive reference
+(tests/pruning/reference.py: slots set to zero in a float64 copy, no code shared with the verifier) within 1e-5 of the
+output's largest value, on other inputs and another batch size than it was traced with; its layers are as wide as its
+plan says; the original stays the same to the bit; and every third network meets a target of MACs.
 
 Run with ``python benchmarks/random_networks.py --count 3000 --seed 0``; it writes
 ``benchmarks/results/random_networks.{json,md}`` and fails if the claim does not hold. One network again:
@@ -121,9 +121,9 @@ def table(report: dict[str, Any]) -> str:
     uses = report["productions"].values()
     lines += [
         "",
-        f"Seeds from {report['first_seed']} on; {len(uses)} productions, each used {min(uses)} to {max(uses)} times; every "
-        f"pruned network was pruned a second time. Error: against a naive zeroed float64 copy, of the output's largest "
-        f"value. {report['seconds']:.0f} s with {report['threads']} threads, torch {report['torch']}.",
+        f"Seeds from {report['first_seed']} on; {len(uses)} productions, each used {min(uses)} to {max(uses)} times; "
+        "every pruned network was pruned a second time. Error: against a naive zeroed float64 copy, of the output's "
+        f"largest value. {report['seconds']:.0f} s with {report['threads']} threads, torch {report['torch']}.",
     ]
     for title, key in (
         ("refused", "refused_because"),

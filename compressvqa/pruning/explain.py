@@ -179,7 +179,7 @@ def _facts(trace: Trace, group: Group, normed: set[str], ties: Sequence[Tie]) ->
             kinds["biases"][owner] = None
         elif slot.leaf in normed and owner:
             kinds["norms"][owner] = None
-        else:
+        elif owner not in group.consumers:
             kinds["parameters" if slot.leaf in trace.parameters else "buffers"][slot.leaf] = None
     dead = bool(group.producers) and trace.is_dead(group.producers)
     return GroupFacts(group, **{kind: tuple(names) for kind, names in kinds.items()}, ties=tuple(ties), dead=dead)
@@ -270,6 +270,8 @@ class _Replay:
                     member = _Member(number, owner, slot.role, slot.role == "out")
                 elif owner in group.producers:
                     member = _Member(number, owner, "out", True)  # a bias is a part of its layer
+                elif owner in group.consumers:
+                    member = _Member(number, owner, "in", False)  # as is what a reader keeps of its own, a spectral norm
                 else:
                     member = _Member(number, slot.leaf, "with", slot.leaf not in normed)
                 self.members.setdefault(slot.leaf, []).append(member)
@@ -278,12 +280,12 @@ class _Replay:
         """The ties of every group."""
         tied = self._tied()
         leaves = {v.index: self.members.get(name, []) for name, v in self.trace.graph.leaves.items()}
-        data: dict[int, Carried] = {}
+        flow: dict[int, Carried] = {}
         for number, node in enumerate(self.trace.graph.nodes):
             values = [v.index for v in node.inputs()]
             outputs = [v.index for v in node.outputs if v is not None]
             own = [m for index in values for m in leaves.get(index, ())]
-            sides = [data[index] for index in values if index in data]
+            sides = [flow[index] for index in values if index in flow]
             if not own and not sides:
                 continue
             for member in own:
@@ -291,13 +293,18 @@ class _Replay:
             if number in tied:
                 # An operator may tie several groups at once (laid side by side before), of which the labels name one.
                 for g in {g for side in sides for g in side} | {m.group for m in own}:
-                    mine = [side[g] for side in sides if g in side], [m for m in own if m.group == g]
-                    self._tie(node, g, *mine, sure=g in tied[number])
+                    data = {root for side in sides for root in side.get(g, ())}
+                    mine = [m for m in own if m.group == g]
+                    inward = {m.key for m in mine if m.role == "in"}
+                    outward = {m.key for m in mine if m.role != "in"}
+                    # A layer that reads the channels ties its inputs to them, not what it makes.
+                    for keys in (data | inward, outward) if inward else (data | outward,):
+                        self._tie(node, g, keys, own=bool(mine), makes=not data, sure=g in tied[number])
             if not sides and all(index in leaves for index in values):
                 leaves.update(dict.fromkeys(outputs, own))  # still a weight: halved, reshaped, standardised
             else:
                 carried = self._carried(sides, own)
-                data.update(dict.fromkeys(outputs, carried))
+                flow.update(dict.fromkeys(outputs, carried))
         for g, found in enumerate(self.folds):
             if found:
                 self.ties[g].insert(0, found[min(found)])
@@ -325,21 +332,19 @@ class _Replay:
             labels = run.slots.first[slot.leaf][slot.dim] + slot.indices[:, 0]
             of_root.update(dict.fromkeys(run.classes.find(labels).tolist(), number))
         found = {}
-        for number, labels in run.classes.ties.items():
-            roots = run.classes.find(np.asarray(labels, dtype=np.int64)).ravel().tolist()
+        for number, some in run.classes.ties.items():
+            roots = run.classes.find(np.asarray(some, dtype=np.int64)).ravel().tolist()
             found[number] = {of_root[root] for root in roots if root in of_root}
         return found
 
-    def _tie(self, node: Node, g: int, sides: Sequence[frozenset[str]], own: Sequence[_Member], *, sure: bool) -> None:
+    def _tie(self, node: Node, g: int, keys: Iterable[str], *, own: bool, makes: bool, sure: bool) -> None:
         classes = self.classes[g]
-        roots = {classes.find(key) for side in sides for key in side} | {classes.find(m.key) for m in own}
-        ordered = classes.ordered(roots)
+        ordered = classes.ordered({classes.find(key) for key in keys})
         told = [root for root in ordered if classes.layers[root]]
-        own_outputs = any(m.role == "out" for m in own)
         if len(told) > 1:
             self.ties[g].append(Tie(node.op, node.module, node.place, tuple(told), classes.layers[told[0]] - 1))
         elif told and sure and max(self.groups[g].producers.values()) > 1:
             # Who merely reads what was laid over each other before, or makes it, is named only where nobody else is.
-            blame = (own_outputs, bool(own))
+            blame = (makes, own)
             self.folds[g].setdefault(blame, Tie(node.op, node.module, node.place, (told[0],)))
         classes.unite(ordered)

@@ -1,4 +1,4 @@
-"""An `Explanation` as a tree to read: groups that are alike are told once, and long lists are cut, unless all is asked for."""
+"""An `Explanation` as a tree to read; in the short form groups that are alike are told once and long lists are cut."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Draws which layers are tied: one row a layer, one colour and one lane a group of channels. `Explanation` -> SVG.
 
-A lane runs down the page from the first layer that makes a group's channels to the last one that reads them, as branches
-do in a picture of commits. The file stands alone: no script, no font to fetch, text that can be selected and searched.
+A lane runs down the page from the first layer that makes a group's channels to the last one that reads them, as
+branches do in a picture of commits. The file stands alone: no script, no font to fetch, text that can be selected.
 """
 
 from __future__ import annotations
@@ -222,7 +222,8 @@ def _row(row: _Row, above: str, y: float, names: float, why: float, scale: float
         shared += len(part) + 1
     known, new = escape(row.path[:shared]), escape(row.path[shared:])
     parts = [
-        f'<text class="name" x="{_MARGIN}" y="{y + 4:.1f}" fill="{INK}"><tspan fill="{QUIET}">{known}</tspan>{new}</text>'
+        f'<text class="name" x="{_MARGIN}" y="{y + 4:.1f}" fill="{INK}">'
+        f'<tspan fill="{QUIET}">{known}</tspan>{new}</text>'
     ]
     x = names
     for lane, count in row.bars:
@@ -247,7 +248,7 @@ def _draw_lane(lane: _Lane, x: float, rows: Sequence[_Row]) -> list[str]:
     dash = ' stroke-dasharray="4 3"' if lane.fact.group.frozen is not None or lane.fact.dead else ""
     parts = [
         f"<g><title>{escape(_words(lane.fact))}</title>",
-        f'<line x1="{x:.1f}" y1="{ys[0]:.1f}" x2="{x:.1f}" y2="{ys[-1]:.1f}" stroke="{lane.colour}" stroke-width="2.4"{dash}/>',
+        _line(x, ys[0], x, ys[-1], lane.colour, 2.4, dash),
     ]
     for number, y in zip(lane.rows, ys, strict=True):
         if number in lane.reads:
@@ -286,10 +287,9 @@ def _mixed(colour: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a * (1 - share) + b * share):02x}" for a, b in pairs)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, thick: float) -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{thick}"/>'
-    )
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, thick: float, dash: str = "") -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{thick}"{dash}/>'
 
 
 def _text(x: float, y: float, text: str, colour: str, kind: str = "", *, size: int = 0, weight: int = 0) -> str:

@@ -1,8 +1,7 @@
-"""A grammar of random networks made of the patterns that pruners get wrong, and a naive reference for what pruning means.
+"""A grammar of random networks, made of the patterns that pruners get wrong.
 
-`build(seed)` draws a sentence: a stem, some productions (each a small module below), a head, and a way to be called. The
-reference knows nothing of tracing: it sets slots to zero in a copy of the network, and its normalisations are layers of
-this file that can be told which channels count.
+`build(seed)` draws a sentence: a stem, some productions (each a small module below), a head, and a way to be called.
+The normalisations are layers of this file that can be told which channels count, for the reference (reference.py).
 """
 
 # ruff: noqa: N812
@@ -679,7 +678,7 @@ class Heads(_Attention):
         self.register_buffer("index", place[:, None] - place[None] + at.side**2 - 1)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        n, length, width = tokens.shape
+        n, length, _ = tokens.shape
         q, k, v = self.qkv(tokens).reshape(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         scores = q @ k.transpose(-2, -1) * 0.3 + self.table[self.index].permute(2, 0, 1)
         return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, -1))

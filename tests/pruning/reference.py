@@ -1,6 +1,6 @@
 """What pruning means, done naively: a copy of the network whose cut slots are zero, in float64.
 
-It shares no code with the verifier: no hooks, no labels; the normalisations of the grammar are told which channels count.
+It shares no code with the verifier: no hooks, no labels; the grammar's normalisations are told which channels count.
 """
 
 from __future__ import annotations
