@@ -508,10 +508,17 @@ class UnitLength(_Plain):
 
 
 class Centred(_Plain):
-    """Minus the mean over its channels, which counts the channels."""
+    """A normalisation written by hand: the mean counts the channels. With `keep` it counts only those."""
+
+    keep: Tensor | None = None
+
+    def __init__(self, at: Place) -> None:
+        super().__init__(at)
+        self.weight = nn.Parameter(torch.rand(at.width) + 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x - x.mean(1, keepdim=True)
+        mean = (x if self.keep is None else x[:, self.keep]).mean(1, keepdim=True)
+        return (x - mean) * self.weight[:, None, None]
 
 
 class Softmax(_Plain):
@@ -571,7 +578,9 @@ class Masked(_Plain):
 
 
 class Buffer(_Plain):
-    """Statistics in buffers."""
+    """Statistics in buffers, one of which only ever divides: zero is no value for it, also where its channel goes."""
+
+    divides = ("std",)
 
     def __init__(self, at: Place) -> None:
         super().__init__(at)

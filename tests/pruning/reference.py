@@ -49,7 +49,8 @@ def zeroed(model: nn.Module, slots: dict[tuple[str, int], set[int]]) -> nn.Modul
         for (name, dim), positions in slots.items():
             # A row of weight_norm is cut by its size (original0); a direction of zeros would have no length.
             direction = name.endswith("parametrizations.weight.original1") and name[:-1] + "0" in tensors and dim == 0
-            if not direction:
+            path, _, last = name.rpartition(".")
+            if not direction and last not in getattr(copied.get_submodule(path), "divides", ()):
                 tensors[name].index_fill_(dim, torch.tensor(sorted(positions)), 0)
     for path, module in copied.named_modules():
         positions = slots.get((f"{path}.weight", 0))
