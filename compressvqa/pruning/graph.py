@@ -77,6 +77,7 @@ class Graph:
         inputs: values of the network's own inputs.
         outputs: values that the network returned.
         called: paths of the modules that ran.
+        written: names of the leaves that the run wrote to (and that were put back).
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Graph:
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
 
     def decisions(self) -> list[Node]:
         """Operators that handed a number made from the inputs to Python: what it decides is followed one way only."""

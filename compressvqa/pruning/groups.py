@@ -135,10 +135,16 @@ def _alike(trace: Trace, roots: Ids, made: NDArray[np.bool_], marks: Ids) -> lis
         chosen = np.flatnonzero(sizes == size)
         rows = dims[starts[chosen][:, None] + np.arange(size)]
         keys = np.concatenate([rows, marks[:, roots[labels[starts[chosen]]]].T], axis=1)
-        _, kind = np.unique(keys, axis=0, return_inverse=True)
-        for number, which in zip(kind.ravel().tolist(), chosen.tolist(), strict=True):
-            kinds.setdefault((size, number), []).append(which)
+        for key, which in zip(_codes(keys), chosen.tolist(), strict=True):
+            kinds.setdefault((size, key), []).append(which)
     return [labels[starts[which][:, None] + np.arange(sizes[which[0]])] for which in kinds.values()]
+
+
+def _codes(rows: Ids) -> list[bytes]:
+    """Bytes that are equal for equal rows: only the first row of a run of equal ones is turned into bytes."""
+    fresh = np.append(True, (rows[1:] != rows[:-1]).any(axis=1))
+    firsts = [row.tobytes() for row in rows[fresh]]
+    return [firsts[k] for k in (np.cumsum(fresh) - 1).tolist()]
 
 
 def _segments(trace: Trace, roots: Ids) -> Ids:

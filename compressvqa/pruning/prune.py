@@ -254,7 +254,7 @@ def _execute(
         raise _nothing(job.groups, facts)
     notes = (*attempt.plan.notes, *job.scores.notes(), *job.notes, *_one_way(facts))
     return Pruned(
-        model=pruned_copy(model, facts, attempt.cuts, job.dead),
+        model=attempt.model,
         max_error=None if attempt.verdict is None else attempt.verdict.error,
         groups=job.groups,
         plan=replace(attempt.plan, notes=notes),
@@ -268,10 +268,11 @@ def _execute(
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A plan, the channels that it takes, and whether the result is right."""
+    """A plan, the channels that it takes, the result, and whether it is right."""
 
     plan: PruningPlan
     cuts: list[Cut]
+    model: nn.Module
     verdict: Verdict | None
 
 
@@ -326,9 +327,10 @@ class _Job:
         """
         model, facts, inputs, seed = self.model, self.facts, self.inputs, self.request.seed
         cuts = self.cut(plan)
-        verdict = check(model, facts, cuts, self.dead, inputs, seed) if self.request.verify else None
+        small = pruned_copy(model, facts, cuts, self.dead)
+        verdict = check(model, facts, cuts, self.dead, inputs, seed, small) if self.request.verify else None
         if verdict is None or verdict.passed:
-            return _Attempt(plan, cuts, verdict)
+            return _Attempt(plan, cuts, small, verdict)
         kept = culprits(model, facts, cuts, self.dead, inputs, seed)
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts])

@@ -294,6 +294,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = self._leaf_stores.get(id(self._seen[tensor].store))
         if name is not None and name not in self._saved:
             self._saved[name] = self._leaves[name].detach().clone()
+            self.graph.written.add(name)
 
     @contextlib.contextmanager
     def undo_writes(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
     for (name, d), positions in slots.items():
         if positions:
             gone.setdefault(id(_tensor(model, name)), {})[d] = positions
-    memo: dict[int, Any] = {}
+    memo = empty_tables(model)
     for module in model.modules():
         for held in (*module._parameters.values(), *module._buffers.values()):
             if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
@@ -63,6 +64,16 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
             is_parameter = isinstance(held, nn.Parameter)
             memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
     return copy.deepcopy(model, memo)
+
+
+def empty_tables(model: nn.Module) -> dict[int, Any]:
+    """A memo for `copy.deepcopy` with the copies of all empty hook tables: they are most of the work of copying."""
+    return {
+        id(held): type(held)()
+        for module in model.modules()
+        for held in vars(module).values()
+        if type(held) in (OrderedDict, dict) and not held
+    }
 
 
 def _tensor(model: nn.Module, name: str) -> Tensor:

@@ -10,7 +10,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from compressvqa.pruning.choice import Cut, slots_of
 from compressvqa.pruning.density import WEIGHTED
 from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.rules.reduction import STATISTICS
-from compressvqa.pruning.surgery import cut
+from compressvqa.pruning.surgery import cut, empty_tables
 from compressvqa.pruning.trace import Trace
 
 TOLERANCE = 1e-5
@@ -50,6 +50,11 @@ class Verdict:
         return f"without some of its channels the output is off by {self.error:.1e}"
 
     @property
+    def doubtful(self) -> bool:
+        """Whether rounding in 32 bits may be at fault."""
+        return self.failure is None and TOLERANCE < self.error < _DOUBTFUL
+
+    @property
     def passed(self) -> bool:
         """Whether the pruned network equals the zeroed one."""
         return self.failure is None and self.error <= TOLERANCE
@@ -66,7 +71,15 @@ def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Seque
     return cut(model, slots_of(cuts), attributes, dead)
 
 
-def check(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str], inputs: Any, seed: int) -> Verdict:
+def check(
+    model: nn.Module,
+    trace: Trace,
+    cuts: Sequence[Cut],
+    dead: Sequence[str],
+    inputs: Any,
+    seed: int,
+    small: nn.Module | None = None,
+) -> Verdict:
     """Compares the pruned network with the zeroed one, with true and with shaken weights.
 
     Args:
@@ -76,59 +89,57 @@ def check(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[st
         dead: paths of modules that go.
         inputs: example inputs; the check draws others of the same size, range and type.
         seed: of the draw.
+        small: the pruned network; made anew without it.
     """
-    fresh = _fresh(inputs, seed)
-    worst = Verdict(0.0)
-    for shake in (0.0, 0.5):
-        verdict = _compare(model, trace, cuts, dead, fresh, shake, seed)
-        while verdict is None and shake > 0.01:  # the noise was too much for this network
-            shake /= 5
-            verdict = _compare(model, trace, cuts, dead, fresh, shake, seed)
-        if verdict is None:
-            continue
-        if verdict.failure is None and TOLERANCE < verdict.error < _DOUBTFUL:
-            verdict = _compare(model, trace, cuts, dead, fresh, shake, seed, torch.float64) or verdict
-        if not verdict.passed:
-            return verdict
-        worst = Verdict(max(worst.error, verdict.error))
-    return worst
+    proof = _Proof(trace, cuts, dead, _fresh(inputs, seed), seed)
+    verdict = proof.compare(model, small or pruned_copy(model, trace, cuts, dead))
+    if verdict.doubtful:
+        verdict = proof.compare_exactly(model)
+    if not verdict.passed:
+        return verdict
+    for share in (0.5, 0.1, 0.02):
+        shaken = _shaken(model, share, seed)
+        again = proof.compare(shaken, pruned_copy(shaken, trace, cuts, dead), shaken=True)
+        if again.doubtful:
+            again = proof.compare_exactly(shaken)
+        if not math.isnan(again.error):  # not a number where the noise was too much for this network
+            return again if not again.passed else Verdict(max(verdict.error, again.error))
+    return verdict
 
 
-def _compare(
-    model: nn.Module,
-    trace: Trace,
-    cuts: Sequence[Cut],
-    dead: Sequence[str],
-    inputs: Any,
-    shake: float,
-    seed: int,
-    dtype: torch.dtype | None = None,
-) -> Verdict | None:
-    """The verdict with weights shaken by so much; None where the network itself does not bear that."""
-    original = copy.deepcopy(model)
-    if dtype is not None:
-        original = original.to(dtype)
-        inputs = tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
-    if shake:
-        _shake(original, shake, seed)
-    small = pruned_copy(original, trace, cuts, dead)
-    try:
-        outputs, sizes = _run(small, inputs, seed)
-    except Exception as error:  # any network may fail in any way; the pruning is refused for it
-        return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
-    del small
-    _zero(original, trace, cuts)
-    try:
-        with _KeptStatistics(trace, cuts):
-            expected, wanted = _run(original, inputs, seed)
-    except Exception as error:  # a network that looks at its numbers may fail on those of the check
-        if shake:
-            return None
-        return Verdict(math.inf, f"{type(error).__name__}: {error}, with these channels zeroed".splitlines()[0])
-    if shake and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
-        return None
-    wrong = _differing(wanted, sizes)
-    return Verdict(max(_error(expected, outputs), wrong), None)
+@dataclass(frozen=True)
+class _Proof:
+    """What is cut, and the inputs that it is tried on."""
+
+    trace: Trace
+    cuts: Sequence[Cut]
+    dead: Sequence[str]
+    inputs: Any
+    seed: int
+
+    def compare_exactly(self, model: nn.Module) -> Verdict:
+        """The same in 64 bits."""
+        exact = copy.deepcopy(model, empty_tables(model)).double()
+        inputs = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, self.inputs)
+        small = pruned_copy(exact, self.trace, self.cuts, self.dead)
+        return replace(self, inputs=inputs).compare(exact, small)
+
+    def compare(self, model: nn.Module, small: nn.Module, *, shaken: bool = False) -> Verdict:
+        """The verdict on a pruned network; its error is not a number where the shaken network itself fails."""
+        try:
+            outputs, sizes = _run(small, self.inputs, self.seed)
+        except Exception as error:  # any network may fail in any way; the pruning is refused for it
+            return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
+        try:
+            with _KeptStatistics(self.trace, self.cuts):
+                expected, wanted = _run(_zeroed(model, self.trace, self.cuts), self.inputs, self.seed)
+        except Exception as error:  # a network that looks at its numbers may fail on those of the check
+            if shaken:
+                return Verdict(math.nan)
+            return Verdict(math.inf, f"{type(error).__name__}: {error}, with these channels zeroed".splitlines()[0])
+        if shaken and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
+            return Verdict(math.nan)
+        return Verdict(max(_error(expected, outputs), _differing(wanted, sizes)))
 
 
 def _run(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], dict[str, list[float]]]:
@@ -142,7 +153,8 @@ def _run(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], dict[s
     def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                sizes.setdefault(path, []).append(float(output.detach().double().norm()))
+                size = torch.linalg.vector_norm(output.detach(), dtype=torch.float64)
+                sizes.setdefault(path, []).append(float(size))
 
         return hook
 
@@ -197,14 +209,15 @@ def _fresh(inputs: Any, seed: int) -> Any:
     return tree_map_only(Tensor, draw, inputs)
 
 
-def _shake(model: nn.Module, share: float, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed + 2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel():
-                fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-                noise = torch.randn(parameter.shape, generator=generator) * (share / math.sqrt(fan_in))
-                parameter.add_(noise.to(parameter))
+def _shaken(model: nn.Module, share: float, seed: int) -> nn.Module:
+    """A copy with noise on all weights, of `share` times the size that a fresh layer's weights have."""
+    generator, memo = torch.Generator().manual_seed(seed + 2), empty_tables(model)
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.numel():
+            fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
+            noise = torch.randn(parameter.shape, generator=generator) * (share / math.sqrt(fan_in))
+            memo[id(parameter)] = nn.Parameter(parameter.detach() + noise.to(parameter), parameter.requires_grad)
+    return copy.deepcopy(model, memo)
 
 
 def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -218,13 +231,22 @@ def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool
     return gone
 
 
-def _zero(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> None:
-    """Sets every slot of the cut channels to zero."""
-    leaves = leaves_of(model)
-    with torch.no_grad():
-        for (name, d), gone in slots_of(cuts).items():
-            if (name, d) not in trace.labels.unzeroed:
-                leaves[name].index_fill_(d, torch.tensor(gone, device=leaves[name].device), 0)
+def _zeroed(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> nn.Module:
+    """A copy in which every slot of the cut channels is zero; parameters that hold none are shared, not copied."""
+    leaves, memo = leaves_of(model), empty_tables(model)
+    memo |= {id(p): p for name, p in model.named_parameters() if name not in trace.graph.written}
+    for (name, d), gone in slots_of(cuts).items():
+        if (name, d) in trace.labels.unzeroed:
+            continue
+        leaf = leaves[name]
+        copied = memo.get(id(leaf))
+        if copied is None or copied is leaf:
+            fresh = leaf.detach().clone()
+            copied = nn.Parameter(fresh, leaf.requires_grad) if isinstance(leaf, nn.Parameter) else fresh
+            memo[id(leaf)] = copied
+        with torch.no_grad():
+            copied.index_fill_(d, torch.tensor(gone, device=leaf.device), 0)
+    return copy.deepcopy(model, memo)
 
 
 class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
