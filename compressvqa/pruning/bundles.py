@@ -73,7 +73,6 @@ class Bundle:
         return min(self.units, (units // self.step + 1) * self.step)
 
 
-
 def bundles_of(groups: Sequence[Group], limits: Widening) -> tuple[list[Bundle], dict[str, str]]:
     """The bundles of the groups that may shrink, in their order.
 

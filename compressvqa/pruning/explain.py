@@ -271,7 +271,9 @@ class _Replay:
                 elif owner in group.producers:
                     member = _Member(number, owner, "out", True)  # a bias is a part of its layer
                 elif owner in group.consumers:
-                    member = _Member(number, owner, "in", False)  # as is what a reader keeps of its own, a spectral norm
+                    member = _Member(
+                        number, owner, "in", False
+                    )  # as is what a reader keeps of its own, a spectral norm
                 else:
                     member = _Member(number, slot.leaf, "with", slot.leaf not in normed)
                 self.members.setdefault(slot.leaf, []).append(member)

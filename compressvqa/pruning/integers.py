@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
-from torch import Size, Tensor, nn
+from torch import Size, nn
 
 from compressvqa.pruning.graph import Value
 
@@ -212,7 +212,7 @@ def tagged(model: nn.Module) -> Iterator[None]:
 
 
 def _is_tagged(held: Any) -> bool:
-    if isinstance(held, (tuple, list)) and not isinstance(held, Tensor):
+    if isinstance(held, (tuple, list)):
         return any(isinstance(item, Int) for item in held)
     return isinstance(held, Int)
 

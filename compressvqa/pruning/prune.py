@@ -333,7 +333,7 @@ class _Job:
             return _Attempt(plan, cuts, small, verdict)
         kept = culprits(model, facts, cuts, self.dead, inputs, seed)
         if not kept:
-            raise refused(verdict, [c.group.name for c in cuts])
+            raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), model)
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
         self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())

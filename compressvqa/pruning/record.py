@@ -65,8 +65,12 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """The network in eval mode, without gradients and fused attention; its mode comes back, also after an error."""
-    training = {m: m.training for m in model.modules()}
+    """The network in eval mode, without gradients and fused attention.
+
+    Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
+    that a forward keeps on `self` would make the network another one for whoever runs it next.
+    """
+    held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
         model.eval()
@@ -75,8 +79,16 @@ def quiet(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in training.items():
-            module.training = mode
+        for module, attributes, tables in held:
+            vars(module).clear()
+            vars(module).update(attributes)
+            for table, content in zip(_tables(module), tables, strict=True):
+                table.clear()
+                table.update(content)
+
+
+def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    return module._parameters, module._buffers, module._modules
 
 
 def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:
@@ -90,9 +102,22 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
     Raises:
         PruneError: the network returned no tensor.
     """
+    try:
+        return _record(model, inputs, known, tagged(model))
+    except PruneError:
+        raise
+    except Exception:
+        # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
+        return _record(model, inputs, known, contextlib.nullcontext())
+
+
+def _record(
+    model: nn.Module, inputs: Any, known: Callable[[str], bool], numbers: contextlib.AbstractContextManager[None]
+) -> Graph:
     recorder = _Recorder(model, inputs, known)
-    with quiet(model), tagged(model), _module_paths(model, recorder), recorder.undo_writes():
-        with recorder, _Calls(recorder):
+    calls = _Calls(recorder, origins=not isinstance(numbers, contextlib.nullcontext))
+    with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
+        with recorder, calls:
             outputs = run(model, inputs)
         returned = tensors_of(outputs)
         if not returned:
@@ -333,23 +358,23 @@ def _attention() -> FunctionType:
 class _Calls(TorchFunctionMode):
     """Sees the calls that a forward makes, before torch takes them apart: sizes that are asked for, numbers given."""
 
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder = recorder
+    def __init__(self, recorder: _Recorder, *, origins: bool) -> None:
+        super().__init__()
+        self._recorder, self._origins = recorder, origins
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, recorder = kwargs or {}, self._recorder
         if func is F.multi_head_attention_forward:
             with self:
                 return _attention()(*args, **kwargs)
-        if func == _SHAPE:
+        if self._origins and func == _SHAPE:
             return sizes_of(func(*args), recorder.read(args[0]))
-        if func is _SIZE:
+        if self._origins and func is _SIZE:
             sizes = sizes_of(args[0].shape, recorder.read(args[0]))
             d = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if d is None else sizes[d]
         name = getattr(func, "__name__", "")
-        if name in ("numel", "nelement"):
+        if self._origins and name in ("numel", "nelement"):
             first, *others = (*sizes_of(args[0].shape, recorder.read(args[0])), 1)
             return math.prod(others, start=first) if len(others) > 1 else first
         if name in _RECURRENT:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.record import quiet
 from compressvqa.pruning.removed import Removed
 
 Slots = Mapping[tuple[str, int], Sequence[int]]
@@ -40,9 +39,12 @@ def cut(
             setattr(module, attribute, type(held)([*held[:entry], value, *held[entry + 1 :]]))
         elif isinstance(held, int):
             setattr(module, attribute, value)
-    with quiet(small):  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
-        for module in small.modules():
-            _mend(module)
+    modes = {module: module.training for module in small.modules()}
+    small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
+    for module in modes:
+        _mend(module)
+    for module, mode in modes.items():
+        module.training = mode
     for path in dead:
         parent, _, child = path.rpartition(".")
         setattr(small.get_submodule(parent), child, Removed())
@@ -130,10 +132,11 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
         module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
         return
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    module.input_size = module.weight_ih_l0.shape[1]
-    module.hidden_size = module.weight_hh_l0.shape[0] // gates
+    tensors = dict(module.named_parameters())
+    incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
+    module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
     if module.proj_size:
-        module.proj_size = module.weight_hh_l0.shape[1]
+        module.proj_size = hidden.shape[1]
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
 
 

@@ -119,14 +119,15 @@ def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> 
     """The largest modules that could be left out, with their parameter counts."""
     live_nodes, _ = graph.live()
     busy = {""}
-    for path in {graph.nodes[number].module for number in live_nodes}:
-        while path not in busy:
-            busy.add(path)
-            path = path.rpartition(".")[0]
+    for running in {graph.nodes[number].module for number in live_nodes}:
+        above = running
+        while above not in busy:
+            busy.add(above)
+            above = above.rpartition(".")[0]
     dead_tensors = {id(leaf) for name, leaf in leaves_of(model).items() if name in dead_parameters}
     dead: dict[str, int] = {}
     for path, module in model.named_modules():
-        if path in busy or any(path.startswith(f"{above}.") for above in dead):
+        if path in busy or any(path.startswith(f"{gone}.") for gone in dead):
             continue
         # Lists are walked over and an uncalled sequence may be: their members are left out one by one.
         walked = isinstance(module, (nn.ModuleList, nn.ModuleDict)) or (

@@ -94,14 +94,14 @@ def check(
     proof = _Proof(trace, cuts, dead, _fresh(inputs, seed), seed)
     verdict = proof.compare(model, small or pruned_copy(model, trace, cuts, dead))
     if verdict.doubtful:
-        verdict = proof.compare_exactly(model)
+        verdict = proof.compare_exactly(model, verdict)
     if not verdict.passed:
         return verdict
     for share in (0.5, 0.1, 0.02):
         shaken = _shaken(model, share, seed)
         again = proof.compare(shaken, pruned_copy(shaken, trace, cuts, dead), shaken=True)
         if again.doubtful:
-            again = proof.compare_exactly(shaken)
+            again = proof.compare_exactly(shaken, again)
         if not math.isnan(again.error):  # not a number where the noise was too much for this network
             return again if not again.passed else Verdict(max(verdict.error, again.error))
     return verdict
@@ -117,12 +117,25 @@ class _Proof:
     inputs: Any
     seed: int
 
-    def compare_exactly(self, model: nn.Module) -> Verdict:
-        """The same in 64 bits."""
+    def compare_exactly(self, model: nn.Module, doubtful: Verdict) -> Verdict:
+        """The verdict in 64 bits; a network that runs in 32 bits only is held against its own rounding."""
         exact = copy.deepcopy(model, empty_tables(model)).double()
         inputs = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, self.inputs)
+        try:
+            _run(exact, inputs, self.seed)
+        except Exception:  # it makes 32-bit tensors of its own
+            return Verdict(0.0) if doubtful.error <= 4 * self._rounding(model) else doubtful
         small = pruned_copy(exact, self.trace, self.cuts, self.dead)
         return replace(self, inputs=inputs).compare(exact, small)
+
+    def _rounding(self, model: nn.Module) -> float:
+        """How far the zeroed network's answers move when its inputs do by a few units in the last place."""
+        moved = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, self.inputs)
+        zeroed = _zeroed(model, self.trace, self.cuts)
+        with _KeptStatistics(self.trace, self.cuts):
+            expected, _ = _run(zeroed, self.inputs, self.seed)
+        with _KeptStatistics(self.trace, self.cuts):
+            return _error(expected, _run(zeroed, moved, self.seed)[0])
 
     def compare(self, model: nn.Module, small: nn.Module, *, shaken: bool = False) -> Verdict:
         """The verdict on a pruned network; its error is not a number where the shaken network itself fails."""
@@ -301,7 +314,15 @@ def _group_norm(func: Any, args: Any, kwargs: Mapping[str, Any], index: Tensor) 
     return (torch.zeros_like(x).index_copy(1, index, result[0]), *result[1:])
 
 
-def refused(verdict: Verdict, names: Sequence[str]) -> PruneError:
+def refused(verdict: Verdict, names: Sequence[str], model: nn.Module) -> PruneError:
     """The error for a pruning that does not pass."""
+    hooked = [path or "the network" for path, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    if hooked:
+        return PruneError(
+            f"the pruned copy is not right ({verdict.failure or f'off by {verdict.error:.1e}'}): a hook that holds the "
+            "original network is copied as it is",
+            where=", ".join(hooked[:3]),
+            hint="remove the hooks, prune, and set them on the result",
+        )
     what = verdict.failure or f"its output is off by {verdict.error:.1e} from the network with those channels zeroed"
     return PruneError(f"the pruned network is not right: {what}", where=", ".join(names[:3]), hint="protect these")

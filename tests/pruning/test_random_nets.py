@@ -9,6 +9,7 @@ from pruning.exam import TOLERANCE, attempt, examine
 from pruning.grammar import PRODUCTIONS, build, sentence
 from pruning.reference import difference, gone_slots, zeroed
 
+
 @given(seed=st.integers(0, 10**6), ratio=st.sampled_from([0.25, 0.5, 0.75]))
 @settings(max_examples=40)
 def test_pruned_equals_zeroed(seed: int, ratio: float) -> None:

@@ -68,18 +68,18 @@ def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequen
     def decide(twin: Twin) -> Twin:
         planes = []
         for plane in twin.planes:
-            inside = set(plane.axes) - batch
-            if inside and set(plane.axes) & batch:
+            ids, heads, inside = plane.ids, set(plane.axes) & batch, set(plane.axes) - batch
+            if heads and inside:
                 run.attends = True
                 if run.attention == "keep":
-                    run.freeze(plane.ids, f"attention heads are kept ({node.place})", first=True)
+                    run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:
-                    along = inside if run.attention == "heads" else set(plane.axes) & batch
-                    plane = Plane(run.unite_along(node, plane.ids, sorted(along)), plane.zero)
-            if set(plane.axes) & set(shared) and node.call == "scaled_dot_product_attention":
+                    ids = run.unite_along(node, ids, sorted(inside if run.attention == "heads" else heads))
+            decided = Plane(ids, plane.zero)
+            if set(decided.axes) & set(shared) and node.call == "scaled_dot_product_attention":
                 # torch divides by the root of the width that it finds, so a smaller one would scale differently.
-                run.freeze(plane.ids, f"the scale of attention is worked out from its width ({node.place})")
-            planes.append(plane)
+                run.freeze(ids, f"the scale of attention is worked out from its width ({node.place})")
+            planes.append(decided)
         return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
 
     return decide(left), decide(right)

@@ -24,8 +24,8 @@ def recurrent(run: Propagation, node: Node) -> list[Twin]:
     """
     packed = isinstance(node.args[3], tuple)
     data, states = node.args[0], node.args[2 if packed else 1]
-    weights, biases, layers = node.args[3 if packed else 2], node.args[4 if packed else 3], node.args[5 if packed else 4]
-    directions = 2 if node.args[8 if packed else 7] else 1
+    weights, biases, layers, _, _, both_ways = node.args[3 if packed else 2 :][:6]
+    directions = 2 if both_ways else 1
     each = len(weights) // (layers * directions)
     if each != (4 if biases else 2):
         return run.block(node, "recurrent layers with a projection are kept as they are")
