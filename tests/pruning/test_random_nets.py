@@ -1,4 +1,4 @@
-"""Random networks from a grammar of hard patterns: each is refused by name, or pruned and equal to the zeroed network."""
+"""Random networks from a grammar of hard patterns: each is refused by name, or equals the zeroed network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pruning.exam import TOLERANCE, attempt, examine
 from pruning.grammar import PRODUCTIONS, build, sentence
 from pruning.reference import difference, gone_slots, zeroed
+
 
 @given(seed=st.integers(0, 10**6), ratio=st.sampled_from([0.25, 0.5, 0.75]))
 @settings(max_examples=40)
