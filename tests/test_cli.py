@@ -85,10 +85,6 @@ def build():
 
 def wrong():
     return 3
-
-
-def fails():
-    raise ValueError("in two\\nlines")
 """
 SIZES = ("--inputs", "1x3x16x16", "--inputs", "4")
 
@@ -135,13 +131,8 @@ class TestAUsersOwnNetwork:
         ("arguments", "words"),
         [
             (("{nets}:build",), "sizes of its inputs are not known"),
-            (("{nets}:nothing", *SIZES), "holds no function 'nothing'"),
             (("{nets}:wrong", *SIZES), "returned int, not a torch.nn.Module"),
-            (("{nets}:fails", *SIZES), "fails with ValueError: in two lines"),
             (("{nets}:build", "--inputs", "1x3x16x16"), "on 1x3x16x16: fails with TypeError"),
-            (("{nets}:build", "--inputs", "1x3xx16"), "'1x3xx16' is no size of an input"),
-            (("no/such.py:build", *SIZES), "no/such.py: no such file"),
-            (("no_such_module:build", *SIZES), "ModuleNotFoundError"),
         ],
     )
     def test_mistakes(self, nets: str, arguments: tuple[str, ...], words: str) -> None:
@@ -212,12 +203,9 @@ class TestMistakes:
         ("arguments", "words"),
         [
             (("--svg", "net.svg"), "--explain"),
-            (("--ratios", "0.5"), "'0.5' is no LAYER=SHARE"),
             (("--ratios", "extractor=half"), "'extractor=half' is no LAYER=SHARE"),
             (("--zeros", "--ratio", "0.5"), "--zeros takes no ratio"),
             (("folder", "--out", "other"), "given twice"),
-            (("--ratios", "extractr=0.5"), "'extractr' matches no layer"),
-            (("--explain", "--protect", "nowhere"), "'nowhere' matches no layer"),
             (("--explain", "--group", "nowhere"), "'nowhere' matches no layer"),
         ],
     )
