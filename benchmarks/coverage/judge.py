@@ -72,10 +72,14 @@ def judge(original: nn.Module, pruned: nn.Module, inputs: Any) -> Judgement:
     except Exception as error:  # a network may fail in any way
         return Judgement("broken", f"{type(error).__name__}: {error}".splitlines()[0])
     try:
-        if [t.shape for t in found] != [t.shape for t in _outputs(original, fresh)]:
+        whole = _outputs(original, fresh)
+        if [t.shape for t in found] != [t.shape for t in whole]:
             return Judgement("broken", "its outputs have other shapes")
         kept = _kept(original, pruned)
-        error = _error(found, _reference(original, kept, fresh))
+        reference = _reference(original, kept, fresh)
+        if kept and _error(whole, reference) < TOLERANCE:
+            raise UnjudgedError("its output is the same with and without the removed channels")
+        error = _error(found, reference)
         if TOLERANCE < error < _ROUNDING:
             double = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, fresh)
             found = _outputs(copy.deepcopy(pruned).double(), double)

@@ -30,6 +30,7 @@ from coverage.networks import Case
 from coverage.peer import prune_in_place, pruned_copy
 
 TARGET = 0.5
+PEER_LIMIT = 60.0  # seconds for torch-pruning, whose search for groups may not end
 _TWICE_UP_TO = 12_000_000  # parameters of a network that is pruned, saved and loaded a second time
 Row = dict[str, Any]
 
@@ -44,7 +45,7 @@ def measure(case: Case, *, threads: int, limit: float) -> Row:
     """
     row: Row = {"name": case.name, "family": case.family, "threads": threads}
     row["ours"] = apart(lambda: ours(case), threads, limit)
-    row["torch_pruning"] = apart(lambda: peer(case), threads, limit)
+    row["torch_pruning"] = apart(lambda: peer(case), threads, min(limit, PEER_LIMIT))
     for work in ("forward", "prune", "verify"):
         row[f"memory_{work}"] = apart(lambda work=work: memory(case, work), threads, limit).get("bytes")
     return row

@@ -140,8 +140,7 @@ _PYIQA: dict[str, dict[str, Any]] = {
     "paq2piq": {"size": 128},
     "uranker": {"size": 128},
     "unique": {"size": 128},
-    "arniqa": {"size": 128},
-    "iqt": {"size": 256},
+    "msswd": {"size": 64},
     "metaiqa": {"size": 224},
 }
 

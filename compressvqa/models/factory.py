@@ -51,7 +51,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
     >>> list_models("rankdvqa")
     ['rankdvqa']
-    >>> list_models("torchvision/r*d_18")
+    >>> list_models("torchvision/r?d_18")
     ['torchvision/r3d_18']
     """
     return models.names(pattern) or adapted_names(pattern)
