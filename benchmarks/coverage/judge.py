@@ -49,7 +49,7 @@ def shaken(model: nn.Module) -> nn.Module:
         for parameter in model.parameters():
             if parameter.is_floating_point() and parameter.numel():
                 fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-                parameter += torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in))
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in)))
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
                 assert module.running_var is not None
@@ -144,7 +144,11 @@ def positions(before: Tensor, after: Tensor, name: str = "") -> list[list[int]]:
     >>> positions(torch.arange(12.0).view(3, 4), torch.tensor([[8.0, 11.0]]))
     [[2], [0, 3]]
     """
-    if before.ndim != after.ndim or not after.numel() or any(a > b for a, b in zip(after.shape, before.shape, strict=True)):
+    if (
+        before.ndim != after.ndim
+        or not after.numel()
+        or any(a > b for a, b in zip(after.shape, before.shape, strict=True))
+    ):
         raise UnjudgedError(f"{name} is {tuple(after.shape)}, not a part of {tuple(before.shape)}")
     for corner in (before == after[(0,) * after.ndim]).nonzero().tolist()[:50]:
         found = []

@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ def apart(work: Callable[[], Row], threads: int, limit: float) -> Row:
         answer_of_child: Row = json.loads(text)
         return answer_of_child
     late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-    return {"outcome": "did not end" if late else "crashed", "said": f"in {limit:.0f} s" if late else f"status {status}"}
+    return {
+        "outcome": "did not end" if late else "crashed",
+        "said": f"in {limit:.0f} s" if late else f"status {status}",
+    }
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -93,7 +97,10 @@ def ours(case: Case) -> Row:
     model = case.build()
     inputs = case.inputs(model)
     _call(model, inputs)
-    row: Row = {"params": sum(p.numel() for p in model.parameters()), "forward_s": seconds(lambda: _call(model, inputs))}
+    row: Row = {
+        "params": sum(p.numel() for p in model.parameters()),
+        "forward_s": seconds(lambda: _call(model, inputs)),
+    }
     start = time.perf_counter()
     try:
         pruned = prune(model, inputs, target_macs=TARGET)
@@ -180,7 +187,7 @@ def macs(model: nn.Module, inputs: Any) -> int:
     """Multiply-accumulates of convolutions, linear layers and matrix products, counted by torch's FlopCounterMode."""
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     # The counter knows matrix products and convolutions: attention and recurrent layers must run as such.
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=not recurrent):
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False) if recurrent else nullcontext():
         fast, _ = torch.backends.mha.get_fastpath_enabled(), torch.backends.mha.set_fastpath_enabled(False)
         with FlopCounterMode(display=False) as counter:
             _call(model, inputs)

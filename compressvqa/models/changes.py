@@ -113,7 +113,9 @@ def _differing_attributes(path: str, fresh: nn.Module, model: nn.Module) -> dict
         elif isinstance(value, _COMPARABLE) and known is not _MISSING and known != value:
             raise WeightsError(f"can't be saved: its attribute {name!r} has become {value!r}", where=path)
         elif is_plain(known) and known is not _MISSING:
-            raise WeightsError(f"can't be saved: its attribute {name!r} has become a {type(value).__name__}", where=path)
+            raise WeightsError(
+                f"can't be saved: its attribute {name!r} has become a {type(value).__name__}", where=path
+            )
     return found
 
 

@@ -71,10 +71,12 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     """Builds a registered network.
 
     Args:
-        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18", "pyiqa/cnniqa".
+        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18",
+            "pyiqa/cnniqa".
         weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
             the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
-            with its pruned widths); "pretrained" for weights that ship with the package, or that the other library fetches.
+            with its pruned widths); "pretrained" for weights that ship with the package or that the other library
+            fetches.
         **kwargs: the network's own settings.
 
     Returns:

@@ -65,6 +65,6 @@ def _adapter(library: str) -> tuple[ModuleType, list[str]]:
     try:
         return adapter, adapter.names()
     except ModuleNotFoundError as error:
-        if extra is None or error.name != library:
+        if extra is None or (error.name or "").partition(".")[0] != library:
             raise
         raise MissingExtraError(library, extra) from error
