@@ -98,7 +98,12 @@ def _import_all() -> None:
 
 def _progress(row: Row) -> str:
     mine, other = row["ours"], row["torch_pruning"]
-    facts: list[Any] = [mine.get("said", ""), mine.get("round_trip", ""), mine.get("judged", "")]
+    facts: list[Any] = [
+        mine.get("said", ""),
+        mine.get("round_trip", ""),
+        mine.get("judged", ""),
+        mine.get("judged_said", ""),
+    ]
     said = " ".join(str(f)[:160] for f in facts if f)
     return f"{row['name']}: {mine['outcome']} {said} | torch-pruning {other['outcome']} {other.get('said', '')[:100]}"
 

@@ -196,23 +196,26 @@ def macs(model: nn.Module, inputs: Any) -> int:
 
 
 def memory(case: Case, work: str) -> Row:
-    """Bytes by which the peak resident size rises over the loaded network."""
-    # Memory that is freed goes back at once, so that what is resident is what is in use.
-    libc = ctypes.CDLL("libc.so.6")
-    libc.mallopt(-3, 64 * 1024)  # M_MMAP_THRESHOLD
+    """Peak memory of a forward pass with its weights, of pruning, or of pruning with verification, in bytes."""
     model = case.build()
     inputs = case.inputs(model)
+    if work == "forward":
+        weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+        return {"bytes": weights + peak_rise(lambda: _call(model, inputs))}
+    return {"bytes": peak_rise(lambda: prune(model, inputs, target_macs=TARGET, verify=work == "verify"))}
+
+
+def peak_rise(work: Callable[[], Any]) -> int:
+    """Bytes by which this process's peak resident size rises over what is resident now; Linux only."""
+    libc = ctypes.CDLL("libc.so.6")
+    # Memory that is freed goes back at once, so that what is resident is what is in use.
+    libc.mallopt(-3, 64 * 1024)  # M_MMAP_THRESHOLD
     gc.collect()
     libc.malloc_trim(0)
-    weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    if work == "forward":
-        _call(model, inputs)
-    else:
-        prune(model, inputs, target_macs=TARGET, verify=work == "verify")
-    rise = _resident("VmHWM") - before
-    return {"bytes": rise + (weights if work == "forward" else 0)}
+    work()
+    return _resident("VmHWM") - before
 
 
 def _resident(field: str) -> int:
