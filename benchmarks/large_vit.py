@@ -73,8 +73,8 @@ def main() -> None:
         f"| {row['trace_s']:.1f} | {row['groups_s']:.1f} | {row['plan_s']:.1f} | {row['share']:.4f} "
         f"| {row['peak_bytes'] / 2**20:.0f} MiB ({row['peak_bytes'] / row['weights_bytes']:.1%} of its weights) |",
         "",
-        f"{platform.machine()}, 1 thread, torch {version('torch')}, timm {version('timm')}. Peak memory: rise of the peak"
-        " resident size over the network as built, in a process that does nothing else.",
+        f"{platform.machine()}, 1 thread, torch {version('torch')}, timm {version('timm')}. Peak memory: rise of the"
+        " peak resident size over the network as built, in a process that does nothing else.",
     ]
     print("\n".join(lines))
     RESULTS.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ Claim: of at least 120 networks (timm, torchvision with its video networks, pyiq
 none comes out silently wrong, and 95 % are pruned to within 2 % of the target; the rest is refused with a reason.
 
 Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept
-in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on. ``--only PATTERN`` measures and prints a part,
+in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on. ``--only PATTERN`` measures a part,
 ``--rescore`` makes the tables of the rows that are there. A whole run writes
 ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if the claim does not hold.
 """

@@ -31,7 +31,7 @@ from coverage.networks import Case
 from coverage.peer import prune_in_place, pruned_copy
 
 TARGET = 0.5
-PEER_LIMIT = 60.0  # seconds for torch-pruning, whose search for groups may not end
+PEER_LIMIT = 15.0  # seconds for torch-pruning, whose search for groups may not end
 _TWICE_UP_TO = 12_000_000  # parameters of a network that is pruned, saved and loaded a second time
 Row = dict[str, Any]
 

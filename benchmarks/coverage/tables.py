@@ -13,17 +13,17 @@ NEAR = 0.02  # a target is met when the work kept is within 2 % of it
 _LARGE = 20 * 2**20  # bytes of a forward pass with its weights from which on a ratio of memories means something
 _HOW = f"""How it was counted.
 
-- Verified: the pruned network equals the original with the removed channels zeroed, to 1e-5 of the largest output, on fresh
-  inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels).
+- Verified: the pruned network equals the original with the removed channels zeroed, to 1e-5 of the largest output, on
+  fresh inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels).
 - The judge (`benchmarks/coverage/judge.py`) finds the removed channels again from the weights alone, whoever pruned.
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, by torch's FlopCounterMode.
-- Seconds: wall, median of up to three runs after a forward pass, in a process of its own. "trace" is our trace with its
-  groups, "prune" is trace, plan and surgery without verification, "all" is with verification, run once.
+- Seconds: wall, median of up to three runs after a forward pass, in a process of its own. "trace" is our trace with
+  its groups, "prune" is trace, plan and surgery without verification, "all" is with verification, run once.
 - Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
   memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
-- Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": again after a second pruning."""
+- Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""
 
 
 def done(row: Row) -> bool:

@@ -141,8 +141,9 @@ def spec_of(model: nn.Module) -> ModelSpec:
     spec = getattr(model, _SPEC, None)
     if not isinstance(spec, ModelSpec):
         raise DataError(
-            f"{type(model).__name__} was not made by create_model, so its inputs are not known",
-            hint="register it with @compressvqa.register_model and use create_model",
+            f"{type(model).__name__} was not made by create_model, so how to build it again is not known",
+            hint='put @compressvqa.register_model("my-net", mode="NR") on its class, or on a function that builds it, '
+            'and make it by compressvqa.create_model("my-net")',
         )
     return spec
 

@@ -1,8 +1,8 @@
 """pyiqa's learnt measures: pyiqa/NAME with the names of `pyiqa.list_models()`, for example pyiqa/topiq_nr.
 
 Called as pyiqa's own networks are, **distorted first**: `model(distorted, reference)` for a full-reference one, with
-images (batch, 3, height, width) in [0, 1]. Many of pyiqa's constructors fetch the weights of a backbone whatever one asks
-for; here nothing is fetched. Its published weights are pickled files that it reads unchecked: they are not offered.
+images (batch, 3, height, width) in [0, 1]. Many of pyiqa's constructors fetch the weights of a backbone whatever one
+asks for; here nothing is fetched. Its published weights are pickled files that it reads unchecked: not offered.
 """
 
 from __future__ import annotations
