@@ -3,8 +3,8 @@
 Claim: of at least 120 networks (timm, torchvision with its video networks, pyiqa, ours, and one for each hard pattern)
 none comes out silently wrong, and 95 % are pruned to within 2 % of the target; the rest is refused with a reason.
 
-Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept in
-``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on. ``--only PATTERN`` measures and prints a part,
+Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept
+in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on. ``--only PATTERN`` measures a part,
 ``--rescore`` makes the tables of the rows that are there. A whole run writes
 ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if the claim does not hold.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="networks whose name holds or matches this")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=180, help="seconds for each measurement of a network")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for each measurement of a network")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
     parser.add_argument("--rescore", action="store_true", help="measure nothing, make the tables anew")
     arguments = parser.parse_args()
@@ -98,7 +98,12 @@ def _import_all() -> None:
 
 def _progress(row: Row) -> str:
     mine, other = row["ours"], row["torch_pruning"]
-    facts: list[Any] = [mine.get("said", ""), mine.get("round_trip", ""), mine.get("judged", "")]
+    facts: list[Any] = [
+        mine.get("said", ""),
+        mine.get("round_trip", ""),
+        mine.get("judged", ""),
+        mine.get("judged_said", ""),
+    ]
     said = " ".join(str(f)[:160] for f in facts if f)
     return f"{row['name']}: {mine['outcome']} {said} | torch-pruning {other['outcome']} {other.get('said', '')[:100]}"
 

@@ -37,7 +37,11 @@ RESULTS = Path(__file__).parent / "results"
 def asked_of(seed: int) -> dict[str, Any]:
     """What a seed's network is asked for."""
     draw = random.Random(~seed)
-    how: dict[str, Any] = {"importance": draw.choice(["random", "l1"])}
+    how: dict[str, Any] = {
+        "importance": draw.choice(["random", "l1", "l2"]),
+        "attention": draw.choice(["auto", "heads", "width"]),
+        "scope": draw.choice(["local", "local", "global"]),
+    }
     if seed % 3 == 0:
         return how | {"target_macs": draw.choice([0.5, 0.7, 0.9])}
     return how | {"ratios": draw.choice([0.25, 0.5, 0.75]), "round_to": draw.choice([1, 1, 2])}

@@ -215,6 +215,7 @@ def prune(
     importance: Annotated[Optional[str], typer.Option(help="Which channels stay: l1, l2, random, ...")] = None,  # noqa: UP045
     scope: Annotated[Optional[str], typer.Option(help="local: a share of each group; global: one ranking.")] = None,  # noqa: UP045
     attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045
+    max_ratio: Annotated[Optional[float], typer.Option(help="No group loses a larger share than this.")] = None,  # noqa: UP045
     protect: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="PATTERN", help="Layer, parent or pattern to leave alone. May be repeated."),
@@ -251,9 +252,9 @@ def prune(
     if folder is not None and out is not None:
         raise CompressVQAError("the folder is given twice", hint=f"--out {out} alone")
     network, arguments = _network_and_inputs(model, inputs or (), size=size, frames=frames)
-    choices: dict[str, Any] = {} if attention is None else {"attention": attention}
     if explain:
-        _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choices)
+        choice = {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
+        _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
         return
     from compressvqa.models import save
     from compressvqa.pruning import prune as prune_network
@@ -266,12 +267,14 @@ def prune(
         "runtime": runtime,
         "importance": importance,
         "scope": scope,
+        "max_ratio": max_ratio,
+        "attention": attention,
         "protect": tuple(protect) if protect else None,
         "round_to": round_to,
         "min_channels": min_channels,
     }
     # What was not asked for has its default where it is explained, in `prune`.
-    choices |= {name: wish for name, wish in wishes.items() if wish is not None}
+    choices: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
     pruned = prune_network(network, arguments, **choices)
     place = out or folder
     saved = None if place is None else save(pruned.model, place)

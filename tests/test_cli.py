@@ -53,11 +53,90 @@ def test_profile_counts_what_the_library_counts() -> None:
     assert counted["params"] == 4_594_938
 
 
-def test_prune_saves_a_network_that_loads(tmp_path: Path) -> None:
-    done = command("prune", "rankdvqa", str(tmp_path / "small"), "--target-params", "0.5", "--size", "96")
+@pytest.mark.parametrize("where", [(), ("--out",)])
+def test_prune_saves_a_network_that_loads(where: tuple[str, ...], tmp_path: Path) -> None:
+    """The folder is given by place or by name."""
+    folder = (*where, str(tmp_path / "small"))
+    done = command("prune", "rankdvqa", *folder, "--target-params", "0.5", "--size", "96")
     assert done.returncode == 0, done.stderr
     kept = sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) / 4_594_938
     assert 0.49 <= kept <= 0.5
+
+
+NETS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(*widths, 3, padding=1) for widths in ((3, 8), (8, 8), (8, 2)))
+        self.pool = nn.Linear(2, 1)
+
+    def forward(self, x, y):
+        x = self.a(x) + y.mean()
+        return self.pool(self.c(x + self.b(x)).mean((2, 3)))
+
+
+def build():
+    return Net()
+
+
+def wrong():
+    return 3
+"""
+SIZES = ("--inputs", "1x3x16x16", "--inputs", "4")
+
+
+@pytest.fixture
+def nets(tmp_path: Path) -> str:
+    """A user's own file."""
+    (tmp_path / "nets.py").write_text(NETS)
+    return str(tmp_path / "nets.py")
+
+
+class TestAUsersOwnNetwork:
+    def test_is_explained(self, nets: str, tmp_path: Path) -> None:
+        drawing = tmp_path / "net.svg"
+        done = command("prune", f"{nets}:build", *SIZES, "--explain", "--svg", str(drawing))
+        assert done.returncode == 0, done.stderr
+        for said in ("a: 8 channels", "made by a, b", "add in the network (nets.py:14): b with a", "2 channels"):
+            assert said in done.stdout
+        assert "b: " not in done.stdout
+        assert ">with a, add at nets.py:14<" in drawing.read_text()
+        assert sorted(path.name for path in tmp_path.iterdir() if path.suffix) == [
+            "net.svg",
+            "nets.py",
+        ]  # pruned nothing
+
+    def test_is_explained_to_programs(self, nets: str) -> None:
+        done = command("prune", f"{nets}:Net", *SIZES, "--explain", "--json", "--group", "a", "--protect", "b")
+        (group,) = json.loads(done.stdout)["groups"]
+        assert (group["name"], group["channels"], group["kept_because"]) == ("a", 8, "protected by 'b'")
+        assert group["producers"] == {"a": 1, "b": 1}
+
+    def test_is_pruned(self, nets: str) -> None:
+        """Also as a module of the folder that one is in; ratios by name go before the one for all."""
+        shares = ("--ratio", "0.5", "--ratios", "a=0.25", "--ratios", "b=0.25")
+        done = command("prune", "nets:Net", *SIZES, *shares, "--json", cwd=Path(nets).parent)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert {name: kept for name, _, kept in said["plan"]["widths"]} == {"a": 6, "c": 1}
+        assert said["folder"] is None
+        assert said["max_error"] <= 1e-5
+        assert said["params"][1] < said["params"][0]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("{nets}:build",), "sizes of its inputs are not known"),
+            (("{nets}:wrong", *SIZES), "returned int, not a torch.nn.Module"),
+            (("{nets}:build", "--inputs", "1x3x16x16"), "on 1x3x16x16: fails with TypeError"),
+        ],
+    )
+    def test_mistakes(self, nets: str, arguments: tuple[str, ...], words: str) -> None:
+        assert words in said("prune", *(a.format(nets=nets) for a in arguments), "--explain")
 
 
 class TestMistakes:
@@ -119,6 +198,19 @@ class TestMistakes:
 
     def test_a_run_folder_without_a_run(self, tmp_path: Path) -> None:
         assert "not finished" in said("report", str(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--svg", "net.svg"), "--explain"),
+            (("--ratios", "extractor=half"), "'extractor=half' is no LAYER=SHARE"),
+            (("--zeros", "--ratio", "0.5"), "--zeros takes no ratio"),
+            (("folder", "--out", "other"), "given twice"),
+            (("--explain", "--group", "nowhere"), "'nowhere' matches no layer"),
+        ],
+    )
+    def test_wishes_that_make_no_sense(self, arguments: tuple[str, ...], words: str) -> None:
+        assert words in said("prune", "rankdvqa", "--size", "96", *arguments)
 
     @pytest.mark.parametrize("target", ["0", "1.5"])
     def test_a_target_that_is_no_share(self, target: str, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 TOLERANCE = 1e-5
 _ROUNDING = 1e-2  # up to here float32 may be at fault
+_FELT = 1e-3  # what was removed must change the output by so much for a comparison to say anything
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ def shaken(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(11)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel():
-                fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-                parameter += torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in))
+            if not parameter.is_floating_point() or not parameter.numel():
+                continue
+            if parameter.ndim < 2:  # evenly spread, so that no two are equal
+                steps = torch.randperm(parameter.numel(), generator=generator).view_as(parameter)
+                parameter.copy_(parameter.mean() + (steps + 0.5) / (2 * parameter.numel()) - 0.25)
+            else:
+                fan_in = parameter.numel() / len(parameter)
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * (0.5 / math.sqrt(fan_in)))
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
                 assert module.running_var is not None
@@ -72,10 +78,14 @@ def judge(original: nn.Module, pruned: nn.Module, inputs: Any) -> Judgement:
     except Exception as error:  # a network may fail in any way
         return Judgement("broken", f"{type(error).__name__}: {error}".splitlines()[0])
     try:
-        if [t.shape for t in found] != [t.shape for t in _outputs(original, fresh)]:
+        whole = _outputs(original, fresh)
+        if [t.shape for t in found] != [t.shape for t in whole]:
             return Judgement("broken", "its outputs have other shapes")
         kept = _kept(original, pruned)
-        error = _error(found, _reference(original, kept, fresh))
+        reference = _reference(original, kept, fresh)
+        if kept and _error(whole, reference) < _FELT:
+            raise UnjudgedError("its output is the same with and without the removed channels")
+        error = _error(found, reference)
         if TOLERANCE < error < _ROUNDING:
             double = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, fresh)
             found = _outputs(copy.deepcopy(pruned).double(), double)
@@ -123,9 +133,8 @@ def _kept(original: nn.Module, pruned: nn.Module) -> Kept:
     if any(parametrize.is_parametrized(module) for module in original.modules()):
         raise UnjudgedError("zeroing a parametrised weight changes its norm")
     kept: Kept = {}
-    after = {**dict(pruned.named_parameters(remove_duplicate=False)), **dict(pruned.named_buffers())}
-    before = {**dict(original.named_parameters(remove_duplicate=False)), **dict(original.named_buffers())}
-    for name, tensor in before.items():
+    after = dict(pruned.named_parameters(remove_duplicate=False))
+    for name, tensor in original.named_parameters(remove_duplicate=False):
         if name in after and not (tensor.shape == after[name].shape and torch.equal(tensor, after[name])):
             kept[name] = positions(tensor.detach(), after[name].detach(), name)
     return kept
@@ -140,17 +149,21 @@ def positions(before: Tensor, after: Tensor, name: str = "") -> list[list[int]]:
     >>> positions(torch.arange(12.0).view(3, 4), torch.tensor([[8.0, 11.0]]))
     [[2], [0, 3]]
     """
-    if before.ndim != after.ndim or not after.numel() or any(a > b for a, b in zip(after.shape, before.shape, strict=True)):
+    if (
+        before.ndim != after.ndim
+        or not after.numel()
+        or any(a > b for a, b in zip(after.shape, before.shape, strict=True))
+    ):
         raise UnjudgedError(f"{name} is {tuple(after.shape)}, not a part of {tuple(before.shape)}")
     for corner in (before == after[(0,) * after.ndim]).nonzero().tolist()[:50]:
         found = []
         for d in range(before.ndim):
             line_after = after[tuple(slice(None) if k == d else 0 for k in range(before.ndim))]
             line_before = before[tuple(slice(None) if k == d else corner[k] for k in range(before.ndim))]
-            hits = line_after[:, None] == line_before[None]
-            if not bool((hits.sum(1) == 1).all()):
+            index = _in_order((line_after[:, None] == line_before[None]).tolist(), unique=before.ndim == 1)
+            if index is None:
                 break
-            found.append(hits.int().argmax(1).tolist())
+            found.append(index)
         else:
             part = before
             for d, index in enumerate(found):
@@ -158,6 +171,19 @@ def positions(before: Tensor, after: Tensor, name: str = "") -> list[list[int]]:
             if torch.equal(part, after):
                 return found
     raise UnjudgedError(f"{name} is not found again in the original")
+
+
+def _in_order(hits: list[list[bool]], *, unique: bool) -> list[int] | None:
+    """The first rising choice of one hit in each row; None without one, or where a row has several but must not."""
+    chosen = [-1]
+    for row in hits:
+        if unique and sum(row) != 1:
+            return None
+        following = next((k for k in range(chosen[-1] + 1, len(row)) if row[k]), None)
+        if following is None:
+            return None
+        chosen.append(following)
+    return chosen[1:]
 
 
 # --- the original without it --------------------------------------------------------------------------------------
@@ -173,8 +199,6 @@ def _reference(original: nn.Module, kept: Kept, inputs: Any) -> list[Tensor]:
             module = model.get_submodule(path)
             if "RMS" in type(module).__name__:
                 raise UnjudgedError(f"{path}: the mean square over kept channels is not followed")
-            if name not in parameters:
-                continue  # statistics of a channel whose scale is zero
             tensor = nn.Parameter(parameters[name].detach().clone())  # a tied weight may be cut in two ways
             for d, index in enumerate(places):
                 gone = sorted(set(range(tensor.shape[d])) - set(index))

@@ -1,4 +1,4 @@
-"""The networks of the coverage benchmark: names for `create_model`, settings, and the smallest inputs that they take."""
+"""The networks of the coverage benchmark: names for `create_model`, settings, and small inputs that they take."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ _TIMM_SIZED = {
     "sequencer2d_s": 64,
     "volo_d1_224": 64,
 }
-_TIMM_FIXED = ("tiny_vit_5m_224", 
+_TIMM_FIXED = (
+    "tiny_vit_5m_224",
     "levit_128s",
     "efficientformer_l1",
     "efficientformerv2_s0",
@@ -99,17 +100,24 @@ _TIMM_FIXED = ("tiny_vit_5m_224",
     "botnet26t_256",
 )
 
-_TORCHVISION = {
-    **dict.fromkeys(
-        "alexnet squeezenet1_1 googlenet shufflenet_v2_x0_5 vgg11 mnasnet0_5 swin_t swin_v2_t".split(), {"size": 64}
-    ),
+_TORCHVISION: dict[str, dict[str, Any]] = {
+    "alexnet": {"size": 64},
+    "squeezenet1_1": {"size": 64},
+    "googlenet": {"size": 64},
+    "shufflenet_v2_x0_5": {"size": 64},
+    "vgg11": {"size": 64},
+    "mnasnet0_5": {"size": 64},
+    "swin_t": {"size": 64},
+    "swin_v2_t": {"size": 64},
     "inception_v3": {"size": 96},
     "vit_b_16": {"size": 64, "settings": {"image_size": 64}},
     "maxvit_t": {"size": 224},
     "deeplabv3_mobilenet_v3_large": {"size": 64},
     "lraspp_mobilenet_v3_large": {"size": 64},
     "raft_small": {"size": 128},
-    **dict.fromkeys("r3d_18 mc3_18 r2plus1d_18".split(), {"size": 32, "frames": 4}),
+    "r3d_18": {"size": 32},
+    "mc3_18": {"size": 32},
+    "r2plus1d_18": {"size": 32},
     "s3d": {"size": 224, "frames": 16},
     "mvit_v1_b": {"size": 224, "frames": 16},
     "mvit_v2_s": {"size": 224, "frames": 16},
@@ -140,8 +148,7 @@ _PYIQA: dict[str, dict[str, Any]] = {
     "paq2piq": {"size": 128},
     "uranker": {"size": 128},
     "unique": {"size": 128},
-    "arniqa": {"size": 128},
-    "iqt": {"size": 256},
+    "msswd": {"size": 64},
     "metaiqa": {"size": 224},
 }
 

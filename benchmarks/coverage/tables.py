@@ -11,6 +11,19 @@ from coverage.peer import RATIO
 
 NEAR = 0.02  # a target is met when the work kept is within 2 % of it
 _LARGE = 20 * 2**20  # bytes of a forward pass with its weights from which on a ratio of memories means something
+_HOW = f"""How it was counted.
+
+- Verified: the pruned network equals the original with the removed channels zeroed, to 1e-5 of the largest output, on
+  fresh inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels).
+- The judge (`benchmarks/coverage/judge.py`) finds the removed channels again from the weights alone, whoever pruned.
+- torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
+  channels the network returns ignored, `num_heads` given for modules with a `qkv`.
+- Share: multiply-accumulates after / before, by torch's FlopCounterMode.
+- Seconds: wall, median of up to three runs after a forward pass, in a process of its own. "trace" is our trace with
+  its groups, "prune" is trace, plan and surgery without verification, "all" is with verification, run once.
+- Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
+  memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
+- Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""
 
 
 def done(row: Row) -> bool:
@@ -54,7 +67,9 @@ def failures(found: dict[str, Any]) -> list[str]:
     if found["silently_wrong"]:
         said.append(f"silently wrong: {', '.join(found['silently_wrong'])}")
     if found["near_target"] < 0.95 * found["networks"]:
-        said.append(f"{found['near_target']} of {found['networks']} pruned to within {NEAR:.0%} of the target, under 95 %")
+        said.append(
+            f"{found['near_target']} of {found['networks']} pruned to within {NEAR:.0%} of the target, under 95 %"
+        )
     return said
 
 
@@ -74,21 +89,13 @@ def document(rows: list[Row], found: dict[str, Any], machine: str) -> str:
         f"- Judged by the same judge as torch-pruning: {_counts(found['judged'])}.",
         f"- Saved and loaded to the bit: {_counts(found['round_trip'])} (twice: also after a second pruning).",
         f"- Networks where the check found a group that must stay whole: {found['kept_after_all']}.",
-        f"- Trace and prune without verification / torch-pruning's build and step: {_quartile_text(found['time_ratio'])};"
+        f"- Seconds, our trace and prune / torch-pruning's build and step: {_quartile_text(found['time_ratio'])};"
         f" where torch-pruning is right: {_quartile_text(found['time_ratio_right'])};"
         f" ours with verification: {_quartile_text(found['time_ratio_verified'])}.",
-        f"- Peak memory of trace and prune / one forward pass with the weights: {_quartile_text(found['memory_ratio'])};"
+        f"- Peak memory, trace and prune / one forward pass with weights: {_quartile_text(found['memory_ratio'])};"
         f" with verification: {_quartile_text(found['memory_ratio_verified'])}.",
         "",
-        "How it was counted. Verified: pruned network = original with the removed channels zeroed, to 1e-5 of the largest"
-        " output, on fresh inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels)."
-        " The judge (`benchmarks/coverage/judge.py`) finds the removed channels again from the weights alone, whoever pruned."
-        " torch-pruning is not asked for a number of MACs, it has no such setting: MagnitudePruner, L1, ratio"
-        f" {RATIO} (about half of the work), the layers that the network returns ignored, `num_heads` given for modules with a"
-        " `qkv`. Share: MACs by torch's FlopCounterMode after / before. Times: wall, median of up to three runs after a forward"
-        " pass, each in its own process. Memory: rise of the peak resident size over the loaded network in a fresh process that"
-        " returns freed memory at once; for networks whose forward pass with weights takes more than"
-        f" {_LARGE // 2**20} MiB. trace: our trace and groups alone; all: with verification.",
+        _HOW,
         "",
         "| network | parameters | ours | share | error | trace s | prune s | all s | memory | judge | saved "
         "| torch-pruning | share | s |",

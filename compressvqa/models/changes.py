@@ -1,20 +1,28 @@
 """What pruning changed in a network since its construction, as plain data, and the way back.
 
 Three things change: modules that were taken out (`compressvqa.pruning.removed.Removed` in their place), numbers that
-describe a layer (``out_channels`` and the like), and the shapes of its tensors. Everything else follows from the
-constructor, so nothing else is stored.
+describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes of its tensors. Everything else
+follows from the constructor, so nothing else is stored; what differs in another way is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from compressvqa.errors import WeightsError
+from compressvqa.models.plain import is_plain, pack, same, unpack
+
+# Names that every module has for itself.
+_MODULES_OWN = frozenset(vars(nn.Module()))
+# Types that are not stored but whose values can be compared.
+_COMPARABLE = (tuple, set, frozenset, complex, bytes, range, slice, Enum, torch.dtype, torch.device)
 
 
 @dataclass
@@ -23,10 +31,10 @@ class Changes:
 
     Attributes:
         removed: paths of modules that pruning took out.
-        attributes: new values of plain attributes (numbers, words, tuples of them), by module path.
+        attributes: new values of plain attributes (`plain.pack`), by module path.
         tensors: new shapes, by tensor name.
         shared: names of tensors that are one and the same as another, stored once: {name: stored name}.
-        constants: buffers outside the state dict whose values differ from the constructor's.
+        constants: tensors outside the state dict whose values differ from the constructor's.
     """
 
     removed: list[str] = field(default_factory=list)
@@ -55,6 +63,9 @@ class Changes:
         return cls(**found)
 
 
+_MISSING = object()
+
+
 def _is_list_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
@@ -74,16 +85,12 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
         if other is not None and type(other).__name__ == "Removed" and type(module).__name__ != "Removed":
             changes.removed.append(path)
             continue
-        if other is None or type(other) is not type(module):
+        if other is None or type_before_parametrizations(other) is not type_before_parametrizations(module):
             found = "missing" if other is None else f"a {type(other).__name__}"
             raise WeightsError(
                 f"can't be saved: it is {found}, its constructor makes a {type(module).__name__}", where=path
             )
-        differing = {
-            name: getattr(other, name)
-            for name, value in _plain_attributes(module)
-            if hasattr(other, name) and getattr(other, name) != value
-        }
+        differing = _differing_attributes(path, module, other)
         if differing:
             changes.attributes[path] = differing
     added = sorted(set(theirs) - set(ours))
@@ -94,27 +101,47 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
     return changes
 
 
+def _differing_attributes(path: str, fresh: nn.Module, model: nn.Module) -> dict[str, Any]:
+    """Packed values of the plain attributes that are new or have changed."""
+    before, after, found = dict(_attributes(fresh)), dict(_attributes(model)), {}
+    for name, value in after.items():
+        known = before.get(name, _MISSING)
+        # What a class defines for all its networks (a property, a method) is not to be hidden by a stored value.
+        if is_plain(value) and not (known is _MISSING and hasattr(type(fresh), name)):
+            if not same(known, value):
+                found[name] = pack(value)
+        elif isinstance(value, _COMPARABLE) and known is not _MISSING and known != value:
+            raise WeightsError(f"can't be saved: its attribute {name!r} has become {value!r}", where=path)
+        elif is_plain(known) and known is not _MISSING:
+            raise WeightsError(
+                f"can't be saved: its attribute {name!r} has become a {type(value).__name__}", where=path
+            )
+    return found
+
+
 def _compare_tensors(fresh: nn.Module, model: nn.Module, changes: Changes) -> None:
     before, after = fresh.state_dict(), model.state_dict()
     kept = {name for name in before if not _below(name, changes.removed)}
     odd = sorted(kept ^ set(after))
     if odd:
         raise WeightsError("can't be saved: its constructor makes another set of tensors", where=odd[0])
-    changes.tensors = {name: list(after[name].shape) for name in after if after[name].shape != before[name].shape}
-    constants = dict(fresh.named_buffers())
-    for name, buffer in model.named_buffers():
-        if name in after:
-            continue
+    for name, tensor in after.items():
+        if not isinstance(tensor, Tensor):
+            raise WeightsError("can't be saved: its state is not a tensor", where=name)
+        if tensor.shape != before[name].shape:
+            changes.tensors[name] = list(tensor.shape)
+    constants = dict(_constants(fresh))
+    for name, tensor in _constants(model):
         value = constants.get(name)
-        if value is None or value.shape != buffer.shape or not torch.equal(value, buffer.to(value)):
+        if value is None or value.shape != tensor.shape or not torch.equal(value, tensor.to(value)):
             changes.constants.append(name)
 
 
 def stored_tensors(model: nn.Module, changes: Changes) -> dict[str, Tensor]:
     """The tensors of a network as a safetensors file takes them: on the CPU, contiguous, each stored once."""
     tensors = dict(model.state_dict())
-    buffers = dict(model.named_buffers())
-    tensors |= {name: buffers[name] for name in changes.constants}
+    constants = dict(_constants(model))
+    tensors |= {name: constants[name] for name in changes.constants}
     # clone(): tensors that are views into one storage (flattened GRU weights) are refused by safetensors.
     return {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items() if name not in changes.shared}
 
@@ -134,14 +161,7 @@ def apply_changes(
         parent, _, child = path.rpartition(".")
         setattr(_module(model, parent, where), child, Removed())
     for path, values in changes.attributes.items():
-        module = _module(model, path, where)
-        known = dict(_plain_attributes(module))
-        for name, value in values.items():
-            if name not in known:
-                raise WeightsError(f"{path} has no attribute {name!r} to set", where=where)
-            if type(known[name]) is not type(_tuples(value)):
-                raise WeightsError(f"{path}.{name} can't be {value!r}", where=where)
-            setattr(module, name, _tuples(value))
+        _set_attributes(_module(model, path, where), path, values, where)
     state = dict(tensors)
     state |= {alias: _stored(state, name, where) for alias, name in changes.shared.items()}
     replaced: dict[int, nn.Parameter] = {}
@@ -154,10 +174,41 @@ def apply_changes(
         _give_shape(model, name, tensor, replaced, where)
     for name in changes.constants:
         parent, _, leaf = name.rpartition(".")
+        if not isinstance(getattr(_module(model, parent, where), leaf, None), Tensor):
+            raise WeightsError(f"the network has no tensor {name}", where=where)
         setattr(_module(model, parent, where), leaf, _stored(state, name, where))
         del state[name]
+    _share(model, changes.shared)
     _take_dtypes(model, state)
     return state
+
+
+def _set_attributes(module: nn.Module, path: str, values: Mapping[str, Any], where: object) -> None:
+    known = dict(_attributes(module))
+    for name, packed in values.items():
+        try:
+            value = unpack(packed)
+        except ValueError as error:
+            raise WeightsError(f"{path}.{name} is damaged: {error}", where=where) from error
+        # A newer version of a class may have lost the attribute, and then does not read it.
+        if name not in known and (name in _MODULES_OWN or hasattr(module, name)):
+            raise WeightsError(f"{path} has no attribute {name!r} to set", where=where)
+        if name in known and type(known[name]) is not type(value) and None not in (known[name], value):
+            raise WeightsError(f"{path}.{name} can't be {value!r}", where=where)
+        setattr(module, name, value)
+
+
+def _share(model: nn.Module, shared: Mapping[str, str]) -> None:
+    """Ties parameters as they were tied when the network was saved, and no others."""
+    held: dict[int, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        parent, _, leaf = name.rpartition(".")
+        module, stored = model.get_submodule(parent), shared.get(name, name)
+        if stored != name:
+            other, _, last = stored.rpartition(".")
+            setattr(module, leaf, getattr(model.get_submodule(other), last))
+        elif held.setdefault(id(tensor), name) != name and isinstance(tensor, nn.Parameter):
+            setattr(module, leaf, nn.Parameter(tensor.detach().clone(), requires_grad=tensor.requires_grad))
 
 
 def _give_shape(model: nn.Module, name: str, tensor: Tensor, replaced: dict[int, nn.Parameter], where: object) -> None:
@@ -181,21 +232,22 @@ def _take_dtypes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             tensor.data = tensor.data.to(state[name].dtype)
 
 
-def _plain_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in vars(module).items():
-        if not name.startswith("_") and name != "training" and _is_plain(value):
+        if name not in _MODULES_OWN and not isinstance(value, Tensor):
             yield name, value
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, (bool, int, float, str))
-
-
-def _tuples(value: Any) -> Any:
-    """JSON has no tuples; attributes of layers never are lists."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _constants(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Tensors outside the state dict: buffers that are not persistent, and tensors that are plain attributes."""
+    stored = set(model.state_dict())
+    for name, buffer in model.named_buffers():
+        if name not in stored:
+            yield name, buffer
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                yield f"{path}.{name}" if path else name, value
 
 
 def _shared(model: nn.Module) -> dict[str, str]:

@@ -51,7 +51,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
     >>> list_models("rankdvqa")
     ['rankdvqa']
-    >>> list_models("torchvision/r*d_18")
+    >>> list_models("torchvision/r?d_18")
     ['torchvision/r3d_18']
     """
     return models.names(pattern) or adapted_names(pattern)
@@ -71,10 +71,12 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     """Builds a registered network.
 
     Args:
-        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18", "pyiqa/cnniqa".
+        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18",
+            "pyiqa/cnniqa".
         weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
             the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
-            with its pruned widths); "pretrained" for weights that ship with the package, or that the other library fetches.
+            with its pruned widths); "pretrained" for weights that ship with the package or that the other library
+            fetches.
         **kwargs: the network's own settings.
 
     Returns:
@@ -139,8 +141,9 @@ def spec_of(model: nn.Module) -> ModelSpec:
     spec = getattr(model, _SPEC, None)
     if not isinstance(spec, ModelSpec):
         raise DataError(
-            f"{type(model).__name__} was not made by create_model, so its inputs are not known",
-            hint="register it with @compressvqa.register_model and use create_model",
+            f"{type(model).__name__} was not made by create_model, so how to build it again is not known",
+            hint='put @compressvqa.register_model("my-net", mode="NR") on its class, or on a function that builds it, '
+            'and make it by compressvqa.create_model("my-net")',
         )
     return spec
 

@@ -25,8 +25,9 @@ from compressvqa.files import finite
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of, spec_of
+from compressvqa.models.plain import is_plain, pack, unpack
 
-FORMAT = 1
+FORMAT = 2  # since 2 the constructor's arguments are packed, as attributes are
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
@@ -51,6 +52,13 @@ def save(
     folder = Path(folder).absolute()
     _refuse_foreign(folder)
     spec = spec_of(model)
+    for key, value in spec.kwargs.items():
+        if not is_plain(value):
+            raise WeightsError(
+                f"can't be saved: the setting {key!r} is a {type(value).__name__}, not a number, word or list of them",
+                where=spec.name,
+                hint="register a function that sets it, and build the network by its name",
+            )
     changes = find_changes(_fresh(spec.name, spec.kwargs), model)
     tensors = stored_tensors(model, changes)
     # One key only: several are written in random order, and equal networks should give equal files.
@@ -59,7 +67,7 @@ def save(
         "format": FORMAT,
         "library": "compressvqa",
         "model": spec.name,
-        "kwargs": spec.kwargs,
+        "kwargs": {key: pack(value) for key, value in spec.kwargs.items()},
         "spec": {key: value for key, value in spec.to_dict().items() if key not in ("name", "kwargs")},
         "changes": dataclasses.asdict(changes),
         "facts": dict(facts or {}),
@@ -111,7 +119,7 @@ def restore(
     if digest != config["sha256"]:
         raise WeightsError("the weights are damaged: their SHA-256 differs from config.json", where=folder / WEIGHTS)
     tensors = {key: _cast(tensor, dtype) for key, tensor in read_tensors(folder / WEIGHTS).items()}
-    model = build(entry_of(name), {**config["kwargs"], **(kwargs or {})})
+    model = build(entry_of(name), {**_kwargs(config, folder), **(kwargs or {})})
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
     state = apply_changes(model, changes, tensors, where=folder / CONFIG)
     load_into(model, state, name=name, where=folder / WEIGHTS)
@@ -145,6 +153,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         if not isinstance(config.get(key), kind):
             raise WeightsError(f"has no valid {key!r}", where=folder / CONFIG)
     return config
+
+
+def _kwargs(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if config["format"] == 1:
+        return dict(config["kwargs"])
+    try:
+        return {key: unpack(value) for key, value in config["kwargs"].items()}
+    except ValueError as error:
+        raise WeightsError(f"config.json is damaged: kwargs hold {error}", where=folder / CONFIG) from error
 
 
 def _fresh(name: str, kwargs: dict[str, Any]) -> nn.Module:

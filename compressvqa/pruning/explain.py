@@ -14,6 +14,7 @@ import numpy as np
 
 from compressvqa.pruning.graph import Node
 from compressvqa.pruning.groups import Group, find_groups, matches
+from compressvqa.pruning.plan import unmatched
 from compressvqa.pruning.trace import Trace, Unknown
 
 
@@ -132,8 +133,15 @@ class Explanation:
     unknown: tuple[Unknown, ...]
 
     def about(self, patterns: Iterable[str]) -> Explanation:
-        """Only the groups with a layer or parameter that one of the patterns names."""
+        """Only the groups with a layer or parameter that one of the patterns names.
+
+        Raises:
+            PruneError: a pattern names nothing.
+        """
         patterns = list(patterns)
+        for pattern in patterns:
+            if not any(fact.concerns(pattern) for fact in self.groups):
+                raise unmatched(pattern, [fact.group for fact in self.groups], "group")
         return replace(self, groups=tuple(g for g in self.groups if any(g.concerns(p) for p in patterns)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,8 +162,14 @@ def explain(trace: Trace, protect: Sequence[str] = ()) -> Explanation:
     Args:
         trace: the facts of a run.
         protect: paths (a module, a parent, or a shell pattern) of layers whose outputs are kept.
+
+    Raises:
+        PruneError: a path of `protect` names no layer that makes channels.
     """
     groups = find_groups(trace, protect)
+    for pattern in protect:
+        if not any(matches(path, pattern) for group in groups for path in group.producers):
+            raise unmatched(pattern, groups, "protect")
     normed = _read_by_norms(trace)
     ties = _Replay(trace, groups, normed).run()
     return Explanation(

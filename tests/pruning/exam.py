@@ -54,6 +54,11 @@ def attempt(model: nn.Module, made: RandomNet, seed: int, **asked: Any) -> Outco
         layers = [path for path, _ in model.named_modules() if path]
         assert any(path in str(refusal) for path in layers), f"a refusal that names no layer: {refusal}"
         return Outcome(None, str(refusal))
+    bundles: dict[str, set[float]] = {}
+    for group in pruned.groups:
+        if (bundle := getattr(group, "bundle", None)) is not None:
+            bundles.setdefault(bundle, set()).add(pruned.plan.kept.get(group.name, group.channels) / group.unit)
+    assert all(len(units) == 1 and units.pop().is_integer() for units in bundles.values()), "a bundle came apart"
     shapes = {name: tuple(tensor.shape) for name, tensor in pruned.model.state_dict().items()}
     assert shapes == expected_shapes(model, pruned), "the layers are not as wide as the plan says"
     error = 0.0

@@ -5,6 +5,8 @@ Every network is stem -> pattern -> body -> head, so that what a pruner makes of
 more than one answer is right. The benchmark `prune_coverage.py` prunes them, beside torch-pruning.
 """
 
+# ruff: noqa: RUF012  (tables of constants, read only)
+
 from __future__ import annotations
 
 import importlib.util
@@ -529,7 +531,7 @@ class _Attention(_Tokens):
         self.fc1, self.fc2 = nn.Linear(STEM, 64), nn.Linear(64, STEM)
 
     def mix(self, tokens: Tensor) -> Tensor:
-        b, n, c = tokens.shape
+        b, n, _ = tokens.shape
         q, k, v = self.qkv(self.norm1(tokens)).reshape(b, n, 3, 4, 8).permute(2, 0, 3, 1, 4)
         tokens = tokens + self.proj(self.attend(q, k, v).transpose(1, 2).reshape(b, n, -1))
         return tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
@@ -699,8 +701,8 @@ class GatedChunk(Pattern):
 class ChannelShuffle(Pattern):
     """ShuffleNet's unit: grouped, shuffled, grouped. Which outputs fall together follows from the shuffle.
 
-    Output k (0 to 11) of half h of `first` goes to place 2k + h; `second` reads places 0 to 11 by its first half and 12 to
-    23 by its second, so k goes with k + 6 of either half: six channels of four outputs.
+    Output k (0 to 11) of half h of `first` goes to place 2k + h; `second` reads places 0 to 11 by its first half and 12
+    to 23 by its second, so k goes with k + 6 of either half: six channels of four outputs.
     """
 
     reads = 24

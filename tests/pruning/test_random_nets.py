@@ -1,4 +1,4 @@
-"""Random networks from a grammar of hard patterns: each is refused by name, or pruned and equal to the zeroed network."""
+"""Random networks from a grammar of hard patterns: each is refused by name, or equals the zeroed network."""
 
 from __future__ import annotations
 

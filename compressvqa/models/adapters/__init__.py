@@ -36,8 +36,7 @@ def adapted(name: str) -> Entry | None:
     library, slash, network = name.partition("/")
     if not slash or library not in _ADAPTERS:
         return None
-    adapter = _adapter(library)
-    known = adapter.names()
+    adapter, known = _adapter(library)
     if network not in known:
         near = difflib.get_close_matches(network, known, n=3, cutoff=0.5)
         hint = ", ".join(f"{library}/{n}" for n in near) or f"list_models('{library}/*')"
@@ -51,19 +50,21 @@ def adapted_names(pattern: str) -> list[str]:
     """Sorted names of a library's networks that match a shell pattern which begins with the library's prefix.
 
     >>> adapted_names("timm/resnet1?")
-    ['timm/resnet10t', 'timm/resnet14t', 'timm/resnet18', 'timm/resnet18d']
+    ['timm/resnet18']
     """
     library, slash, rest = pattern.partition("/")
     if not slash or library not in _ADAPTERS:
         return []
-    return sorted(f"{library}/{name}" for name in fnmatch.filter(_adapter(library).names(), rest))
+    return sorted(f"{library}/{name}" for name in fnmatch.filter(_adapter(library)[1], rest))
 
 
-def _adapter(library: str) -> ModuleType:
+def _adapter(library: str) -> tuple[ModuleType, list[str]]:
+    """Our module for a library, and the names of its networks."""
     module, extra = _ADAPTERS[library]
+    adapter = importlib.import_module(module)
     try:
-        return importlib.import_module(module)
+        return adapter, adapter.names()
     except ModuleNotFoundError as error:
-        if extra is None or error.name != library:
+        if extra is None or (error.name or "").partition(".")[0] != library:
             raise
         raise MissingExtraError(library, extra) from error

@@ -1,9 +1,8 @@
 """pyiqa's learnt measures: pyiqa/NAME with the names of `pyiqa.list_models()`, for example pyiqa/topiq_nr.
 
-Called as pyiqa's own networks are, which is **distorted first**: `model(distorted, reference)` for a full-reference one,
-with images (batch, 3, height, width) in [0, 1]. Many of pyiqa's constructors fetch the weights of a backbone whatever
-one asks for; here nothing is fetched. Its published weights are pickled files that pyiqa reads unchecked, so they are not
-offered either.
+Called as pyiqa's own networks are, **distorted first**: `model(distorted, reference)` for a full-reference one, with
+images (batch, 3, height, width) in [0, 1]. Many of pyiqa's constructors fetch the weights of a backbone whatever one
+asks for; here nothing is fetched. Its published weights are pickled files that it reads unchecked: not offered.
 """
 
 from __future__ import annotations
@@ -18,9 +17,6 @@ from unittest.mock import patch
 import timm
 import torch
 import torchvision
-from pyiqa.archs import build_network
-from pyiqa.default_model_configs import DEFAULT_CONFIGS
-from pyiqa.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError
@@ -28,12 +24,12 @@ from compressvqa.errors import DataError
 
 def names() -> list[str]:
     """Every measure that pyiqa has a configuration of."""
-    return list(DEFAULT_CONFIGS)
+    return list(_configs())
 
 
 def facts(name: str) -> dict[str, Any]:
     """Mode and direction as pyiqa gives them."""
-    config = DEFAULT_CONFIGS[name]
+    config = _configs()[name]
     return {"mode": config["metric_mode"], "higher_is_better": not config.get("lower_better", False)}
 
 
@@ -48,13 +44,13 @@ def build(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
             "pyiqa's weights are pickled files that it reads unchecked, so they are not loaded here",
             hint=f"pyiqa.create_metric({name!r}).net.state_dict() into create_model('pyiqa/{name}')",
         )
-    settings = {**DEFAULT_CONFIGS[name]["metric_opts"], **kwargs}
+    settings = {**_configs()[name]["metric_opts"], **kwargs}
     with _offline(settings["type"]) as takes:
         if "pretrained" in takes:
             # Some name the weights there, and take None for none.
             settings["pretrained"] = False if isinstance(takes["pretrained"].default, bool) else None
         try:
-            network: nn.Module = build_network(settings)
+            network: nn.Module = importlib.import_module("pyiqa.archs").build_network(settings)
         except _FetchError as error:
             raise DataError(f"pyiqa/{name} can't be built without fetching {error}") from error
     return network
@@ -65,8 +61,14 @@ def example(
 ) -> tuple[Tensor, ...]:
     """Noise; twice for a full-reference measure."""
     del frames, kwargs
-    count = 2 if DEFAULT_CONFIGS[name]["metric_mode"] == "FR" else 1
+    count = 2 if _configs()[name]["metric_mode"] == "FR" else 1
     return tuple(torch.rand(batch, 3, size, size, generator=generator) for _ in range(count))
+
+
+def _configs() -> dict[str, Any]:
+    """pyiqa is imported when it is asked for: it need not be installed."""
+    configs: dict[str, Any] = importlib.import_module("pyiqa.default_model_configs").DEFAULT_CONFIGS
+    return configs
 
 
 class _FetchError(Exception):
@@ -76,33 +78,27 @@ class _FetchError(Exception):
 @contextmanager
 def _offline(architecture: str) -> Iterator[Mapping[str, inspect.Parameter]]:
     """Closes the doors through which pyiqa's constructors fetch; gives the constructor's arguments."""
-    if architecture not in ARCH_REGISTRY:
-        build = importlib.import_module("pyiqa.archs")
-        build._lazy_import_arch(architecture)
-    constructor = ARCH_REGISTRY.get(architecture)
+    registry = importlib.import_module("pyiqa.utils.registry").ARCH_REGISTRY
+    if architecture not in registry:
+        importlib.import_module("pyiqa.archs")._lazy_import_arch(architecture)
+    constructor = registry.get(architecture)
     home = importlib.import_module(constructor.__module__)
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise _FetchError(str(args[0] if args else "its weights"))
 
+    make = timm.create_model
+    doors: list[tuple[Any, str, Any]] = [
+        (timm, "create_model", lambda *a, **k: make(*a, **{**k, "pretrained": False})),
+        (torchvision.models._api, "load_state_dict_from_url", lambda *a, **k: {}),
+        (torch.hub, "load_state_dict_from_url", lambda *a, **k: {}),
+        (home, "load_state_dict_from_url", lambda *a, **k: {}),
+        (home, "load_pretrained_network", lambda *a, **k: None),
+        (home, "load_file_from_url", refuse),
+        (nn.Module, "load_state_dict", lambda *a, **k: None),  # of the empty states that the doors above give
+    ]
     with ExitStack() as stack:
-        make = timm.create_model
-        stack.enter_context(patch.object(timm, "create_model", lambda *a, **k: make(*a, **{**k, "pretrained": False})))
-        for name in torchvision.models.list_models(torchvision.models):
-            if isinstance(getattr(torchvision.models, name, None), type(names)):
-                stack.enter_context(patch.object(torchvision.models, name, _weightless(name)))
-        for door, instead in (("load_pretrained_network", lambda *a, **k: None), ("load_file_from_url", refuse)):
-            if hasattr(home, door):
-                stack.enter_context(patch.object(home, door, instead))
-        stack.enter_context(patch.object(torch.hub, "load_state_dict_from_url", refuse))
+        for place, name, instead in doors:
+            if hasattr(place, name):
+                stack.enter_context(patch.object(place, name, instead))
         yield inspect.signature(constructor).parameters
-
-
-def _weightless(name: str) -> Any:
-    make = getattr(torchvision.models, name)
-
-    def build(*args: Any, **kwargs: Any) -> Any:
-        kwargs.pop("pretrained", None)
-        return make(*args, **{**kwargs, "weights": None})
-
-    return build

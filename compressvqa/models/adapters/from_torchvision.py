@@ -41,9 +41,12 @@ def example(
 
 
 def _is_video(name: str) -> bool:
-    return torchvision.models.get_model_builder(name).__module__.startswith("torchvision.models.video")
+    return _home(name).startswith("torchvision.models.video")
 
 
 def _has_backbone(name: str) -> bool:
-    home = torchvision.models.get_model_builder(name).__module__
-    return home.startswith(("torchvision.models.segmentation", "torchvision.models.detection"))
+    return _home(name).startswith(("torchvision.models.segmentation", "torchvision.models.detection"))
+
+
+def _home(name: str) -> str:
+    return str(torchvision.models.get_model_builder(name).__module__)
