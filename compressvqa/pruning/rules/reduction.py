@@ -113,7 +113,8 @@ def _normalised(run: Propagation, node: Node, twin: Twin, gone: Sequence[int]) -
     if node.op not in STATISTICS:
         return None
     inside = [plane for plane in twin.planes if set(plane.axes) & set(gone)]
-    if len(inside) == 1 and len(inside[0].axes) == 1 and _only_normalises(run, node):
+    # Of a convolution's weight only the rows and columns are channels, not the positions of its kernel.
+    if inside and (len(inside) == 1 or twin.weight) and len(inside[0].axes) == 1 and _only_normalises(run, node):
         run.statistic(node, inside[0].ids, inside[0].axes[0])
         return inside[0]
     run.statistic(node, None)
