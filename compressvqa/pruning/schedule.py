@@ -7,7 +7,6 @@ network = pruned.model
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,7 +44,7 @@ class Schedule:
         self.steps, self._inputs, self._request = steps, inputs, request_of(**settings)
         if steps > 1 and self._request.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
-        self._original = copy.deepcopy(model)
+        self._model = model
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
         self._outputs, self._channels = _free_outputs(facts, self._request)
@@ -68,13 +67,13 @@ class Schedule:
             self._inputs,
             facts,
             request,
-            baseline=self._original,
+            baseline=self._model,
             may_be_idle=number < self.steps or began,
         )
 
     def __iter__(self) -> Iterator[Pruned]:
         """Every step in turn; the network of one is pruned by the next, so train it in place."""
-        model = self._original
+        model = self._model
         for number in range(1, self.steps + 1):
             pruned = self.prune(number, model)
             yield pruned

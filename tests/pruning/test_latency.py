@@ -1,0 +1,131 @@
+"""The search for a latency, on clocks that are known: no assertion depends on how fast this machine is."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compressvqa.errors import MissingExtraError, PruneError
+from compressvqa.pruning import Timing, prune
+from compressvqa.pruning.latency import find
+from compressvqa.pruning.plan import PruningPlan
+from compressvqa.pruning.runtimes import call_of, compare
+
+
+def plan_at(share: float) -> PruningPlan:
+    return PruningPlan((), {}, (1000, 1000), (10**6, round(share * 10**6)))
+
+
+def clock(share_of: Callable[[float], float]) -> Callable[[PruningPlan, float], Timing]:
+    """A measurement that tells the share of a plan's latency from the share of its MACs."""
+
+    def measure(plan: PruningPlan, near: float) -> Timing:
+        share = share_of(plan.macs[1] / plan.macs[0])
+        return Timing(100.0, 100.0 * share, share, "clock", 1, 1)
+
+    return measure
+
+
+CURVES: dict[str, Callable[[float], float]] = {
+    "all of it is work": lambda m: m,
+    "half of it is no work": lambda m: 0.5 + 0.5 * m,
+    "steep": lambda m: m**3,
+    "flat at first": lambda m: float(np.sqrt(m)),
+    "steps of a twentieth": lambda m: np.ceil(m * 20) / 20,
+}
+
+
+@pytest.mark.parametrize("target", [0.9, 0.7, 0.6])
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_share_is_found_within_a_tenth(curve: str, target: float) -> None:
+    found = find(target, plan_at, clock(CURVES[curve]), least=0.01)
+    assert abs(found.timing.share / target - 1) <= 0.1 and found.notes == ()
+    assert CURVES[curve](found.plan.macs[1] / 10**6) == found.timing.share
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_noisy_clock_is_outvoted(seed: int) -> None:
+    """Every measurement is off by up to 10 %, the first by a half."""
+    dice = np.random.default_rng(seed)
+    seen = []
+
+    def share_of(m: float) -> float:
+        seen.append(m)
+        return (0.1 + 0.9 * m) * float(dice.uniform(0.9, 1.1)) * (1.5 if len(seen) == 1 else 1.0)
+
+    found = find(0.5, plan_at, clock(share_of), least=0.01)
+    assert abs((0.1 + 0.9 * found.plan.macs[1] / 10**6) / 0.5 - 1) <= 0.2
+    assert found.timing.share != 0 and len(seen) <= 25
+
+
+def test_a_latency_out_of_reach_is_refused() -> None:
+    with pytest.raises(
+        PruneError, match=r"can't reach target_latency=0.3: the narrowest network takes 0.55 of the time"
+    ):
+        find(0.3, plan_at, clock(lambda m: 0.5 + 0.5 * m), least=0.1)
+
+
+def test_another_target_may_bind() -> None:
+    found = find(0.9, plan_at, clock(lambda m: m), least=0.1, most=0.4)
+    assert found.timing.share == 0.4
+    assert found.notes == ("target_latency=0.9: 0.4 is kept, another target binds",)
+
+
+def sleeper(model: nn.Module, inputs: Any) -> Callable[[], None]:
+    """Takes 2 ms, and 8 ms more for each 1,000 parameters."""
+    seconds = 0.002 + 8e-6 * sum(p.numel() for p in model.parameters())
+    return lambda: time.sleep(seconds)
+
+
+def test_prune_meets_a_latency_on_a_runtime_of_one_s_own() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 60), nn.ReLU(), nn.Linear(60, 30), nn.ReLU(), nn.Linear(30, 4))
+    pruned = prune(net, (torch.randn(2, 8),), target_latency=0.5, runtime=sleeper, round_to=2)
+    timing = pruned.plan.latency
+    assert timing is not None and timing.runtime == "sleeper" and timing.threads == torch.get_num_threads()
+
+    def slept(model: nn.Module) -> float:
+        return 2 + 8e-3 * sum(p.numel() for p in model.parameters())
+
+    assert 0.4 <= slept(pruned.model) / slept(net) <= 0.6
+    assert "latency: " in str(pruned.plan) and "sleeper" in str(pruned.plan)
+    assert all(width % 2 == 0 for width in pruned.plan.kept.values())
+
+
+def test_compare_tells_the_ratio_of_two_sleeps() -> None:
+    timing = compare(lambda: time.sleep(0.02), lambda: time.sleep(0.01), "sleep")
+    assert 0.4 < timing.share < 0.7 and timing.before_ms >= 20 and timing.after_ms >= 10
+
+
+def test_a_runtime_gets_a_copy_in_eval_mode() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    seen: list[nn.Module] = []
+
+    def runtime(model: nn.Module, inputs: Any) -> Callable[[], None]:
+        seen.append(model)
+        return lambda: None
+
+    call_of(runtime, net, (torch.zeros(1, 2),))()
+    assert seen[0] is not net and not seen[0].training and net.training
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="onnxruntime is installed")
+def test_a_missing_runtime_is_one_clear_line() -> None:
+    with pytest.raises(
+        MissingExtraError, match=r"'onnxruntime' is not installed \(try: pip install 'compressvqa\[onnx\]'"
+    ):
+        call_of("onnxruntime", nn.Linear(2, 2), (torch.zeros(1, 2),))
+
+
+@pytest.mark.parametrize("inputs", [(torch.ones(1, 2),), torch.ones(1, 2), {"input": torch.ones(1, 2)}])
+def test_eager_runs_the_network_on_its_inputs(inputs: Any) -> None:
+    layer = nn.Linear(2, 3)
+    result = call_of("eager", layer, inputs)()
+    assert isinstance(result, torch.Tensor) and torch.equal(result, layer(torch.ones(1, 2)))
