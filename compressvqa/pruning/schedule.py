@@ -99,9 +99,9 @@ class Schedule:
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
         asked = self._request.ratios
-        outputs, channels = _free_outputs(facts, self._request)
         if asked is None or isinstance(asked, str):
             return asked
+        outputs, channels = _free_outputs(facts, self._request)
         if self._request.scope == "global":
             assert not isinstance(asked, Mapping)
             return _rest(asked, part, self._channels, channels)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow  # processes of their own
 STAGES = """\
 stages:
   - {kind: train, name: teacher, steps: 4, batch: 2, optimizer: {lr: 1.0e-3}}
-  - {kind: prune, name: pruned, rule: null, target_params: 0.4, steps: 3, importance: taylor, batch: 2, gradient_batches: 2,
-     finetune: {steps: 8, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}}
+  - {kind: prune, name: pruned, rule: null, target_params: 0.4, steps: 3, importance: taylor, batch: 2,
+     gradient_batches: 2, finetune: {steps: 8, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}}
 """
 
 
