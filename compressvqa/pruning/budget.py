@@ -177,8 +177,8 @@ def _say(used: Mapping[str, float], budget: Budget) -> list[str]:
         if share >= NEAR:
             continue
         asked = budget.most[name] / budget.before(name)
-        other = next((n for n, s in used.items() if n != name and s >= NEAR), None)
-        why = f"target_{other} binds" if other else "the next allowed widths would exceed a target"
+        binding = max(used, key=lambda n: used[n])
+        why = f"target_{binding} binds" if binding != name else "the next allowed widths would exceed it"
         notes.append(f"target_{name}={asked:.4g}: {share * asked:.4g} is kept, {why}")
     return notes
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.groups import Group, find_groups, matches
-from compressvqa.pruning.plan import Ratios
+from compressvqa.pruning.plan import Ratios, kept_share, must_match
 from compressvqa.pruning.prune import Pruned, Request, execute, request_of
 from compressvqa.pruning.trace import Trace, trace
 
@@ -48,6 +48,7 @@ class Schedule:
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
         self._outputs, self._channels = _free_outputs(facts, self._request)
+        self._check(facts)
 
     def prune(self, number: int, model: nn.Module) -> Pruned:
         """One step.
@@ -79,6 +80,16 @@ class Schedule:
             yield pruned
             model = pruned.model
 
+    def _check(self, facts: Trace) -> None:
+        """Refuses at once what every step would have to refuse."""
+        ratios, groups = self._request.ratios, find_groups(facts, self._request.protect)
+        if isinstance(ratios, Mapping):
+            for path, ratio in ratios.items():
+                kept_share(ratio, path)
+                must_match(path, groups, [g for g in groups if g.frozen is None])
+        elif isinstance(ratios, (int, float)):
+            kept_share(ratios, "ratios")
+
     def _step(self, number: int, facts: Trace) -> Request:
         """What the step has to ask for, of the network that it gets."""
         request, part = self._request, number / self.steps
@@ -99,12 +110,12 @@ class Schedule:
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
         asked = self._request.ratios
-        if asked is None or isinstance(asked, str):
-            return asked
+        everywhere = self._request.scope == "global"
+        if asked is None or isinstance(asked, str) or (everywhere and isinstance(asked, Mapping)):
+            return asked  # the plan says what is wrong with it
         outputs, channels = _free_outputs(facts, self._request)
-        if self._request.scope == "global":
-            assert not isinstance(asked, Mapping)
-            return _rest(asked, part, self._channels, channels)
+        if everywhere:
+            return _rest(asked, part, self._channels, channels)  # type: ignore[arg-type]
         found = {}
         for path in outputs.keys() & self._outputs.keys():
             named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []

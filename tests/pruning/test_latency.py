@@ -28,7 +28,7 @@ def clock(share_of: Callable[[float], float]) -> Callable[[PruningPlan, float], 
 
     def measure(plan: PruningPlan, near: float) -> Timing:
         share = share_of(plan.macs[1] / plan.macs[0])
-        return Timing(100.0, 100.0 * share, share, "clock", 1, 1)
+        return Timing(100.0, 100.0 * share, "clock", 1, 1)
 
     return measure
 
@@ -47,7 +47,7 @@ CURVES: dict[str, Callable[[float], float]] = {
 def test_the_share_is_found_within_a_tenth(curve: str, target: float) -> None:
     found = find(target, plan_at, clock(CURVES[curve]), least=0.01)
     assert abs(found.timing.share / target - 1) <= 0.1 and found.notes == ()
-    assert CURVES[curve](found.plan.macs[1] / 10**6) == found.timing.share
+    assert CURVES[curve](found.plan.macs[1] / 10**6) == pytest.approx(found.timing.share)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,7 +74,7 @@ def test_a_latency_out_of_reach_is_refused() -> None:
 
 def test_another_target_may_bind() -> None:
     found = find(0.9, plan_at, clock(lambda m: m), least=0.1, most=0.4)
-    assert found.timing.share == 0.4
+    assert found.timing.share == pytest.approx(0.4)
     assert found.notes == ("target_latency=0.9: 0.4 is kept, another target binds",)
 
 
@@ -97,6 +97,15 @@ def test_prune_meets_a_latency_on_a_runtime_of_one_s_own() -> None:
     assert 0.4 <= slept(pruned.model) / slept(net) <= 0.6
     assert "latency: " in str(pruned.plan) and "sleeper" in str(pruned.plan)
     assert all(width % 2 == 0 for width in pruned.plan.kept.values())
+
+
+def test_what_a_plan_says_of_a_latency_names_the_latency() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 60), nn.ReLU(), nn.Linear(60, 4))
+    notes = prune(net, (torch.randn(2, 8),), target_latency=0.5, target_params=0.9, runtime=sleeper).plan.notes
+    assert (
+        len(notes) == 1 and notes[0].startswith("target_params=0.9: 0.") and notes[0].endswith("target_latency binds")
+    )
 
 
 def test_compare_tells_the_ratio_of_two_sleeps() -> None:

@@ -120,8 +120,14 @@ def test_the_latency_of_the_last_step_is_a_share_of_the_first_network_s() -> Non
         ({"steps": 0, "ratios": 0.5}, "steps must be a whole number of at least 1, not 0"),
         ({"steps": 2, "ratios": "zeros"}, r"'zeros' lose nothing, so they go in one step \(try: steps=1"),
         ({"steps": 2, "ratio": 0.5}, "prune has no setting 'ratio'"),
+        ({"steps": 2, "ratios": 1.5}, "a ratio is the share removed, from 0 to 1, not 1.5"),
+        ({"steps": 2, "ratios": {"steem": 0.5}}, r"'steem' matches no layer that makes channels \(try: stem"),
+        ({"steps": 2, "ratios": {"head": 0.5}}, "'head' can't be pruned: the network returns these channels"),
+        ({"steps": 2}, "nothing was asked for"),
+        ({"steps": 2, "ratios": {"stem": 0.5}, "scope": "global"}, "ratios must be one number, or a target"),
     ],
 )
 def test_mistakes_are_one_clear_line(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(PruneError, match=message):
-        Schedule(Net(), INPUTS, **settings)
+    with pytest.raises(PruneError, match=message) as caught:
+        next(iter(Schedule(Net(), INPUTS, **settings)))
+    assert "\n" not in str(caught.value)
