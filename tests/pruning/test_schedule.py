@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from pruning.clocks import Clock
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
@@ -99,19 +98,12 @@ def test_no_group_loses_more_than_its_share_over_all_steps() -> None:
     assert last.plan.kept["stem"] >= 16 and last.plan.kept["body"] >= 14
 
 
-def test_the_latency_of_the_last_step_is_a_share_of_the_first_network_s() -> None:
-    def slept(model: nn.Module) -> float:
-        return 0.002 + 1.5e-6 * sum(p.numel() for p in model.parameters())
-
-    def sleeper(model: nn.Module, inputs: Any) -> Callable[[], None]:
-        seconds = slept(model)
-        return lambda: time.sleep(seconds)
-
+def test_the_latency_of_the_last_step_is_a_share_of_the_first_network_s(clock: Clock) -> None:
     net = Net()
-    first, last = list(Schedule(net, INPUTS, steps=2, target_latency=0.55, runtime=sleeper))
-    assert slept(net) > slept(first.model) > slept(last.model)
-    assert 0.45 <= slept(last.model) / slept(net) <= 0.65
-    assert last.plan.latency is not None and last.plan.latency.before_ms >= 1000 * slept(net)
+    first, last = list(Schedule(net, INPUTS, steps=2, target_latency=0.55, runtime=clock.runtime))
+    times = [clock.takes(model) for model in (net, first.model, last.model)]
+    assert times[0] > times[1] > times[2] and 0.495 <= times[2] / times[0] <= 0.56
+    assert last.plan.latency is not None and last.plan.latency.before_ms == pytest.approx(1000 * times[0])
 
 
 @pytest.mark.parametrize(
