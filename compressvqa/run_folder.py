@@ -88,9 +88,10 @@ class StageFolder:
         return json.loads(file.read_text()) if file.exists() else None
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Marks the stage as done, and drops the checkpoint that it no longer needs."""
+        """Marks the stage as done, and drops the checkpoints that it no longer needs."""
         write_json(self.path / "stage.json", result)
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        for checkpoint in self.path.rglob("checkpoint.pt"):
+            checkpoint.unlink()
 
 
 class MetricsLog:

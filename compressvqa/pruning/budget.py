@@ -14,7 +14,7 @@ from compressvqa.pruning.groups import Group
 from compressvqa.pruning.shape import Numbers, Shape
 
 NEAR = 0.98  # a target is met when at least this share of it is used
-_STRONGEST = math.log(8.0)  # two targets may give one bundle up to 8 times, another down to 1/8 of its power
+_STRONGEST = math.log(8.0)  # for two targets one bundle's power may be multiplied, another's divided by up to 8
 
 
 class Budget:
@@ -89,7 +89,7 @@ def meet(bundles: Sequence[Bundle], shape: Shape, budget: Budget, groups: Sequen
         return rounded(0.0), []
     if len(budget.most) == 2:
         powers = _balance(bundles, shape, budget)
-    dial = _smallest(lambda d: used(rounded(d)) <= 1, 50)
+    dial = _smallest(lambda d: used(rounded(d)) <= 1, 40)
     ideal = shape.at(dial, powers)
     full = np.array([b.units for b in bundles])
     units = _give_back(bundles, rounded(dial), ideal, np.minimum(np.ceil(ideal), full), used)
@@ -119,7 +119,9 @@ def _balance(bundles: Sequence[Bundle], shape: Shape, budget: Budget) -> Numbers
         after = budget.used(bundles, narrower)
         saved = {name: (before[name] - after[name]) / before[name] for name in before}
         lean[i] = math.log((saved["macs"] + 1e-9) / (saved["params"] + 1e-9))
-    lean = np.clip(lean, -2, 2) / 2
+    lean = np.clip(lean, -3, 3)
+    middle, reach = (lean.max() + lean.min()) / 2, (lean.max() - lean.min()) / 2
+    lean = (lean - middle) / max(reach, 1e-6)
 
     def powers_of(strength: float) -> Numbers:
         # At least 1, so that dial 1 still reaches the narrowest widths.
@@ -143,8 +145,8 @@ def _balance(bundles: Sequence[Bundle], shape: Shape, budget: Budget) -> Numbers
     low, high = 0.0, math.copysign(_STRONGEST, bare)
     if gap(high) * bare < 0:
         for _ in range(14):
-            middle = (low + high) / 2
-            low, high = (middle, high) if gap(middle) * bare > 0 else (low, middle)
+            half = (low + high) / 2
+            low, high = (half, high) if gap(half) * bare > 0 else (low, half)
     return powers_of(high)
 
 
@@ -175,8 +177,8 @@ def _say(used: Mapping[str, float], budget: Budget) -> list[str]:
         if share >= NEAR:
             continue
         asked = budget.most[name] / budget.before(name)
-        other = next((n for n, s in used.items() if n != name and s >= NEAR), None)
-        why = f"target_{other} binds" if other else "the next allowed widths would exceed a target"
+        binding = max(used, key=lambda n: used[n])
+        why = f"target_{binding} binds" if binding != name else "the next allowed widths would exceed it"
         notes.append(f"target_{name}={asked:.4g}: {share * asked:.4g} is kept, {why}")
     return notes
 

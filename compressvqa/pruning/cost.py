@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,18 @@ class Products:
     sizes: NDArray[np.float64]  # (terms, dims)
     per_channel: NDArray[np.float64]  # (terms * dims, groups)
 
-    def at(self, removed: Widths) -> int:
+    def at(self, removed: Widths | NDArray[np.float64]) -> int:
         """The sum when that many channels of each group are gone."""
-        sizes = self.sizes - (self.per_channel @ removed).reshape(self.sizes.shape)
-        return round(float((self.factors * sizes.prod(axis=1)).sum()))
+        rows, per_channel = self._cut
+        sizes = self.sizes.ravel().copy()
+        sizes[rows] -= per_channel @ removed
+        return round(float(self.factors @ sizes.reshape(self.sizes.shape).prod(axis=1)))
+
+    @cached_property
+    def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The dimensions that any group cuts, few of all: their places among all, and their rows of `per_channel`."""
+        rows = np.flatnonzero(self.per_channel.any(axis=1))
+        return rows, self.per_channel[rows]
 
 
 @dataclass(frozen=True)

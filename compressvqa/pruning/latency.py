@@ -41,9 +41,9 @@ def find(
 ) -> Found:
     """The widths that keep a share of the latency.
 
-    Candidates are plans for a share of the MACs. A line through all measured points, where those near the target weigh
-    most, says which share to try next, so that a wrong measurement on a busy machine is outvoted by later ones. A
-    candidate that is near enough is measured once more, and only that figure is reported.
+    Candidates are plans for a share of the MACs. A line through all measured points, where late ones and those near the
+    target weigh most, says which share to try next, so that a wrong measurement on a busy machine is outvoted by later
+    ones. A candidate that is near enough is measured once more, and only that figure is reported.
 
     Args:
         target: share of the latency to keep, in (0, 1].
@@ -94,10 +94,10 @@ def _off(timing: Timing, share: float) -> float:
 
 
 def _next(points: Sequence[tuple[float, float]], aim: float) -> float:
-    """Where a line through the points meets the aim; not more than three times away from the nearest point."""
+    """Where a line through the points meets the aim, not more than three times away from the last one."""
     macs, shares = np.array(points).T
-    away = np.abs(np.log(shares / aim))
-    slope, start = np.polyfit(macs, shares, 1, w=1 / (0.02 + away))
-    nearest = float(macs[np.argmin(away)])
-    found = float((aim - start) / slope) if slope > 0 else nearest * aim / float(shares[np.argmin(away)])
-    return min(3 * nearest, max(nearest / 3, found))
+    age = np.arange(len(points))[::-1]
+    slope, start = np.polyfit(macs, shares, 1, w=0.8**age / (0.05 + np.abs(np.log(shares / aim))))
+    last = float(macs[-1])
+    found = float((aim - start) / slope) if slope > 0 else last * aim / float(shares[-1])
+    return min(3 * last, max(last / 3, found))

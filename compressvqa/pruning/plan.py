@@ -162,9 +162,9 @@ def _shape(
         return Global(bundles, free, scores.of, scores.comparable), []
     asked = 0.5 if ratios is None else ratios
     if not isinstance(asked, Mapping):
-        return Local(bundles, [_kept(asked, "ratios")] * len(bundles)), []
+        return Local(bundles, [kept_share(asked, "ratios")] * len(bundles)), []
     for path in asked:
-        _must_match(path, groups, free)
+        must_match(path, groups, free)
     keep, notes = [], []
     for bundle in bundles:
         wanted = {p: k for i in bundle.members for p, k in _wanted(free[i], asked).items()}
@@ -183,11 +183,16 @@ def _wanted(group: Group, ratios: Mapping[str, float]) -> dict[str, float]:
         # The longest path that matches is the one that means this layer most.
         named = sorted((p for p in ratios if matches(producer, p)), key=len)
         if named:
-            wanted[producer] = _kept(ratios[named[-1]], named[-1])
+            wanted[producer] = kept_share(ratios[named[-1]], named[-1])
     return wanted
 
 
-def _kept(ratio: object, where: str) -> float:
+def kept_share(ratio: object, where: str) -> float:
+    """The share kept for a share removed.
+
+    Raises:
+        PruneError: it is no share.
+    """
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
         raise PruneError(f"a ratio is the share removed, from 0 to 1, not {ratio!r}", where=where)
     return 1.0 - float(ratio)
@@ -199,7 +204,7 @@ def _by_ratio(bundles: Sequence[Bundle], shape: Shape, ratios: Ratios, limits: W
     if isinstance(shape, Global):
         assert isinstance(ratios, (int, float))
         total = sum(b.units * sum(b.sizes) for b in bundles)
-        asked = (1 - _kept(ratios, "ratios")) * total
+        asked = (1 - kept_share(ratios, "ratios")) * total
         if asked > shape.removable:
             share = shape.removable / max(total, 1)
             notes.append(f"ratios={ratios:g}: only {share:.4g} can go, max_ratio={limits.max_ratio:g} keeps the rest")
@@ -265,7 +270,12 @@ def _few(items: list[str]) -> str:
     return ", ".join(items[:_SHOWN]) + more
 
 
-def _must_match(path: str, groups: Sequence[Group], free: Sequence[Group]) -> None:
+def must_match(path: str, groups: Sequence[Group], free: Sequence[Group]) -> None:
+    """Checks that a path of `ratios` names a layer that can be pruned.
+
+    Raises:
+        PruneError: it names none.
+    """
     if any(matches(p, path) for g in free for p in g.producers):
         return
     kept = next((g for g in groups if g.frozen and any(matches(p, path) for p in g.producers)), None)

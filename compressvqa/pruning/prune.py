@@ -360,7 +360,9 @@ class _Job:
         while True:
             cost = self.cost()
             found = find(target, partial(self.plan, cost), measure, self._least(cost), most)
-            attempt = self.attempt(replace(found.plan, latency=found.timing, notes=(*found.plan.notes, *found.notes)))
+            # The share of the MACs was the search's own, so what a plan says of it is true of the latency.
+            said = [n.replace("target_macs", "target_latency") for n in found.plan.notes if n[:12] != "target_macs="]
+            attempt = self.attempt(replace(found.plan, latency=found.timing, notes=(*said, *found.notes)))
             if attempt is not None:
                 return attempt
 

@@ -7,7 +7,6 @@ network = pruned.model
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.groups import Group, find_groups, matches
-from compressvqa.pruning.plan import Ratios
+from compressvqa.pruning.plan import Ratios, kept_share, must_match
 from compressvqa.pruning.prune import Pruned, Request, execute, request_of
 from compressvqa.pruning.trace import Trace, trace
 
@@ -45,10 +44,11 @@ class Schedule:
         self.steps, self._inputs, self._request = steps, inputs, request_of(**settings)
         if steps > 1 and self._request.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
-        self._original = copy.deepcopy(model)
+        self._model = model
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
         self._outputs, self._channels = _free_outputs(facts, self._request)
+        self._check(facts)
 
     def prune(self, number: int, model: nn.Module) -> Pruned:
         """One step.
@@ -68,17 +68,27 @@ class Schedule:
             self._inputs,
             facts,
             request,
-            baseline=self._original,
+            baseline=self._model,
             may_be_idle=number < self.steps or began,
         )
 
     def __iter__(self) -> Iterator[Pruned]:
         """Every step in turn; the network of one is pruned by the next, so train it in place."""
-        model = self._original
+        model = self._model
         for number in range(1, self.steps + 1):
             pruned = self.prune(number, model)
             yield pruned
             model = pruned.model
+
+    def _check(self, facts: Trace) -> None:
+        """Refuses at once what every step would have to refuse."""
+        ratios, groups = self._request.ratios, find_groups(facts, self._request.protect)
+        if isinstance(ratios, Mapping):
+            for path, ratio in ratios.items():
+                kept_share(ratio, path)
+                must_match(path, groups, [g for g in groups if g.frozen is None])
+        elif isinstance(ratios, (int, float)):
+            kept_share(ratios, "ratios")
 
     def _step(self, number: int, facts: Trace) -> Request:
         """What the step has to ask for, of the network that it gets."""
@@ -100,12 +110,12 @@ class Schedule:
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
         asked = self._request.ratios
+        everywhere = self._request.scope == "global"
+        if asked is None or isinstance(asked, str) or (everywhere and isinstance(asked, Mapping)):
+            return asked  # the plan says what is wrong with it
         outputs, channels = _free_outputs(facts, self._request)
-        if asked is None or isinstance(asked, str):
-            return asked
-        if self._request.scope == "global":
-            assert not isinstance(asked, Mapping)
-            return _rest(asked, part, self._channels, channels)
+        if everywhere:
+            return _rest(asked, part, self._channels, channels)  # type: ignore[arg-type]
         found = {}
         for path in outputs.keys() & self._outputs.keys():
             named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []

@@ -85,6 +85,7 @@ class Global:
         self._scores = np.concatenate(scores) if scores else np.zeros(0)
         self._owners = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
         self._weights = np.concatenate(weights) if weights else np.zeros(0)
+        self._sorted: tuple[bytes, NDArray[np.int64], Numbers] | None = None  # the ranking for the last powers
 
     @property
     def removable(self) -> float:
@@ -93,9 +94,13 @@ class Global:
 
     def at(self, dial: float, powers: Numbers) -> Numbers:
         """Units left when the lowest-ranked channels are gone; a bundle's scores are divided by its power."""
-        order = np.argsort(self._scores / powers[self._owners], kind="stable")
-        reached = np.cumsum(self._weights[order]) <= dial * self.removable * (1 + 1e-12)
-        gone = np.bincount(self._owners[order[reached]], minlength=len(self._units))
+        key = powers.tobytes()
+        if self._sorted is None or self._sorted[0] != key:
+            order = np.argsort(self._scores / powers[self._owners], kind="stable")
+            self._sorted = (key, self._owners[order], np.cumsum(self._weights[order]))
+        _, owners, channels = self._sorted
+        reached = int(np.searchsorted(channels, dial * self.removable * (1 + 1e-12), side="right"))
+        gone = np.bincount(owners[:reached], minlength=len(self._units))
         kept: Numbers = self._units - gone
         return kept
 

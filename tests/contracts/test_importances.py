@@ -25,9 +25,7 @@ def activations(weights: list[Tensor]) -> list[Tensor | None]:
 
 def scores(name: str, weights: list[Tensor], gradients: list[Tensor]) -> Tensor:
     generator = torch.Generator().manual_seed(3)
-    return importance.score(
-        name, weights, list(gradients), generator, parts=PARTS, activations=activations(weights)
-    )
+    return importance.score(name, weights, list(gradients), generator, parts=PARTS, activations=activations(weights))
 
 
 @pytest.mark.parametrize("name", NAMES)

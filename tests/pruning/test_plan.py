@@ -138,3 +138,77 @@ def test_the_least_important_channels_go() -> None:
             for tensor in (net.body.weight, net.body.bias, net.back.weight.T):
                 tensor[channel] *= 1e-3
     assert prune(net, (torch.randn(3, 4),), ratios={"body": 0.1}).removed["body"] == (3, 17, 29)
+
+
+def test_both_targets_are_met_at_both_ends() -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 120, 3), nn.Conv2d(120, 160, 3, stride=4), nn.Conv2d(160, 180, 3))
+    net = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    inputs = (torch.randn(1, 3, 24, 24),)
+    for params, macs in ((0.5, 0.3), (0.3, 0.38), (0.4, 0.4)):
+        plan = prune(net, inputs, target_params=params, target_macs=macs).plan
+        assert 0.98 * params <= plan.params[1] / plan.params[0] <= params
+        assert 0.98 * macs <= plan.macs[1] / plan.macs[0] <= macs
+    # With all channels of the first layer, 0.3 of the parameters do 0.43 of the work: more is not to be had.
+    plan = prune(net, inputs, target_params=0.3, target_macs=0.5).plan
+    assert plan.params[1] / plan.params[0] >= 0.98 * 0.3
+    assert len(plan.notes) == 1 and "is kept, target_params binds" in plan.notes[0]
+
+
+def test_zeros_are_what_goes_and_nothing_is_lost() -> None:
+    net, x = Net().eval(), torch.randn(5, 4)
+    with torch.no_grad():
+        for channel in (0, 7, 31):
+            for tensor in (net.stem.weight, net.stem.bias, net.back.weight, net.back.bias):
+                tensor[channel] = 0
+            net.body.weight[:, channel] = 0
+            net.head.weight[:, channel] = 0
+        net.body.weight[4] = 0  # its bias and its reader are not zero
+    result = prune(net, (x,), ratios="zeros")
+    assert result.plan.kept == {"stem": 37, "body": 30}
+    assert result.removed == {"stem": (0, 7, 31), "back": (0, 7, 31)}
+    assert torch.allclose(result.model(x), net(x), atol=1e-6)
+    # Nothing but zeros goes, so widths are rounded up.
+    rounded = prune(net, (x,), ratios="zeros", round_to=2)
+    assert rounded.plan.kept == {"stem": 38, "body": 30} and "zero channels that stay: stem 1" in rounded.plan.notes
+
+
+def test_without_zeros_there_is_nothing_to_remove() -> None:
+    with pytest.raises(
+        PruneError, match=r"found no channel whose parameters are all exactly zero \(try: a group spars"
+    ):
+        pruned(ratios="zeros")
+
+
+def test_a_global_ranking_takes_from_the_group_of_small_scores() -> None:
+    """Half of body's channels are nearly nothing beside its others, stem's are alike: body gives more."""
+    net = Net()
+    with torch.no_grad():
+        for tensor in (net.body.weight, net.body.bias, net.back.weight.T):
+            tensor[::2] *= 1e-3
+    local = prune(net, (torch.randn(3, 4),), ratios=0.3)
+    ranked = prune(net, (torch.randn(3, 4),), ratios=0.3, scope="global")
+    assert local.plan.kept == {"stem": 28, "body": 21}
+    assert ranked.plan.kept["body"] == 15 and ranked.plan.kept["stem"] == 34  # 21 of 70 channels are gone
+    assert all(channel % 2 == 0 for channel in ranked.removed["body"])
+    met = prune(net, (torch.randn(3, 4),), target_params=0.4, scope="global").plan
+    assert 0.4 - 85 / met.params[0] <= met.params[1] / met.params[0] <= 0.4
+    assert met.kept["body"] >= 3  # no more than 90 % of a group go
+    assert prune(net, (torch.randn(3, 4),), target_params=0.4, scope="global", max_ratio=0.5).plan.kept["body"] == 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_latency": 0.0}, r"target_latency must be a share in \(0, 1\], not 0.0"),
+        ({"target_latency": 0.5, "runtime": "fast"}, r"unknown runtime 'fast' \(try: eager, compile, onnxruntime"),
+        ({"target_latency": 0.5, "runtime": lambda model, inputs: 3}, "the runtime returned int, not a function"),
+        ({"ratios": "zeros", "target_latency": 0.5}, "removes just what is zero"),
+        ({"ratios": 0.5, "scope": "world"}, "scope is 'local' or 'global', not 'world'"),
+        ({"ratios": 0.5, "max_ratio": 2.0}, r"max_ratio must be a share in \[0, 1\], not 2.0"),
+    ],
+)
+def test_new_mistakes_are_one_clear_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(PruneError, match=message) as caught:
+        pruned(**settings)
+    assert "\n" not in str(caught.value)
