@@ -155,6 +155,8 @@ class _Proof:
             return Verdict(math.inf, f"{type(error).__name__}: {error}, with these channels zeroed".splitlines()[0])
         if shaken and not all(bool(torch.isfinite(t).all()) for t in expected if t.is_floating_point()):
             return Verdict(math.nan)
+        for name, _ in self.trace.labels.unzeroed:
+            wanted.pop(self.trace.owners[name], None)
         return Verdict(max(_error(expected, outputs), _differing(wanted, sizes)))
 
 

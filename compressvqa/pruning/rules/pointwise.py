@@ -47,7 +47,8 @@ def pointwise(run: Propagation, node: Node) -> list[Twin]:
     if node.op in _DIVISIONS and len(twins) > 1 and twins[1].weight:
         # Cut channels of a divisor are left as they are in the proof: 0 / 0 would prove nothing.
         for plane in twins[1].planes:
-            run.keep_in_proof(plane.ids)
+            if plane.zero:
+                run.keep_in_proof(plane.ids)
     planes, free = join(run, node, twins, lambda flags: stays_zero(node, flags))
     return [Twin(shape, planes, free, all(t.weight or not t.shape for t in twins) and any(t.weight for t in twins))]
 
