@@ -149,7 +149,7 @@ def test_the_tree_of_rankdvqa() -> None:
     assert "scales.0-4.conv_in: 5 groups alike, each of 32 channels" in lines
     tie = r"add in scales\.0-4 \(rankdvqa\.py:\d+\): scales\.0-4\.mlp\.fc2 with scales\.0-4\.conv_in"
     assert any(re.fullmatch(tie, line) for line in lines)
-    assert any(line.startswith("scales.0-4.attention.qkv (5 groups, 96 channels): ") for line in lines)
+    assert any(line.startswith("scales.0-4.attention.qkv (5 groups, 32 channels): ") for line in lines)
     assert "extractor.stages.5  553,344 parameters, 12.0%" in lines
     full = "\n".join(rows(facts, every=True))
     assert "scales.2.conv_out.weight dim 0 (1 per channel), scales.2.conv_out.bias dim 0 (1 per channel)" in full
