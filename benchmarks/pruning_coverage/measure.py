@@ -26,9 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from compressvqa.errors import PruneError
 from compressvqa.models import load, save
 from compressvqa.pruning import find_groups, prune, trace
-from coverage.judge import judge, shaken
-from coverage.networks import Case
-from coverage.peer import prune_in_place, pruned_copy
+from pruning_coverage.judge import judge, shaken
+from pruning_coverage.networks import Case
+from pruning_coverage.peer import prune_in_place, pruned_copy
 
 TARGET = 0.5
 PEER_LIMIT = 30.0  # seconds for torch-pruning, whose search for groups may not end
