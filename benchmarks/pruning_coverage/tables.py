@@ -15,7 +15,7 @@ _HOW = f"""How it was counted.
 
 - Verified: the pruned network equals the original with the removed channels zeroed, to 1e-5 of the largest output, on
   fresh inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels).
-- The judge (`benchmarks/pruning_coverage/judge.py`) finds the removed channels again from the weights alone, whoever pruned.
+- The judge (`benchmarks/pruning_coverage/judge.py`) finds what was removed from the weights alone, whoever pruned.
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, by torch's FlopCounterMode.
