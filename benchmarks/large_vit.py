@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from coverage.measure import TARGET, Row, apart, peak_rise
+from pruning_coverage.measure import TARGET, Row, apart, peak_rise
 
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import find_groups, trace

@@ -16,14 +16,14 @@ import json
 import logging
 import platform
 import warnings
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from coverage import tables
-from coverage.measure import Row, measure
-from coverage.networks import cases
+from pruning_coverage import tables
+from pruning_coverage.measure import Row, measure
+from pruning_coverage.networks import cases
 
 from compressvqa.errors import MissingExtraError
 from compressvqa.models import create_model
@@ -93,7 +93,7 @@ def _import_all() -> None:
         try:
             create_model(name)
         except MissingExtraError as error:
-            raise SystemExit(str(error)) from error
+            print(f"{name.partition('/')[0]} is left out: {error}")
 
 
 def _progress(row: Row) -> str:
@@ -109,9 +109,16 @@ def _progress(row: Row) -> str:
 
 
 def _machine(rows: list[Row]) -> str:
-    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "timm", "torchvision", "torch-pruning", "pyiqa"))
+    packages = ", ".join(f"{p} {_version(p)}" for p in ("torch", "timm", "torchvision", "torch-pruning", "pyiqa"))
     threads = sorted({row["threads"] for row in rows})
     return f"{platform.machine()}, {', '.join(map(str, threads))} thread(s), {packages}."
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":

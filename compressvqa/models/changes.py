@@ -112,7 +112,7 @@ def _differing_attributes(path: str, fresh: nn.Module, model: nn.Module) -> dict
                 found[name] = pack(value)
         elif isinstance(value, _COMPARABLE) and known is not _MISSING and known != value:
             raise WeightsError(f"can't be saved: its attribute {name!r} has become {value!r}", where=path)
-        elif is_plain(known) and known is not _MISSING:
+        elif is_plain(known) and known is not _MISSING and known not in (None, [], {}):  # those are caches, filled
             raise WeightsError(
                 f"can't be saved: its attribute {name!r} has become a {type(value).__name__}", where=path
             )

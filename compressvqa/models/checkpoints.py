@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str, where
     Raises:
         WeightsError: names a few of the tensors that don't fit, and which network the file seems to hold.
     """
-    wanted = model.state_dict()
+    wanted, weights = model.state_dict(), {key for key, _ in model.named_parameters(remove_duplicate=False)}
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:
         faults = [_few("lacks", missing), _few("has unknown", extra)]
@@ -82,9 +83,14 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str, where
                 where=where,
                 hint="the settings that the weights were trained with, or the folder that save() wrote",
             )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # A mask may be infinite; a weight may not.
+        unsound = tensor.isfinite().logical_not() if key in weights else tensor.isnan()
+        if bool(unsound.any()):
             raise WeightsError(f"{key} holds NaN or infinite values", where=where)
-    model.load_state_dict(dict(state), strict=True)
+    versioned = OrderedDict(state)
+    # Modules that have changed their format ask for the version; what is loaded is of the version that runs.
+    versioned._metadata = wanted._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, strict=True)
 
 
 def _few(verb: str, names: list[str]) -> str:

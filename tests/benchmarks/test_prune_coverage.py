@@ -13,9 +13,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from coverage.judge import UnjudgedError, judge, positions, shaken
-from coverage.measure import apart, macs, returned_layers
-from coverage.peer import pruned_copy
+from pruning_coverage.judge import UnjudgedError, judge, positions, shaken
+from pruning_coverage.measure import apart, macs, returned_layers
+from pruning_coverage.peer import pruned_copy
 
 from compressvqa.pruning import prune
 

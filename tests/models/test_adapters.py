@@ -70,7 +70,7 @@ def test_example_inputs_fit(name, settings, shape):
         assert torch.isfinite(model(*inputs)).all()
 
 
-@pytest.mark.parametrize("name", ["timm/test_resnet", "timm/test_vit", "torchvision/shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["timm/test_resnet", "timm/test_vit", "torchvision/mnasnet0_5"])
 def test_pruned_saved_and_loaded_to_the_bit(name, offline, tmp_path):
     torch.manual_seed(0)
     model = create_model(name, **({"img_size": 32} if "vit" in name else {})).eval()

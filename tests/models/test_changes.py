@@ -88,11 +88,13 @@ class Holder(nn.Module):
         self.splits, self.by_stage, self.limit, self.heads = [3, 1], {0: [2, 2], 1: (4,)}, 1.0, None
         self._hidden = 4
         self.kind = Kind.ONE
+        self.cache = {}
         self.mean = torch.zeros(3)
         self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
         self.gru = nn.GRU(4, 6, num_layers=2, bidirectional=True, batch_first=True)
 
     def forward(self, x):
+        self.cache["last"] = x
         return self.gru(self.second(self.first(x)))[0]
 
 
@@ -145,6 +147,26 @@ def test_state_that_is_no_tensor_is_refused(registered, tmp_path):
     with pytest.raises(WeightsError, match="not a tensor"):
         save(registered(Extra), tmp_path / "net")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_infinite_mask_comes_back_and_no_other_tensor_may_be_unsound(registered, tmp_path):
+    class Masked(Holder):
+        """With a mask that is saved."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.zeros(4))
+
+    model = registered(Masked)
+    model.mask[1] = float("-inf")
+    assert torch.equal(load(save(model, tmp_path / "net")).mask, model.mask)
+    model.mask[1] = float("nan")
+    with pytest.raises(WeightsError, match="mask holds NaN"):
+        load(save(model, tmp_path / "net"))
+    model.mask[1] = 0
+    model.first.weight.data[0, 0] = float("inf")
+    with pytest.raises(WeightsError, match=r"first\.weight holds NaN or infinite"):
+        load(save(model, tmp_path / "net"))
 
 
 def test_settings_keep_their_types_and_functions_are_refused(registered, tmp_path):

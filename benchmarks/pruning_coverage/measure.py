@@ -23,12 +23,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.models import load, save
 from compressvqa.pruning import find_groups, prune, trace
-from coverage.judge import judge, shaken
-from coverage.networks import Case
-from coverage.peer import prune_in_place, pruned_copy
+from pruning_coverage.judge import judge, shaken
+from pruning_coverage.networks import Case
+from pruning_coverage.peer import prune_in_place, pruned_copy
 
 TARGET = 0.5
 PEER_LIMIT = 30.0  # seconds for torch-pruning, whose search for groups may not end
@@ -160,17 +160,25 @@ def returned_layers(model: nn.Module, inputs: Any) -> list[str]:
 
 def round_trip(model: nn.Module, inputs: Any, *, again: bool) -> str:
     """ "once" or "twice" where state and outputs come back to the bit, else what is wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        loaded = load(save(model, Path(folder) / "model"))
-        found = _difference(model.eval(), loaded, inputs)
-        if found or not again:
-            return found or "once"
-        try:
-            second = prune(loaded, inputs, ratios=0.3).model
-        except PruneError:
-            return "once"  # nothing more can go
-        found = _difference(second.eval(), load(save(second, Path(folder) / "model")), inputs)
-        return f"after a second pruning: {found}" if found else "twice"
+    found = _saved_and_loaded(model, inputs)
+    if isinstance(found, str) or not again:
+        return found if isinstance(found, str) else "once"
+    try:
+        second = prune(found, inputs, ratios=0.3).model
+    except PruneError:
+        return "once"  # nothing more can go
+    found = _saved_and_loaded(second, inputs)
+    return f"after a second pruning: {found}" if isinstance(found, str) else "twice"
+
+
+def _saved_and_loaded(model: nn.Module, inputs: Any) -> nn.Module | str:
+    """What comes back, or what is wrong with it."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            loaded = load(save(model, Path(folder) / "model"))
+    except CompressVQAError as error:
+        return str(error)
+    return _difference(model.eval(), loaded, inputs) or loaded
 
 
 def _difference(a: nn.Module, b: nn.Module, inputs: Any) -> str:

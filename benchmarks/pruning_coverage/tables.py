@@ -6,8 +6,8 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from coverage.measure import TARGET, Row
-from coverage.peer import RATIO
+from pruning_coverage.measure import TARGET, Row
+from pruning_coverage.peer import RATIO
 
 NEAR = 0.02  # a target is met when the work kept is within 2 % of it
 _LARGE = 20 * 2**20  # bytes of a forward pass with its weights from which on a ratio of memories means something
@@ -15,7 +15,7 @@ _HOW = f"""How it was counted.
 
 - Verified: the pruned network equals the original with the removed channels zeroed, to 1e-5 of the largest output, on
   fresh inputs, with true and shaken weights (LayerNorm and GroupNorm: statistics over kept channels).
-- The judge (`benchmarks/coverage/judge.py`) finds the removed channels again from the weights alone, whoever pruned.
+- The judge (`benchmarks/pruning_coverage/judge.py`) finds what was removed from the weights alone, whoever pruned.
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, by torch's FlopCounterMode.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +161,8 @@ def cases(pattern: str = "*") -> list[Case]:
     found += [Case(f"timm/{n}", s, settings={"img_size": s}, family="timm") for n, s in _TIMM_SIZED.items()]
     found += [Case(f"timm/{n}", 224, family="timm") for n in _TIMM_FIXED]
     found += [Case(f"torchvision/{n}", **facts, family="torchvision") for n, facts in _TORCHVISION.items()]
-    found += [Case(f"pyiqa/{n}", **facts, family="pyiqa") for n, facts in _PYIQA.items()]
+    if importlib.util.find_spec("pyiqa"):  # an extra
+        found += [Case(f"pyiqa/{n}", **facts, family="pyiqa") for n, facts in _PYIQA.items()]
     found += [Case(name, family="pattern") for name in _patterns()]
     return [case for case in found if fnmatch.fnmatch(case.name, pattern) or pattern in case.name]
 
