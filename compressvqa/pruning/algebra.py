@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressvqa.pruning.labels import Plane, Twin
+from compressvqa.pruning.labels import Ids, Plane, Twin
 
 if TYPE_CHECKING:
     from compressvqa.pruning.graph import Node
@@ -46,11 +46,7 @@ def join(
     planes = []
     for axes, members in parts:
         labelled = {number for number, _ in members}
-        ids = members[0][1].ids
-        for _, plane in members[1:]:
-            run.unite(node, ids, plane.ids)
-            a, b = np.broadcast_arrays(ids, plane.ids)
-            ids = np.where(a > 0, a, b)
+        ids = _tied(run, node, [plane.ids for _, plane in members])
         stuck = False
         for number, twin in enumerate(operands):
             present = {d for d in axes if twin.shape[d] > 1}
@@ -68,6 +64,20 @@ def join(
         if present_in and all(d in twin.free for twin in present_in):
             free.add(d)
     return tuple(planes), frozenset(free)
+
+
+def _tied(run: Propagation, node: Node, arrays: Sequence[Ids]) -> Ids:
+    """One array for several that are tied, position by position."""
+    ids = arrays[0]
+    if len(arrays) > 2 and all(other.shape == ids.shape for other in arrays):
+        others = np.stack(arrays[1:])
+        run.unite(node, np.broadcast_to(ids, others.shape), others)
+        return ids if (ids > 0).all() else np.where(ids > 0, ids, others.max(axis=0))
+    for other in arrays[1:]:
+        run.unite(node, ids, other)
+        a, b = np.broadcast_arrays(ids, other)
+        ids = np.where(a > 0, a, b)
+    return ids
 
 
 def lift(twin: Twin, rank: int) -> Twin:

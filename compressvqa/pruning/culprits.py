@@ -6,7 +6,6 @@ not run, or computes something else; the groups at fault are found here, kept wh
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.choice import Cut
 from compressvqa.pruning.record import quiet, run, tensors_of
+from compressvqa.pruning.surgery import copied
 from compressvqa.pruning.trace import Trace
 from compressvqa.pruning.verify import Verdict, check, pruned_copy
 
@@ -120,4 +120,4 @@ def skeleton(model: nn.Module) -> nn.Module:
     for tensor in [*model.parameters(), *model.buffers()]:
         hollow = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(hollow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else hollow
-    return copy.deepcopy(model, memo)
+    return copied(model, memo)

@@ -129,8 +129,8 @@ class Propagation:
         if self.classes.unite(a, b):
             self.classes.ties.setdefault(self.number, []).append(int(a.max()))
         for one, other in ((a, b), (b, a)):
-            stuck = (one > 0) & (other == FIXED)
-            if stuck.any():
+            fixed = other == FIXED
+            if fixed.any() and (stuck := fixed & (one > 0)).any():
                 self.freeze(one[stuck], f"they meet channels that can't be cut at {node}")
 
     def unite_along(self, node: Node, ids: Ids, dims: Sequence[int]) -> Ids:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
     for (name, d), positions in slots.items():
         if positions:
             gone.setdefault(id(_tensor(model, name)), {})[d] = positions
-    memo = empty_tables(model)
+    memo: dict[int, Any] = {}
     for module in model.modules():
         for held in (*module._parameters.values(), *module._buffers.values()):
             if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
@@ -65,17 +65,37 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
             smaller = _without(held.detach(), gone.get(id(held), {}))
             is_parameter = isinstance(held, nn.Parameter)
             memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
-    return copy.deepcopy(model, memo)
+    return copied(model, memo)
 
 
-def empty_tables(model: nn.Module) -> dict[int, Any]:
-    """A memo for `copy.deepcopy` with the copies of all empty hook tables: they are most of the work of copying."""
-    return {
-        id(held): type(held)()
-        for module in model.modules()
-        for held in vars(module).values()
-        if type(held) in (OrderedDict, dict) and not held
-    }
+def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """`copy.deepcopy(model, memo)`, several times as fast: modules are mostly plain values and empty tables.
+
+    Args:
+        memo: what to put in the place of objects, by id; tensors that are not in it are copied.
+    """
+    known = memo.get(id(model))
+    if known is not None:
+        return cast("nn.Module", known)
+    kind = type(model)
+    if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
+        return copy.deepcopy(model, memo)
+    small = kind.__new__(kind)
+    memo[id(model)] = small
+    for name, held in vars(model).items():
+        if type(held) in _PLAIN:
+            vars(small)[name] = held
+        elif name == "_modules":
+            vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
+        elif type(held) in (dict, OrderedDict) and not held:
+            vars(small)[name] = type(held)()
+        else:
+            vars(small)[name] = copy.deepcopy(held, memo)
+    return small
+
+
+_PLAIN = (int, float, bool, str, type(None))
+_COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
 
 
 def _tensor(model: nn.Module, name: str) -> Tensor:

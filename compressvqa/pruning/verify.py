@@ -6,7 +6,6 @@ It is tried twice: with the network's own weights, and with weights shaken by no
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +23,12 @@ from compressvqa.pruning.choice import Cut, slots_of
 from compressvqa.pruning.density import WEIGHTED
 from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.rules.reduction import STATISTICS
-from compressvqa.pruning.surgery import cut, empty_tables
+from compressvqa.pruning.surgery import copied, cut
 from compressvqa.pruning.trace import Trace
 
 TOLERANCE = 1e-5
 _DOUBTFUL = 1e-2  # up to here float32 rounding may be at fault, and float64 decides
+_DRAWN = 65521
 _ROUNDING = 1e-3  # of the size of a layer's result; a wrong cut changes it by much more
 
 
@@ -122,7 +122,7 @@ class _Proof:
 
     def compare_exactly(self, model: nn.Module, doubtful: Verdict) -> Verdict:
         """The verdict in 64 bits; a network that runs in 32 bits only is held against its own rounding."""
-        exact = copy.deepcopy(model, empty_tables(model)).double()
+        exact = copied(model, {}).double()
         inputs = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, self.inputs)
         try:
             _run(exact, inputs, self.seed)
@@ -236,13 +236,16 @@ def _fresh(inputs: Any, seed: int) -> Any:
 
 def _shaken(model: nn.Module, share: float, seed: int) -> nn.Module:
     """A copy with noise on all weights, of `share` times the size that a fresh layer's weights have."""
-    generator, memo = torch.Generator().manual_seed(seed + 2), empty_tables(model)
+    memo: dict[int, Any] = {}
+    # One draw serves all weights; its prime length lets every row of a weight begin elsewhere in it.
+    drawn = torch.randn(_DRAWN, generator=torch.Generator().manual_seed(seed + 2))
     for parameter in model.parameters():
         if parameter.is_floating_point() and parameter.numel():
             fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-            noise = torch.randn(parameter.shape, generator=generator) * (share / math.sqrt(fan_in))
-            memo[id(parameter)] = nn.Parameter(parameter.detach() + noise.to(parameter), parameter.requires_grad)
-    return copy.deepcopy(model, memo)
+            noise = drawn.repeat(-(-parameter.numel() // _DRAWN))[: parameter.numel()].view(parameter.shape)
+            moved = parameter.detach().add(noise.to(parameter), alpha=share / math.sqrt(fan_in))
+            memo[id(parameter)] = nn.Parameter(moved, parameter.requires_grad)
+    return copied(model, memo)
 
 
 def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -258,20 +261,20 @@ def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool
 
 def _zeroed(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> nn.Module:
     """A copy in which every slot of the cut channels is zero; parameters that hold none are shared, not copied."""
-    leaves, memo = leaves_of(model), empty_tables(model)
-    memo |= {id(p): p for name, p in model.named_parameters() if name not in trace.graph.written}
+    leaves = leaves_of(model)
+    memo: dict[int, Any] = {id(p): p for name, p in model.named_parameters() if name not in trace.graph.written}
     for (name, d), gone in slots_of(cuts).items():
         if (name, d) in trace.labels.unzeroed:
             continue
         leaf = leaves[name]
-        copied = memo.get(id(leaf))
-        if copied is None or copied is leaf:
+        held = memo.get(id(leaf))
+        if held is None or held is leaf:
             fresh = leaf.detach().clone()
-            copied = nn.Parameter(fresh, leaf.requires_grad) if isinstance(leaf, nn.Parameter) else fresh
-            memo[id(leaf)] = copied
+            held = nn.Parameter(fresh, leaf.requires_grad) if isinstance(leaf, nn.Parameter) else fresh
+            memo[id(leaf)] = held
         with torch.no_grad():
-            copied.index_fill_(d, torch.tensor(gone, device=leaf.device), 0)
-    return copy.deepcopy(model, memo)
+            held.index_fill_(d, torch.tensor(gone, device=leaf.device), 0)
+    return copied(model, memo)
 
 
 class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
