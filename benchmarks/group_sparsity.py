@@ -56,6 +56,7 @@ def sparsify(arm: str, budget: dict[str, float], steps: int) -> SparsifyStage:
 
 
 def distil(steps: int) -> DistilStage:
+    """As in recipes/rankdvqa_mini_long.yaml."""
     optimizer = {"name": "adamax", "lr": 2e-3}
     schedule = {"kind": "cosine", "warmup": 0.02}
     config = DistilStage.Config(
@@ -83,17 +84,20 @@ def without_zeros(network: nn.Module, context: StageContext) -> StageResult:
 class Bench:
     """Data, objective and teacher of a finished run, and a folder for the arms."""
 
-    def __init__(self, run: Path, data: Path, out: Path) -> None:
+    def __init__(self, run: Path, data: Path, out: Path, places: int) -> None:
         self.recipe, self.out = Recipe.load(run / "recipe.yaml"), out
         first = sorted((run / "stages").iterdir())[0]
         self.teacher = first / "model"
         self.dataset = registry.datasets[self.recipe.data.kind].value(self.recipe.data)
         # Opened as it is and never rebuilt: every arm, and the teacher before them, must see the same patches.
         self.train, self.validation = PatchSet(data / "train"), PatchSet(data / "validation")
+        rows = [reference.row for reference in self.validation.references]
+        self.validation.entries = [e for e in self.validation.entries if rows[e.reference] < places]
         self.objective = registry.objectives[self.recipe.objective.kind].value(self.recipe.objective)
         self.precision: Any = "bf16-mixed" if fast_bf16() else "32-true"
 
     def context(self, folder: Path, stage: str, network: nn.Module) -> StageContext:
+        """What a stage may use; it prints how the loss goes."""
         seed = zlib.crc32(f"{self.recipe.seed}/{stage}".encode())  # of the stage, not of the arm: the same batches
         began = time.monotonic()
         lines: list[dict[str, float]] = []
@@ -104,7 +108,9 @@ class Bench:
                 mean = sum(line["loss"] for line in lines[-10:]) / len(lines[-10:])
                 rest = {k: float(f"{v:.4g}") for k, v in figures.items() if k not in ("loss", "lr")}
                 pace = (time.monotonic() - began) / len(lines)
-                print(f"{folder.parent.name} {stage} {step}/{steps} loss {mean:.4f} {pace:.2f} s/step {rest}", flush=True)
+                print(
+                    f"{folder.parent.name} {stage} {step}/{steps} loss {mean:.4f} {pace:.2f} s/step {rest}", flush=True
+                )
                 with (folder / "losses.jsonl").open("a") as file:
                     file.write(json.dumps({"step": step, "loss": mean, **rest}) + "\n")
 
@@ -137,6 +143,8 @@ class Bench:
         return load(folder / "model"), json.loads(done.read_text())
 
     def judge(self, network: nn.Module, scores: list[float]) -> dict[str, Any]:
+        """Size and correlations of a network; every single score is appended to `scores`."""
+
         def score(*clips: Tensor) -> Tensor:
             found = network(*clips)
             scores.extend(found.tolist())
@@ -149,14 +157,13 @@ class Bench:
         return {"params": sum(p.numel() for p in network.parameters()), "macs": macs, **judged}
 
     def arm(self, arm: str, budget: str, sparse_steps: int, distil_steps: int) -> dict[str, Any]:
+        """One row of the table: sparse, pruned, distilled."""
         folder, target = self.out / f"{arm}-{budget}", BUDGETS[budget]
         _, teacher = self.stage(self.out, "teacher", load(self.teacher), lambda network, _: StageResult(network))
         began = time.monotonic()
         network, sparse = self.stage(folder, "sparse", load(self.teacher), sparsify(arm, target, sparse_steps).run)
         by_density = PruneStage(PruneStage.Config(name="pruned", rule="in", **target)).run
-        network, pruned = self.stage(
-            folder, "pruned", network, by_density if arm == "obprox-sg" else without_zeros
-        )
+        network, pruned = self.stage(folder, "pruned", network, by_density if arm == "obprox-sg" else without_zeros)
         row = {
             "arm": ARMS[arm],
             "budget": budget,
@@ -178,9 +185,9 @@ class Bench:
 
 
 def table(result: dict[str, Any]) -> str:
+    """The rows as a Markdown table."""
     lines = [
-        "| budget | sparsifier | params | MACs | SROCC: teacher | sparse | pruned | largest change of a score by pruning"
-        " | distilled |",
+        "| budget | sparsifier | params | MACs | SROCC: teacher | sparse | pruned | largest change of a score | distilled |",
         "|-|-|-|-|-|-|-|-|-|",
     ]
     for row in result["rows"]:
@@ -194,16 +201,18 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Runs the arms."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run whose first stage is the teacher")
     parser.add_argument("--data", type=Path, required=True, help="its prepared data")
     parser.add_argument("--out", type=Path, default=Path("runs/group-sparsity"))
     parser.add_argument("--sparse-steps", type=int, default=300)
     parser.add_argument("--distil-steps", type=int, default=300)
+    parser.add_argument("--places", type=int, default=3, help="held-out patches are cut at so many places of a clip")
     parser.add_argument("--budgets", nargs="+", choices=list(BUDGETS), default=["mini"])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
-    bench, rows = Bench(options.run, options.data, options.out), []
+    bench, rows = Bench(options.run, options.data, options.out, options.places), []
     for budget in options.budgets:
         for arm in options.arms:
             rows.append(bench.arm(arm, budget, options.sparse_steps, options.distil_steps))

@@ -102,7 +102,9 @@ class Channels:
             reason = _reason(group, network, parameters, facts, normalised)
             if reason is None:
                 # The direction of a weight norm is not zeroed: it would have no length.
-                slots = [s for s in group.slots if s.leaf in parameters and (s.leaf, s.dim) not in facts.labels.unzeroed]
+                slots = [
+                    s for s in group.slots if s.leaf in parameters and (s.leaf, s.dim) not in facts.labels.unzeroed
+                ]
                 taken.append(replace(group, slots=tuple(slots)))
             else:
                 left_out[group.name] = reason
@@ -222,13 +224,13 @@ def _reason(
     first = facts.labels.slots.first[slot.leaf][slot.dim]
     if normalised.intersection(facts.labels.classes.find(first + slot.indices.ravel()).tolist()):
         return "a zero channel counts in the mean and variance of a layer or group normalisation"
-    for slot in group.slots:
-        parameter = parameters.get(slot.leaf)
-        if parameter is None and not _statistic(network, slot.leaf):
-            return f"the buffer {slot.leaf} adds to it"
-        if parameter is not None and not parameter.requires_grad:
-            return f"{slot.leaf} is not trained"
-    return None
+    return next((why for s in group.slots if (why := _unfit(s.leaf, network, parameters)) is not None), None)
+
+
+def _unfit(leaf: str, network: nn.Module, parameters: Mapping[str, nn.Parameter]) -> str | None:
+    if leaf not in parameters:
+        return None if _statistic(network, leaf) else f"the buffer {leaf} adds to it"
+    return None if parameters[leaf].requires_grad else f"{leaf} is not trained"
 
 
 def _statistic(network: nn.Module, leaf: str) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, overload
 
 import torch
-from torch import Tensor
 
 from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
@@ -130,5 +129,3 @@ class HalfSpace(torch.optim.Optimizer):
 
 
 _TINY = torch.finfo(torch.float32).tiny
-
-

@@ -107,7 +107,7 @@ class Progressive(torch.optim.Optimizer):
         return self.warmup_steps + period * self.prune_steps // self.periods
 
     def _period(self) -> tuple[int, int]:
-        """The running period (-1 before the first, `periods` after the last) and the steps left in it, this included."""
+        """The running period, -1 before the first and `periods` after the last; the steps left in it, with this one."""
         if self.steps < self.warmup_steps:
             return -1, 1
         for period in range(self.periods):

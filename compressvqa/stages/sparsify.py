@@ -77,7 +77,7 @@ class SparsifyStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the network in place; its figures hold the density of each layer."""
         of_channels = "channels" in _parameters(self.config.sparsifier)
-        figures = {"steps": self.config.steps, "batch": self.config.batch}
+        figures: dict[str, Any] = {"steps": self.config.steps, "batch": self.config.batch}
         figures |= self._channels(network, context) if of_channels else self._weights(network, context)
         layers = density(network)
         figures["density"] = {path: layer.density for path, layer in layers.items()}
@@ -139,8 +139,9 @@ class SparsifyStage:
         optimizer = sparsifiers[config.sparsifier].value(
             network.named_parameters(), lr=config.lr, channels=channels, **settings
         )
-        steered = aim.used is not None and isinstance(optimizer, HalfSpace)
-        controller = BudgetController(optimizer, aim.used, total_steps=config.steps, hold=config.hold) if steered else None
+        controller = None
+        if aim.used is not None and isinstance(optimizer, HalfSpace):
+            controller = BudgetController(optimizer, aim.used, total_steps=config.steps, hold=config.hold)
         state: dict[str, Stateful] = {} if controller is None else {"controller": controller}
 
         def after_step() -> dict[str, float]:
