@@ -96,10 +96,11 @@ class Channels:
             RecipeError: no channel is left.
         """
         parameters = dict(network.named_parameters())
-        normalised = {root for norm in facts.labels.norms for root in facts.labels.classes.find(norm.labels).tolist()}
+        find = facts.labels.classes.find
+        counted = {root for statistic in facts.labels.statistics for root in find(statistic.labels).tolist()}
         taken, left_out = [], {}
         for group in groups:
-            reason = _reason(group, network, parameters, facts, normalised)
+            reason = _reason(group, network, parameters, facts, counted)
             if reason is None:
                 # The direction of a weight norm is not zeroed: it would have no length.
                 slots = [
@@ -211,7 +212,7 @@ def _along(vector: Tensor, d: int, ndim: int) -> Tensor:
 
 
 def _reason(
-    group: Group, network: nn.Module, parameters: Mapping[str, nn.Parameter], facts: Trace, normalised: set[int]
+    group: Group, network: nn.Module, parameters: Mapping[str, nn.Parameter], facts: Trace, counted: set[int]
 ) -> str | None:
     """Why a group's channels would not vanish without loss, or None."""
     if group.frozen is not None:
@@ -222,8 +223,8 @@ def _reason(
         return "its width is tied by a number to that of other layers"
     slot = group.slots[0]
     first = facts.labels.slots.first[slot.leaf][slot.dim]
-    if normalised.intersection(facts.labels.classes.find(first + slot.indices.ravel()).tolist()):
-        return "a zero channel counts in the mean and variance of a layer or group normalisation"
+    if counted.intersection(facts.labels.classes.find(first + slot.indices.ravel()).tolist()):
+        return "a zero channel counts in the mean and variance of a normalisation"
     return next((why for s in group.slots if (why := _unfit(s.leaf, network, parameters)) is not None), None)
 
 

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from stages.test_stages import SMALL, Noise, weights
 
 import compressvqa as cv
-from compressvqa.pruning import find_groups, prune, trace
-from compressvqa.sparsity import Channels
+from compressvqa.pruning import prune
 from compressvqa.stages import SparsifyStage, StageContext
 from compressvqa.training import RankPairsObjective
 
@@ -52,14 +51,7 @@ def test_the_budget_is_met_and_pruning_loses_nothing(
     assert 0.85 < figures["budget_used"] <= 1
     sparse = result.network.eval()
     inputs = cv.example_inputs(sparse, size=96)
-    facts = trace(sparse, inputs)
-    channels = Channels.of(sparse, facts, find_groups(facts))
-    ratios = {
-        path: int(gone) / group.channels
-        for group, gone in zip(channels.groups, channels.removed(channels.zeros()), strict=True)
-        for path in group.producers
-    }
-    pruned = prune(sparse, inputs, ratios=ratios).model.eval()
+    pruned = prune(sparse, inputs, ratios="zeros").model.eval()
     batch = Noise(2).batch_at(5)
     with torch.no_grad():
         one, other = (net(batch.reference_a, batch.distorted_a) for net in (sparse, pruned))
