@@ -44,7 +44,7 @@ def methods(network: nn.Module) -> dict[str, Callable[[], object]]:
 
     def half_space(warmup_steps: int) -> Callable[[], object]:
         net, aim = fresh()
-        phases = {"warmup_steps": warmup_steps, "least": 1}
+        phases = {"warmup_steps": warmup_steps, "floor": 0.05}
         return HalfSpace(net.parameters(), LR, lam=1e-4, channels=aim.channels, base="adamw", **phases).step
 
     def progressive(warmup_steps: int) -> Callable[[], object]:

@@ -87,7 +87,7 @@ class BudgetController:
         max_change: largest factor by which the shrinkage changes in one step.
 
     Raises:
-        RecipeError: a setting is out of range, or the budget is below what one channel per group costs.
+        RecipeError: a setting is out of range, or the budget is below what the floor keeps.
     """
 
     def __init__(
@@ -106,9 +106,10 @@ class BudgetController:
             raise RecipeError("no parameter group has a positive lam", where="budget")
         self.optimizer, self.channels, self._used = optimizer, optimizer.channels, used
         self.total_steps, self.hold, self.horizon, self.max_change = total_steps, hold, horizon, max_change
-        least = used(np.maximum(self.channels.counts - optimizer.least, 0))
+        least = used(self.channels.counts - optimizer.least)
         if least > 1:
-            raise RecipeError(f"the budget can't be met: {optimizer.least} channels a group use {least:.3g} of it")
+            said = f"the channels that the floor keeps use {least:.3g} of it"
+            raise RecipeError(f"the budget can't be met: {said}", where="sparsifier", hint="a lower floor")
         self.steps, self._correction = 0, 0.0
         self._whole = used(np.zeros_like(self.channels.counts))
         self._shrinkage = self._forecast()
@@ -184,7 +185,7 @@ class BudgetController:
         """Root mean squares, and the channels that may still go, the smallest first."""
         rms = self.channels.rms()
         rising = torch.argsort(rms, stable=True)
-        may_go = (rms > 0) & (self.channels.ranks(rms) >= self.optimizer.least)
+        may_go = (rms > 0) & self.optimizer.may_go(self.channels.squares())
         return rms, rising[may_go[rising]]
 
     def _needed(self, zero: Tensor, order: Tensor, wanted: float) -> int:

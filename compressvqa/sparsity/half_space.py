@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, overload
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
@@ -38,7 +40,8 @@ class HalfSpace(torch.optim.Optimizer):
         channels: which elements belong together.
         warmup_steps: sub-gradient steps before the first half-space step, >= 0.
         eps: in [0, 1); larger values project more eagerly.
-        least: channels that every group keeps, the ones of the largest root mean square.
+        floor: share of its channels that every group keeps, rounded up, in [0, 1]: the ones of the largest root mean
+            square. Above 0 no layer is wiped.
         base: "sgd" (the paper) or "adamw", whose direction is about 1 in size and decoupled from lambda.
         betas: AdamW's decay rates of the moments.
         weight_decay: decoupled, ``x *= 1 - a * weight_decay`` before the step.
@@ -58,14 +61,15 @@ class HalfSpace(torch.optim.Optimizer):
         channels: Channels,
         warmup_steps: int,
         eps: float = 0.0,
-        least: int = 0,
+        floor: float = 0.0,
         base: str = "sgd",
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
     ) -> None:
-        if not 0 <= eps < 1 or not 0 <= warmup_steps < math.inf or least < 0:
-            raise RecipeError("eps must lie in [0, 1), warmup_steps and least must be at least 0", where="HalfSpace")
-        self.channels, self.warmup_steps, self.eps, self.least = channels, warmup_steps, eps, least
+        if not 0 <= eps < 1 or not 0 <= warmup_steps < math.inf or not 0 <= floor <= 1:
+            raise RecipeError("eps in [0, 1), floor in [0, 1] and warmup_steps >= 0 are allowed", where="HalfSpace")
+        self.channels, self.warmup_steps, self.eps = channels, warmup_steps, eps
+        self.least = np.ceil(floor * channels.counts - 1e-9).astype(np.int64)
         self.steps, self.settled = 0, False
         defaults = {"lr": lr, "lam": lam, "base": base, "betas": tuple(betas), "weight_decay": weight_decay}
         super().__init__(params, defaults)
@@ -105,7 +109,7 @@ class HalfSpace(torch.optim.Optimizer):
             if base_steps_(self):
                 channels.scale_(kept.to(before))
             return
-        free = kept & (channels.ranks(before / channels.sizes.to(before).clamp_min(1)) >= self.least)
+        free = kept & self.may_go(before)
         old = {p: p.detach().clone() for p in channels.counted}
         if not base_steps_(self):
             return
@@ -117,6 +121,11 @@ class HalfSpace(torch.optim.Optimizer):
         if self.steps >= self.warmup_steps:
             across = channels.sums(lambda p: p * old[p]) < self.eps * before
             channels.scale_((kept & ~(across & free)).to(before))
+
+    def may_go(self, squares: Tensor) -> Tensor:
+        """(channels,) whether a channel is beyond the floor of its group, by the squared norms of all."""
+        ranks = self.channels.ranks(squares / self.channels.sizes.to(squares).clamp_min(1))
+        return ranks >= torch.from_numpy(self.least).to(ranks.device)[self.channels.group.to(ranks.device)]
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the base step, and how far the phases have come."""

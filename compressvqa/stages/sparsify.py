@@ -42,7 +42,9 @@ class SparsifyStage:
             None, gt=0, le=1, description="sparsifiers of channels: share of the channels to leave"
         )
         protect: tuple[str, ...] = Field((), description="sparsifiers of channels: layers whose channels all stay")
-        floor: float = Field(0.05, ge=0, lt=1, description="with a target: no layer is driven below this density")
+        floor: float = Field(
+            0.05, ge=0, lt=1, description="with a target: no layer keeps less than this share of weights (or channels)"
+        )
         prox_share: float = Field(0.3, ge=0, le=1, description="share of the steps in the Prox-SG phase (OBProx-SG+)")
         warmup_share: float = Field(
             0.1, ge=0, le=1, description="sparsifiers of channels: share of the steps before the first channel is zero"
@@ -132,7 +134,7 @@ class SparsifyStage:
             "widths": aim.plan.kept,
             "warmup_steps": warmup,
             "prune_steps": max(1, round((1 - config.hold) * config.steps) - warmup),
-            "least": 1,
+            "floor": config.floor,
         }
         takes = _parameters(config.sparsifier)
         settings = {name: value for name, value in offered.items() if name in takes} | config.options

@@ -31,7 +31,7 @@ def share(gone):
 
 def run(steps, stop=None, state=None, weights=None):
     weights, channels = weights or layers()
-    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=5, least=1)
+    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=5, floor=0.01)
     controller = BudgetController(optimizer, share, total_steps=steps)
     if state:
         optimizer.load_state_dict(state[0])
@@ -73,7 +73,7 @@ def test_it_goes_on_to_the_bit_from_its_state():
 
 def test_the_last_cut_takes_the_smallest_and_no_more_than_needed():
     weights, channels = layers()
-    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=0, least=1)
+    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=0, floor=0.01)
     rms = channels.rms()
     landing = BudgetController(optimizer, share, total_steps=10).finish()
     gone = channels.zeros()
@@ -104,6 +104,6 @@ def test_the_aim_counts_as_the_profiler_does(target):
 
 def test_a_budget_below_one_channel_a_group_is_refused():
     weights, channels = layers()
-    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=0, least=1)
+    optimizer = HalfSpace(weights.values(), 1e-3, lam=0.1, channels=channels, warmup_steps=0, floor=0.01)
     with pytest.raises(RecipeError, match="can't be met"):
         BudgetController(optimizer, lambda gone: (120 - int(gone.sum())) / 2, total_steps=10)
