@@ -170,7 +170,8 @@ def _check_sparsifier(name: str, value: Any, facts: dict[str, Any]) -> None:
     fits = inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
     _needs(fits, "sparsifier", name, "must be a subclass of torch.optim.Optimizer", value)
     parameters = inspect.signature(value).parameters
-    _needs("params" in parameters and "lam" in parameters, "sparsifier", name, "must take params and lam", value)
+    fits = "params" in parameters and ("lam" in parameters or "channels" in parameters)
+    _needs(fits, "sparsifier", name, "must take params and lam, or params and channels", value)
 
 
 def _check_configured(kind: str, methods: tuple[str, ...]) -> Callable[[str, Any, dict[str, Any]], None]:

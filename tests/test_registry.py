@@ -10,7 +10,7 @@ from compressvqa.registry import Registry, importances, losses, models, objectiv
 BUILT_IN = [
     (models, {"rankdvqa", "stanet"}),
     (losses, {"instance", "batch", "class"}),
-    (sparsifiers, {"obprox-sg"}),
+    (sparsifiers, {"obprox-sg", "half-space", "progressive"}),
     (importances, {"l1", "l2", "taylor", "random"}),
     (ratio_rules, {"in", "sqrt", "max", "uniform", "budget"}),
     (objectives, {"rank-pairs"}),

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compressvqa.errors import RecipeError
+
 ADAM_EPS = 1e-8
 
 State = dict[str, Any]
@@ -45,3 +47,40 @@ def _decay_(params: list[Tensor], group: dict[str, Any]) -> None:
 
 
 BASES: dict[str, BaseStep] = {"sgd": sgd_, "adamw": adamw_}
+
+
+def base_steps_(optimizer: torch.optim.Optimizer) -> bool:
+    """Takes the base step of every parameter that has a gradient; returns whether there was one.
+
+    Raises:
+        RecipeError: a gradient is sparse.
+    """
+    found = False
+    for group in optimizer.param_groups:
+        params = [param for param in group["params"] if param.grad is not None]
+        if any(param.grad.layout != torch.strided for param in params):
+            raise RecipeError("a sparse gradient is not supported", where=type(optimizer).__name__, hint="sparse=False")
+        if not params:
+            continue
+        found = True
+        states = [optimizer.state[param] for param in params]
+        for state in states:
+            state["updates"] = state.get("updates", 0) + 1
+        settings = {**group, "lr": float(group["lr"])}  # a scheduler may have left a tensor there
+        BASES[group["base"]](params, [param.grad for param in params], states, settings)
+    return found
+
+
+def check_base(group: dict[str, Any], where: str) -> None:
+    """Refuses settings of a base step that are out of range.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    for name in ("lr", "weight_decay"):
+        if not group[name] >= 0:
+            raise RecipeError(f"{name} is {group[name]!r} and must be at least 0", where=where)
+    if group["base"] not in BASES:
+        raise RecipeError(f"unknown base step {group['base']!r}", where=where, hint=" or ".join(BASES))
+    if not all(0 <= beta < 1 for beta in group["betas"]):
+        raise RecipeError(f"betas {group['betas']} must lie in [0, 1)", where=where)

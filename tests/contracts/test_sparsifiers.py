@@ -1,17 +1,23 @@
 """The exam that every registered sparsifier sits, ours and those of plugins.
 
 A sparsifier says in its registration which torch optimiser it is at lambda 0 (``base=``), and with which settings the
-exam builds it (``example=``).
+exam builds it (``example=``). One that takes no lambda says with which settings it is its base (``idle=``). One that
+takes `channels` gets the columns of the exam's weight, as one group named "weight".
 """
 
+import inspect
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from compressvqa.pruning import Group
+from compressvqa.pruning.groups import Slot
 from compressvqa.registry import sparsifiers
+from compressvqa.sparsity import Channels
 
 
 @pytest.fixture(params=list(sparsifiers))
@@ -40,12 +46,30 @@ def train(network, optimizer, x, y, steps):
     return [p.detach().clone() for p in network.parameters()]
 
 
+def takes(entry, name):
+    return name in inspect.signature(entry.value).parameters
+
+
+def settings_of(entry, network):
+    settings = dict(entry.facts.get("example", {}))
+    if takes(entry, "channels"):
+        columns = Slot("weight", 1, np.arange(12)[:, None], "in")
+        group = Group("weight", 12, (columns,), {"weight": 1}, {}, None, ())
+        settings["channels"] = Channels(dict(network.named_parameters()), [group])
+    return settings
+
+
 def build(entry, network, lam, lr=0.05):
-    return entry.value(network.parameters(), lr=lr, lam=lam, **entry.facts.get("example", {}))
+    settings = settings_of(entry, network)
+    if takes(entry, "lam"):
+        settings["lam"] = lam
+    elif lam == 0:
+        settings |= entry.facts["idle"]
+    return entry.value(network.parameters(), lr=lr, **settings)
 
 
-def test_the_built_in_sparsifier_is_registered():
-    assert "obprox-sg" in sparsifiers
+def test_the_built_in_sparsifiers_are_registered():
+    assert {"obprox-sg", "half-space", "progressive"} <= set(sparsifiers)
 
 
 def test_it_leaves_exact_zeros_where_nothing_is_to_be_learnt(entry):
@@ -65,9 +89,11 @@ def test_lambda_zero_is_the_base_optimiser(entry):
 
 
 def test_a_group_may_have_its_own_lambda(entry):
+    if not takes(entry, "lam"):
+        pytest.skip("it has no lambda")
     network, x, y = problem()
     groups = [{"params": [network.weight]}, {"params": [network.bias], "lam": 0.0}]
-    optimizer = entry.value(groups, lr=0.05, lam=50.0, **entry.facts.get("example", {}))
+    optimizer = entry.value(groups, lr=0.05, lam=50.0, **settings_of(entry, network))
     train(network, optimizer, x, y + 3, 40)
     assert (network.weight == 0).all() and abs(float(network.bias.detach())) > 1
 
