@@ -22,6 +22,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 TOLERANCE = 1e-5
 _ROUNDING = 1e-2  # up to here float32 may be at fault
+_OF_ACTIVATIONS = ("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update")  # unless in training
+_STATISTICS = (*_OF_ACTIVATIONS, "mean", "std", "var", "var_mean", "std_mean", "linalg_vector_norm")
 _FELT = 1e-3  # what was removed must change the output by so much for a comparison to say anything
 
 
@@ -193,6 +195,7 @@ def _reference(original: nn.Module, kept: Kept, inputs: Any) -> list[Tensor]:
     model = copy.deepcopy(original)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     norms: dict[int, Tensor] = {}
+    cut: dict[int, str] = {}
     with torch.no_grad():
         for name, places in kept.items():
             path, _, last = name.rpartition(".")
@@ -204,22 +207,23 @@ def _reference(original: nn.Module, kept: Kept, inputs: Any) -> list[Tensor]:
                 gone = sorted(set(range(tensor.shape[d])) - set(index))
                 tensor.index_fill_(d, torch.tensor(gone, dtype=torch.long), 0)
             setattr(module, last, tensor)
+            cut[tensor.untyped_storage().data_ptr()] = name
             if tensor.ndim == 1:
                 norms[id(tensor)] = torch.tensor(places[0])
     for path, module in model.named_modules():
         plain = isinstance(module, (nn.LayerNorm, nn.GroupNorm)) and module.weight is None
         if plain and kept:
             raise UnjudgedError(f"{path} has no weight to tell which of its channels were kept")
-    with _KeptStatistics(norms):
+    with _KeptStatistics(norms, cut):
         return _outputs(model, inputs)
 
 
 class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Layer and group normalisations take mean and variance over the channels that were kept, by their weight."""
 
-    def __init__(self, kept: dict[int, Tensor]) -> None:
+    def __init__(self, kept: dict[int, Tensor], cut: dict[int, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._kept = kept
+        self._kept, self._cut = kept, cut
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.rpartition("::")[2]
@@ -230,6 +234,10 @@ class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return (torch.zeros_like(x).index_copy(-1, index, part[0]), *part[1:])
         if name == "native_group_norm" and id(args[1]) in self._kept:
             return (_group_norm(args, self._kept[id(args[1])]), None, None)
+        if name in _STATISTICS and isinstance(args[0], Tensor) and not (name in _OF_ACTIVATIONS and not args[5]):
+            weight = self._cut.get(args[0].untyped_storage().data_ptr())
+            if weight is not None:
+                raise UnjudgedError(f"{weight} is standardised: its mean and variance over what is left are others")
         return func(*args, **(kwargs or {}))
 
 
