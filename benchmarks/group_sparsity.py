@@ -33,10 +33,15 @@ from compressvqa.environment import environment, fast_bf16
 from compressvqa.models import example_inputs, load, save
 from compressvqa.pruning import prune, trace
 from compressvqa.recipe import Recipe
-from compressvqa.stages import DistilStage, PruneStage, SparsifyStage, StageContext, StageResult
+from compressvqa.stages import DistilStage, PruneStage, SparsifyStage, StageContext, StageResult, TrainStage
 
 RESULTS = Path(__file__).parent / "results"
-ARMS = {"obprox-sg": "OBProx-SG, rule `in`", "half-space": "half-space", "progressive": "progressive"}
+ARMS = {
+    "none": "none: AdamW, then the same share of every group by l1",
+    "obprox-sg": "OBProx-SG, rule `in`",
+    "half-space": "half-space",
+    "progressive": "progressive",
+}
 BUDGETS = {
     "mini": {"target_params": 0.0987, "target_macs": 0.1357},
     "half": {"target_macs": 0.5},
@@ -44,8 +49,12 @@ BUDGETS = {
 COMMON = {"batch": 8, "clip_norm": 0.1, "checkpoint_seconds": 60}
 
 
-def sparsify(arm: str, budget: dict[str, float], steps: int) -> SparsifyStage:
+def sparsify(arm: str, budget: dict[str, float], steps: int) -> SparsifyStage | TrainStage:
     """The same optimiser's base, rate and steps for all; OBProx-SG as in recipes/rankdvqa_mini_long.yaml."""
+    if arm == "none":
+        optimizer = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.0}
+        plain = {"name": "sparse", "steps": steps, "optimizer": optimizer, "schedule": {"kind": "constant"}, **COMMON}
+        return TrainStage(TrainStage.Config(**plain))
     target: dict[str, Any] = {"target_density": 0.1, "prox_share": 0.3} if arm == "obprox-sg" else budget
     config = SparsifyStage.Config(
         name="sparse", sparsifier=arm, steps=steps, lr=1e-3, schedule={"kind": "constant"}, options={"base": "adamw"},
@@ -151,8 +160,9 @@ class Bench:
         _, teacher = self.stage(self.out, "teacher", load(self.teacher), lambda network, _: StageResult(network))
         began = time.monotonic()
         network, sparse = self.stage(folder, "sparse", load(self.teacher), sparsify(arm, target, sparse_steps).run)
-        by_density = PruneStage(PruneStage.Config(name="pruned", rule="in", **target)).run
-        network, pruned = self.stage(folder, "pruned", network, by_density if arm == "obprox-sg" else without_zeros)
+        rule = {"obprox-sg": "in", "none": None}
+        by_rule = PruneStage(PruneStage.Config(name="pruned", rule=rule.get(arm), **target)).run
+        network, pruned = self.stage(folder, "pruned", network, by_rule if arm in rule else without_zeros)
         row = {
             "arm": ARMS[arm],
             "budget": budget,
