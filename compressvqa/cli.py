@@ -150,10 +150,10 @@ def recipes_schema() -> None:
 
 @app.command()
 def models(pattern: Annotated[str, typer.Argument(help="Shell pattern.")] = "*", as_json: Json = False) -> None:
-    """List the models that can be created by name."""
-    from compressvqa import registry
+    """List models that can be created by name; "timm/*", "torchvision/*", "pyiqa/*" list those of other libraries."""
+    from compressvqa.models.factory import entry_of, list_models
 
-    found = [registry.models[name] for name in registry.models.names(pattern)]
+    found = [entry_of(name) for name in list_models(pattern)]
     if as_json:
         _print_json([{"name": entry.name, "summary": entry.summary, **entry.facts} for entry in found])
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from compressvqa import registry
+from compressvqa.models.factory import entry_of
 from compressvqa.recipe import Recipe
 
 
@@ -19,7 +20,7 @@ def describe(recipe: Recipe, out: Path | None = None) -> str:
     lines = [
         f"{recipe.name}: {recipe.description}".rstrip(": "),
         f"run folder  {folder}{held}",
-        f"model       {model.name}, weights {model.weights or 'random'}: {registry.models[model.name].summary}",
+        f"model       {model.name}, weights {model.weights or 'random'}: {entry_of(model.name).summary}",
         f"objective   {recipe.objective.kind}: {objective.summary}",
         f"data        {recipe.data.kind}: {registry.datasets[recipe.data.kind].summary}",
         *_settings(recipe.data),

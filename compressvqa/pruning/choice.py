@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class Scores:
         inputs: what the network is called with: a criterion of activations looks at them if it has no data.
         generator: for criteria that draw.
         without: names of parameters that have no say, since nothing reads what they make.
+        divided: (parameter, dimension) that a parameter is divided by, which stays where a channel is zero.
 
     Attributes:
         comparable: whether the criterion says that scores of different groups may be ranked together as they are.
@@ -52,6 +53,7 @@ class Scores:
         generator: torch.Generator,
         *,
         without: Collection[str] = (),
+        divided: Collection[tuple[str, int]] = (),
     ) -> None:
         entry = importances[importance.name]
         self._criterion, self._name = entry.value, importance.name
@@ -61,6 +63,7 @@ class Scores:
         self._model, self._generator = model, generator
         self._leaves = leaves_of(model)
         self._parameters = {name for name, _ in model.named_parameters()} - set(without)
+        self._divided = divided
         self._found: dict[str, Tensor] = {}
         self._unjudged: dict[str, CannotJudgeError] = {}
 
@@ -75,8 +78,12 @@ class Scores:
         return self._found[group.name]
 
     def zero(self, group: Group) -> Ids:
-        """Which channels of a group have nothing but zeros in all their parameters, in order."""
-        _, weights = self._weights(group)
+        """Which channels of a group have nothing but zeros in all their parameters, in order.
+
+        What a parameter is divided by, such as a weight norm's direction, need not be zero.
+        """
+        slots = tuple(s for s in group.slots if (s.leaf, s.dim) not in self._divided)
+        _, weights = self._weights(replace(group, slots=slots))
         largest = torch.stack([w.abs().amax(1) for w in weights]).amax(0)
         return np.flatnonzero((largest == 0).numpy())
 

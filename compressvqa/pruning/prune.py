@@ -288,7 +288,14 @@ class _Job:
             if not any(matches(path, pattern) for group in self.groups for path in group.producers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(request.seed)
-        self.scores = Scores(model, request.importance, inputs, generator, without=facts.dead_parameters)
+        self.scores = Scores(
+            model,
+            request.importance,
+            inputs,
+            generator,
+            without=facts.dead_parameters,
+            divided=facts.labels.unzeroed,
+        )
         self.notes: tuple[str, ...] = ()
 
     @property

@@ -42,6 +42,7 @@ def adapted(name: str) -> Entry | None:
         hint = ", ".join(f"{library}/{n}" for n in near) or f"list_models('{library}/*')"
         raise RegistryError(f"unknown model {name!r}", hint=hint)
     build = functools.partial(adapter.build, network)
+    vars(build)["__doc__"] = f"{library}'s {network}."
     facts: dict[str, Any] = {"adapter": True, "mode": "NR", "inputs": "images", **adapter.facts(network)}
     return Entry(name, build, {**facts, "example": functools.partial(adapter.example, network)})
 
