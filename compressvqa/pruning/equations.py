@@ -78,24 +78,28 @@ def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
         equations = _equations(trace, found)
         parts = _parts(equations)
         broken: dict[int, str] = {}
-        bundles: dict[int, tuple[str, int]] = {}
+        bundles: dict[int, tuple[str, int, tuple[str, ...]]] = {}
         for members, own in parts:
             units = functools.reduce(math.gcd, [found[g].channels for g in members])
             wrong = _first_wrong(own, found, members, units)
             if wrong is None and units > 1:
-                bundles |= {g: (found[min(members)].name, found[g].channels // units) for g in members}
+                said = tuple(dict.fromkeys(_told(trace, equation) for equation in own))
+                bundles |= {g: (found[min(members)].name, found[g].channels // units, said) for g in members}
             else:
                 equation = wrong or own[0]
-                node = trace.graph.nodes[equation.demand.node]
-                reason = f"their width is a number in the network, {equation.demand.origin}, at {node}"
+                reason = f"their width is a number in the network, {_told(trace, equation)}"
                 broken |= dict.fromkeys(equation.groups, reason)
         if not broken:
-            return [_bound(group, *bundles.get(g, (None, 1))) for g, group in enumerate(found)]
+            return [_bound(group, *bundles.get(g, (None, 1, ()))) for g, group in enumerate(found)]
         found = [replace(group, frozen=broken[g]) if g in broken else group for g, group in enumerate(found)]
 
 
-def _bound(group: Group, bundle: str | None, unit: int) -> Group:
-    return group if bundle is None else replace(group, bundle=bundle, unit=unit)
+def _bound(group: Group, bundle: str | None, unit: int, numbers: tuple[str, ...]) -> Group:
+    return group if bundle is None else replace(group, bundle=bundle, unit=unit, numbers=numbers)
+
+
+def _told(trace: Trace, equation: _Equation) -> str:
+    return f"{equation.demand.origin}, at {trace.graph.nodes[equation.demand.node]}"
 
 
 def _parts(equations: Sequence[_Equation]) -> list[tuple[set[int], list[_Equation]]]:

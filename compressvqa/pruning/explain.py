@@ -70,12 +70,12 @@ class GroupFacts:
     @property
     def bundle(self) -> str | None:
         """Groups of one bundle keep equally many units."""
-        return getattr(self.group, "bundle", None)
+        return self.group.bundle
 
     @property
     def unit(self) -> int:
         """Channels that go together."""
-        return int(getattr(self.group, "unit", 1))
+        return self.group.unit
 
     def concerns(self, pattern: str) -> bool:
         """Whether a pattern names the group, or a layer or parameter that has a part in it."""
@@ -93,6 +93,7 @@ class GroupFacts:
             "dead": self.dead,
             "bundle": self.bundle,
             "unit": self.unit,
+            "numbers": list(group.numbers),
             "producers": dict(group.producers),
             "consumers": dict(group.consumers),
             "norms": list(self.norms),

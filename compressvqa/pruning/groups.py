@@ -50,6 +50,7 @@ class Group:
         bundle: name that this group shares with others whose widths depend on its own by a number in the forward:
             all of them keep the same number of units.
         unit: channels in a unit; without a bundle 1.
+        numbers: the numbers that make the bundle, in words.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Group:
     ties: tuple[str, ...]
     bundle: str | None = None
     unit: int = 1
+    numbers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.channels} channels" + (f", kept: {self.frozen}" if self.frozen else "")]

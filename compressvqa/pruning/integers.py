@@ -27,7 +27,7 @@ class SizeOf:
     dim: int
 
     def __str__(self) -> str:
-        return f"size {self.dim} of {self.value.leaf or 'a tensor'}"
+        return f"size {self.dim} of {self.value.leaf or 'x'}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Attribute:
     entry: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}" + ("" if self.entry is None else f"[{self.entry}]")
+        name = f"{self.module}.{self.name}" if self.module else self.name
+        return name if self.entry is None else f"{name}[{self.entry}]"
 
 
 @dataclass(frozen=True)

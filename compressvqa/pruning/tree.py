@@ -101,6 +101,9 @@ def _add_kept(branch: Tree, kept: Sequence[GroupFacts]) -> None:
         branch.add(_line((names, "yellow"), f" ({many}{span} channels): {reason}"))
 
 
+_NUMBERS = 3  # of a bundle that are told
+
+
 def _add_bundles(tree: Tree, groups: Sequence[GroupFacts]) -> None:
     bundles: dict[str, list[GroupFacts]] = {}
     for fact in groups:
@@ -111,6 +114,11 @@ def _add_bundles(tree: Tree, groups: Sequence[GroupFacts]) -> None:
         for fact in members:
             units = fact.group.channels // fact.unit
             branch.add(_line(f"{fact.group.name}: {units} units of {fact.unit} channels"))
+        numbers = list(dict.fromkeys(number for fact in members for number in fact.group.numbers))
+        for number in numbers[:_NUMBERS]:
+            branch.add(_line(("by the number ", "dim"), number))
+        if len(numbers) > _NUMBERS:
+            branch.add(_line((f"and {len(numbers) - _NUMBERS} numbers more", "dim")))
 
 
 def _alike(facts: Sequence[GroupFacts], every: bool) -> list[list[GroupFacts]]:
