@@ -165,13 +165,13 @@ def _slices(tensor: Tensor, d: int, indices: Ids) -> Tensor:
     return rows.reshape(len(indices), -1).float().cpu()
 
 
-def slots_of(cuts: Sequence[Cut]) -> dict[tuple[str, int], list[int]]:
-    """Positions that go, for each (leaf, dimension)."""
+def slots_of(cuts: Sequence[Cut]) -> dict[tuple[str, int], Ids]:
+    """Positions that go, in order, for each (leaf, dimension)."""
     found: dict[tuple[str, int], list[Ids]] = {}
     for cut in cuts:
         for slot in cut.group.slots:
             found.setdefault((slot.leaf, slot.dim), []).append(slot.indices[list(cut.channels)].ravel())
-    return {key: np.unique(np.concatenate(parts)).tolist() for key, parts in found.items()}
+    return {key: np.sort(np.concatenate(parts)) for key, parts in found.items()}
 
 
 def removed_outputs(cuts: Sequence[Cut]) -> dict[str, tuple[int, ...]]:

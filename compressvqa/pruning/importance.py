@@ -89,7 +89,7 @@ def l1(weights: Slices, gradients: Gradients) -> Tensor:
     >>> l1([torch.tensor([[1.0, -1.0], [3.0, 3.0]])], [None])
     tensor([0.5000, 1.5000])
     """
-    return _mean_of_shares([w.abs().mean(1) for w in weights])
+    return _mean_of_shares([torch.linalg.vector_norm(w, 1, dim=1) / w.shape[1] for w in weights])
 
 
 @importances.register("l2")
@@ -99,7 +99,7 @@ def l2(weights: Slices, gradients: Gradients) -> Tensor:
     >>> l2([torch.tensor([[1.0], [-3.0]])], [None])
     tensor([0.5000, 1.5000])
     """
-    return _mean_of_shares([w.square().mean(1).sqrt() for w in weights])
+    return _mean_of_shares([torch.linalg.vector_norm(w, dim=1) / w.shape[1] ** 0.5 for w in weights])
 
 
 @importances.register("lamp", comparable=True)

@@ -47,12 +47,14 @@ class Statistic:
         order: how many of the same key came before.
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
         labels: along that dimension, flat.
+        place: file and line, where it is written by hand; empty for a layer.
     """
 
     key: tuple[str, tuple[int, ...]]
     order: int
     axis: int | None
     labels: Ids
+    place: str = ""
 
 
 class Propagation:
@@ -75,6 +77,7 @@ class Propagation:
         self.unknown: dict[str, Node] = {}
         self.unzeroed: set[tuple[str, int]] = set()
         self._users: dict[int, list[Node]] | None = None
+        self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
         self._start()
 
@@ -178,11 +181,12 @@ class Propagation:
         """Books the multiply-accumulates of an operator."""
         self.costs.append(Cost(self.number, node.module, macs, tuple(p.ids.ravel() for p in planes)))
 
-    def statistic(self, node: Node, labels: Ids | None, axis: int | None = None) -> None:
+    def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
         """Books a mean or variance; every operator that may be one is counted, also one without labels (None)."""
         key = (node.op, node.args[0].shape)
         if labels is not None:
-            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel()))
+            place = node.place if by_hand else ""
+            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place))
         self._orders[key] += 1
 
     def keep_in_proof(self, ids: Ids) -> None:
@@ -190,6 +194,12 @@ class Propagation:
         labels = np.unique(ids[ids > 0])
         for leaf, d in set(zip(self.slots.leaf[labels].tolist(), self.slots.dim[labels].tolist(), strict=True)):
             self.unzeroed.add((self.slots.names[leaf], d))
+
+    def maker(self, value: Value) -> Node | None:
+        """The operator that made a value."""
+        if self._makers is None:
+            self._makers = {v.index: node for node in self.graph.nodes for v in node.outputs if v is not None}
+        return self._makers.get(value.index)
 
     def users(self, value: Value) -> list[Node]:
         """The operators that read a value."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from compressvqa.pruning.latency import find
 from compressvqa.pruning.plan import PruningPlan, Ratios, least_macs, make_plan, unmatched
 from compressvqa.pruning.runtimes import Runtime, Timing, call_of, compare, name_of
 from compressvqa.pruning.trace import ATTENTION, Trace, trace
-from compressvqa.pruning.verify import Verdict, check, pruned_copy, refused
+from compressvqa.pruning.verify import Verdict, check, gone_roots, pruned_copy, refused
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
@@ -252,7 +253,13 @@ def _execute(
         attempt = job.hasten(request.target_latency, baseline or model)
     if not attempt.cuts and not job.dead and not may_be_idle:
         raise _nothing(job.groups, facts)
-    notes = (*attempt.plan.notes, *job.scores.notes(), *job.notes, *_one_way(facts))
+    notes = (
+        *attempt.plan.notes,
+        *job.scores.notes(),
+        *job.notes,
+        *_over_the_kept(facts, attempt.cuts),
+        *_one_way(facts),
+    )
     return Pruned(
         model=attempt.model,
         max_error=None if attempt.verdict is None else attempt.verdict.error,
@@ -381,6 +388,18 @@ class _Job:
         order = torch.ones(group.channels)
         order[torch.from_numpy(self.scores.zero(group))] = 0
         return order
+
+
+def _over_the_kept(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
+    """Where a normalisation that is written by hand counts fewer channels than before."""
+    gone = gone_roots(facts, cuts)
+    places = {
+        s.place
+        for s in facts.labels.statistics
+        if s.place and gone[np.maximum(facts.labels.classes.find(s.labels), 0)].any()
+    }
+    shown = ", ".join(sorted(places)[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return [f"the normalisation at {shown} is taken over the channels kept, as a layer norm is"] if places else []
 
 
 def _one_way(facts: Trace) -> list[str]:

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import FrameType, FunctionType
 from typing import Any
@@ -197,7 +197,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if self.asleep:
             return func(*args, **kwargs)
-        name, writes = _name(func), _written(func, args, kwargs)
+        name, written, _ = _facts(func)
+        writes = _written(written, args, kwargs) if written else []
         if name == "as_strided" and _same_layout(*args[:3]):
             name = "alias"
         if not writes and not self._known(name):
@@ -285,7 +286,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _make(self, node: Node, args: Any, result: Any) -> None:
         """New values for what an operator returned; views keep the way back to the memory that they look at."""
-        views = any(r.alias_info is not None for r in node.function._schema.returns)
+        _, _, views = _facts(node.function)
         base: _Seen | None = self._seen.get(args[0]) if views and args and isinstance(args[0], Tensor) else None
         for number, tensor in enumerate(result if isinstance(result, (tuple, list)) else [result]):
             if not isinstance(tensor, Tensor):
@@ -390,9 +391,19 @@ class _Calls(TorchFunctionMode):
             recorder.called, recorder.call = outer
 
 
-def _name(func: Any) -> str:
-    name: str = func._schema.name.rpartition("::")[2]
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+@cache
+def _facts(func: Any) -> tuple[str, tuple[tuple[int, str], ...], bool]:
+    """An operator's name, the places and names of the arguments that it writes to, and whether it returns views."""
+    schema = func._schema
+    name: str = schema.name.rpartition("::")[2]
+    if name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    written = tuple(
+        (number, argument.name)
+        for number, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    return name, written, any(r.alias_info is not None for r in schema.returns)
 
 
 def _same_layout(tensor: Tensor, size: Sequence[int], stride: Sequence[int]) -> bool:
@@ -401,13 +412,12 @@ def _same_layout(tensor: Tensor, size: Sequence[int], stride: Sequence[int]) -> 
     return tuple(tensor.shape) == tuple(size) and all(same)
 
 
-def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+def _written(places: Sequence[tuple[int, str]], args: Any, kwargs: Any) -> list[Tensor]:
     """Tensors that the operator writes to, in the order of its signature."""
     found = []
-    for number, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = args[number] if number < len(args) else kwargs.get(argument.name)
-            found += [t for t in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(t, Tensor)]
+    for number, name in places:
+        value = args[number] if number < len(args) else kwargs.get(name)
+        found += [t for t in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(t, Tensor)]
     return found
 
 

@@ -7,13 +7,16 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.labels import Ids
+from compressvqa.pruning.record import leaves_of
 from compressvqa.pruning.removed import Removed
 
-Slots = Mapping[tuple[str, int], Sequence[int]]
+Slots = Mapping[tuple[str, int], Ids]
 
 
 def cut(
@@ -53,10 +56,12 @@ def cut(
 
 def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
     """A copy in which every tensor is already small, so that no large one is copied first."""
-    gone: dict[int, dict[int, Sequence[int]]] = {}
+    gone: dict[int, dict[int, Ids]] = {}
+    leaves = leaves_of(model)
     for (name, d), positions in slots.items():
-        if positions:
-            gone.setdefault(id(_tensor(model, name)), {})[d] = positions
+        if name not in leaves:
+            raise PruneError(f"no parameter or buffer is called {name!r}")
+        gone.setdefault(id(leaves[name]), {})[d] = positions
     memo: dict[int, Any] = {}
     for module in model.modules():
         for held in (*module._parameters.values(), *module._buffers.values()):
@@ -98,22 +103,14 @@ _PLAIN = (int, float, bool, str, type(None))
 _COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
 
 
-def _tensor(model: nn.Module, name: str) -> Tensor:
-    path, _, last = name.rpartition(".")
-    tensor = getattr(model.get_submodule(path), last, None)
-    if not isinstance(tensor, Tensor):
-        raise PruneError(f"no parameter or buffer is called {name!r}")
-    return tensor
-
-
-def _without(tensor: Tensor, gone: Mapping[int, Sequence[int]]) -> Tensor:
+def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
     """A copy of a tensor without some positions of its dimensions; the same tensor's layout is kept."""
     if not gone:
         return tensor.clone()
     for d, positions in gone.items():
-        keep = torch.ones(tensor.shape[d], dtype=torch.bool)
-        keep[torch.as_tensor(positions)] = False
-        tensor = tensor.index_select(d, keep.nonzero().flatten().to(tensor.device))
+        keep = np.ones(tensor.shape[d], dtype=bool)
+        keep[positions] = False
+        tensor = tensor.index_select(d, torch.from_numpy(np.flatnonzero(keep)).to(tensor.device))
     return tensor
 
 

@@ -64,7 +64,7 @@ class Verdict:
 
 def pruned_copy(model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str]) -> nn.Module:
     """A copy of the network without the cut channels and the dead modules."""
-    gone = _gone(trace, cuts)
+    gone = gone_roots(trace, cuts)
     attributes = {}
     for key, (number, ids) in trace.labels.attributes().items():
         left = ~gone[trace.labels.classes.find(ids)]
@@ -248,7 +248,7 @@ def _shaken(model: nn.Module, share: float, seed: int) -> nn.Module:
     return copied(model, memo)
 
 
-def _gone(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def gone_roots(trace: Trace, cuts: Sequence[Cut]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """For each root, whether its channel goes."""
     slots = trace.labels.slots
     gone = np.zeros(len(slots), bool)
@@ -273,7 +273,7 @@ def _zeroed(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> nn.Module:
             held = nn.Parameter(fresh, leaf.requires_grad) if isinstance(leaf, nn.Parameter) else fresh
             memo[id(leaf)] = held
         with torch.no_grad():
-            held.index_fill_(d, torch.tensor(gone, device=leaf.device), 0)
+            held.index_fill_(d, torch.from_numpy(gone).to(leaf.device), 0)
     return copied(model, memo)
 
 
@@ -282,7 +282,7 @@ class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        gone, find = _gone(trace, cuts), trace.labels.classes.find
+        gone, find = gone_roots(trace, cuts), trace.labels.classes.find
         self._kept: dict[tuple[Any, int], tuple[int | None, Any]] = {}
         for s in trace.labels.statistics:
             cut_at = gone[np.maximum(find(s.labels), 0)]

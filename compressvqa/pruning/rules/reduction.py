@@ -115,7 +115,7 @@ def _normalised(run: Propagation, node: Node, twin: Twin, gone: Sequence[int]) -
     inside = [plane for plane in twin.planes if set(plane.axes) & set(gone)]
     # Of a convolution's weight only the rows and columns are channels, not the positions of its kernel.
     if inside and (len(inside) == 1 or twin.weight) and len(inside[0].axes) == 1 and _only_normalises(run, node):
-        run.statistic(node, inside[0].ids, inside[0].axes[0])
+        run.statistic(node, inside[0].ids, inside[0].axes[0], by_hand=node.call != "rms_norm" and not twin.weight)
         return inside[0]
     run.statistic(node, None)
     return None
@@ -127,7 +127,7 @@ def _only_normalises(run: Propagation, node: Node) -> bool:
     for value, inverse in waiting:
         for user in run.users(value):
             if any(v.shape == size for v in user.inputs() if v is not value):
-                if not _applies(user, value, inverse):
+                if not _applies(user, value, inverse, second=_second_moment(run, node)):
                     return False
             elif user.op in _SCALED:
                 waiting += [(v, inverse != _inverts(user)) for v in user.outputs if v is not None]
@@ -136,10 +136,23 @@ def _only_normalises(run: Propagation, node: Node) -> bool:
     return not any(v in run.graph.outputs for v in node.outputs)
 
 
-def _applies(user: Node, value: Value, inverse: bool) -> bool:
-    """x - value, x / value, or x * value where it is an inverse."""
+def _second_moment(run: Propagation, node: Node) -> bool:
+    """Whether a statistic is a variance or a mean of squares: only by these does a normalisation divide."""
+    if node.op != "mean":
+        return True
+    made = run.maker(node.args[0])
+    if made is None:
+        return False
+    squared = made.op == "pow" and made.args[1] == 2
+    return squared or made.op == "square" or (made.op == "mul" and made.args[0] is made.args[1])
+
+
+def _applies(user: Node, value: Value, inverse: bool, *, second: bool) -> bool:
+    """x - value for a mean; x / value for a second moment, or x * value where it is an inverse."""
     if user.op in ("sub", "subtract", "rsub"):
         return True
+    if not second:
+        return False
     if user.op in ("div", "divide", "true_divide"):
         return user.args[1] is value and not inverse
     return user.op in ("mul", "multiply") and inverse
