@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -120,3 +121,62 @@ def test_nothing_to_prune_is_an_error_that_names_the_layers() -> None:
         prune(nn.ReLU(), (torch.randn(1, 3),), ratios=0.5)
     with pytest.raises(PruneError, match="nothing would be removed"):
         prune(nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1)), (torch.randn(1, 2),), ratios=0.0)
+
+
+class Hidden(nn.Module):
+    """A mistake that no output shows: the branch with it is weighted by zero, or saturates."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form, self.a, self.b = form, nn.Linear(4, 6), nn.Linear(6, 3)
+        self.register_buffer("gate", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        return x.sum() + y.sum() * self.gate if self.form == "gate" else (1e4 + y).sigmoid()
+
+
+@pytest.mark.parametrize("form", ["gate", "saturated"])
+def test_layers_are_compared_where_the_output_hides_them(form: str) -> None:
+    torch.manual_seed(0)
+    net, x = Hidden(form), (torch.randn(5, 4),)
+    facts = trace(net, x)
+    (group,) = (g for g in find_groups(facts) if g.name == "a")
+    assert check(net, facts, [Cut(group, (0, 2))], [], x, 0).passed
+    columns = next(s for s in group.slots if s.leaf == "b.weight")
+    moved = replace(columns, indices=np.roll(columns.indices, 1, 0))
+    wrong = replace(group, slots=tuple(moved if s is columns else s for s in group.slots))
+    assert not check(net, facts, [Cut(wrong, (0, 2))], [], x, 0).passed
+
+
+def test_what_a_forward_keeps_on_itself_is_as_before() -> None:
+    class Remembers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.mean = nn.Linear(4, 6), nn.Linear(6, 3), None
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            if self.mean is None:
+                self.mean = y.mean(0)
+            return self.b(y - self.mean)
+
+    torch.manual_seed(0)
+    net = Remembers()
+    pruned = prune(net, (torch.randn(5, 4),), ratios=0.5)
+    assert net.mean is None and pruned.model.mean is None
+    assert pruned.model.a.out_features == 3
+
+
+def test_a_way_that_was_not_taken_is_said() -> None:
+    class Decides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            return self.b(y.relu() if x.mean() > -9 else y.view(-1, 6))
+
+    pruned = prune(Decides(), (torch.randn(5, 4),), ratios=0.5)
+    assert any("only the way that it took was checked" in note for note in pruned.plan.notes)
