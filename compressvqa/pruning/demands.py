@@ -94,10 +94,12 @@ def _pieces(run: Propagation, node: Node) -> Iterator[Demand]:
     """`x.split(sizes, d)`: every piece is as long as its number says."""
     d = node.args[2] if len(node.args) > 2 else 0
     sizes = node.args[1]
-    found = origins(node.called, sizes if isinstance(sizes, (tuple, list)) else [sizes])
-    for k, value in enumerate(node.outputs):
-        if value is not None:
-            yield from _demand(run, along(run.twin(value), d % len(value.shape)), found[min(k, len(found) - 1)])
+    listed = isinstance(sizes, (tuple, list))
+    asked = list(sizes) if listed else [sizes] * len(node.outputs)
+    found = origins(node.called, asked) if listed else origins(node.called, [sizes]) * len(asked)
+    for value, size, origin in zip(node.outputs, asked, found, strict=True):
+        if value is not None and value.shape[d] == size:  # the last of equal pieces may be shorter
+            yield from _demand(run, along(run.twin(value), d % len(value.shape)), origin)
 
 
 def _bounds(run: Propagation, node: Node, ids: Ids) -> Iterator[Demand]:
