@@ -132,6 +132,11 @@ def convolution(run: Propagation, node: Node) -> list[Twin]:
     x, w = run.twin(node.args[0]), run.twin(node.args[1])
     groups, transposed = (node.args[8], node.args[6]) if len(node.args) > 8 else (1, False)
     shape, spatial = _shape(node), len(x.shape) - 2
+    kernel = math.prod(node.args[1].shape[2:])
+    macs = shape[0] * math.prod(x.shape[2:] if transposed else shape[2:]) * shape[1] * (x.shape[1] // groups) * kernel
+    if groups == 1 and _is_plain(x, w):
+        result = _plain(run, node, x, w, 1 if transposed else 0, macs)
+        return [_biased(run, node, result)]
     x = _without(run, node, x, lambda axes: not axes & {0, 1}, "convolution mixes these positions")
     w = _without(run, node, w, lambda axes: bool(axes & set(range(2, len(w.shape)))), "kernel positions stay")
     columns, rows = x.shape[1] // groups, shape[1] // groups
@@ -145,9 +150,6 @@ def convolution(run: Propagation, node: Node) -> list[Twin]:
     weight = _weight_space(w, groups, rows, columns, transposed, spatial)
     if groups > 1:
         data, weight = _tie_groups(run, node, data, weight, by_group=rows == 1 or columns == 1)
-    kernel = math.prod(node.args[1].shape[2:])
-    positions = math.prod(x.shape[2:] if transposed else shape[2:])
-    macs = shape[0] * positions * groups * rows * columns * kernel
     planes = contract(run, node, data, weight, [3, *range(4, 4 + spatial)], macs)
     merge = moves.view((shape[0], groups, rows), shape[:2])
     results = []
@@ -156,13 +158,49 @@ def convolution(run: Propagation, node: Node) -> list[Twin]:
             run.attribute(node, "groups", plane.ids)
         ids = merge.replay(plane.ids.reshape(plane.ids.shape[:3]))
         results.append(Plane(ids.reshape((*ids.shape, *[1] * spatial)), plane.zero))
-    result = Twin(shape, tuple(results), frozenset(), x.weight and w.weight)
-    if len(node.args) > 2 and node.args[2] is not None:
-        bias = run.twin(node.args[2])
-        bias = place(bias, [1], len(shape))
-        planes, free = join(run, node, (bias, result), all)
-        result = Twin(shape, planes, free)
-    return [result]
+    return [_biased(run, node, Twin(shape, tuple(results), frozenset(), x.weight and w.weight))]
+
+
+def _biased(run: Propagation, node: Node, result: Twin) -> Twin:
+    if len(node.args) < 3 or node.args[2] is None:
+        return result
+    bias = place(run.twin(node.args[2]), [1], len(result.shape))
+    planes, free = join(run, node, (bias, result), all)
+    return Twin(result.shape, planes, free)
+
+
+def _is_plain(x: Twin, w: Twin) -> bool:
+    """Data labelled along its channels or nowhere, and a weight labelled along single dimensions."""
+    return (
+        w.weight and not x.weight and all(p.axes == (1,) for p in x.planes) and all(len(p.axes) == 1 for p in w.planes)
+    )
+
+
+def _plain(run: Propagation, node: Node, x: Twin, w: Twin, rows: int, macs: int) -> Twin:
+    """A convolution without groups, the usual case, without laying out its space.
+
+    Args:
+        rows: the dimension of the weight that makes the outputs, 0 or (transposed) 1.
+    """
+    rank, planes, results = len(x.shape), [], []
+    for plane in w.planes:
+        (d,) = plane.axes
+        if d > 1:
+            run.freeze(plane.ids, f"kernel positions stay at {node}")
+            continue
+        ids = plane.ids.reshape([-1 if k == 1 else 1 for k in range(rank)])
+        planes.append(Plane(ids, True))
+        if d == rows:
+            run.produces[plane.ids[plane.ids > 0]] = True
+            results.append(planes[-1])
+            continue
+        run.consumes[plane.ids[plane.ids > 0]] = True
+        if x.planes:
+            run.unite(node, x.planes[0].ids, ids)
+        elif 1 not in x.free:
+            run.freeze(ids, f"they meet a tensor of fixed size at {node}")
+    run.cost(node, macs, planes)
+    return Twin(_shape(node), tuple(results))
 
 
 def _without(run: Propagation, node: Node, twin: Twin, bad: Callable[[set[int]], bool], reason: str) -> Twin:
