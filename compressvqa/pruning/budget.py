@@ -89,7 +89,7 @@ def meet(bundles: Sequence[Bundle], shape: Shape, budget: Budget, groups: Sequen
         return rounded(0.0), []
     if len(budget.most) == 2:
         powers = _balance(bundles, shape, budget)
-    dial = _smallest(lambda d: used(rounded(d)) <= 1, 40)
+    dial = _smallest(lambda d: used(rounded(d)) <= 1, 24)  # to a 16-millionth: finer than any width
     ideal = shape.at(dial, powers)
     full = np.array([b.units for b in bundles])
     units = _give_back(bundles, rounded(dial), ideal, np.minimum(np.ceil(ideal), full), used)

@@ -88,7 +88,7 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     small = kind.__new__(kind)
     memo[id(model)] = small
     for name, held in vars(model).items():
-        if type(held) in _PLAIN:
+        if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
             vars(small)[name] = held
         elif name == "_modules":
             vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
