@@ -198,6 +198,8 @@ def _same(a: Tensor, b: Tensor) -> bool:
 def macs(model: nn.Module, inputs: Any) -> int:
     """Multiply-accumulates of convolutions, linear layers and matrix products, counted by torch's FlopCounterMode."""
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)  # the counter raises at a view of a parameter that was made without gradients
     # The counter knows matrix products and convolutions: attention and recurrent layers must run as such.
     with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False) if recurrent else nullcontext():
         fast, _ = torch.backends.mha.get_fastpath_enabled(), torch.backends.mha.set_fastpath_enabled(False)

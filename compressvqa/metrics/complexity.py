@@ -184,13 +184,19 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Puts back modes and hooks of every module at the end: fvcore leaves its hooks behind when tracing raises."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
+    # torch's counter follows gradients from module to module, and raises at a view of a parameter that was made without.
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     hooks = [{name: dict(getattr(module, name)) for name in _HOOKS} for module in modules]
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     # The fused transformer layers are one operator without a rule: run the layers that they stand for.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
         yield
     finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
         torch.backends.mha.set_fastpath_enabled(fast_attention)
         for module, mode, before in zip(modules, modes, hooks, strict=True):
             module.training = mode

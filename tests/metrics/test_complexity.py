@@ -265,3 +265,23 @@ def test_dictionary_reads_as_json():
     found = json.loads(json.dumps(profile(Nested(), Nested.inputs).to_dict()))
     assert found["macs"] == 8_202
     assert "multiply-accumulate" in found["convention"]
+
+
+def test_a_parameter_that_is_looked_at_without_gradients():
+    """A class token handed on as a view: torch's counter alone raises on it."""
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x[0] + x[1]
+
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.inner, self.head = nn.Parameter(torch.zeros(1, 1, 4)), Inner(), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.inner((x, self.token.expand(len(x), -1, -1))))
+
+    net = Token()
+    assert profile(net, (torch.randn(3, 5, 4),)).macs == 3 * 5 * 4 * 2
+    assert all(p.requires_grad for p in net.parameters())
