@@ -133,7 +133,9 @@ def _compare_tensors(fresh: nn.Module, model: nn.Module, changes: Changes) -> No
     constants = dict(_constants(fresh))
     for name, tensor in _constants(model):
         value = constants.get(name)
-        if value is None or value.shape != tensor.shape or not torch.equal(value, tensor.to(value)):
+        if value is None:
+            continue  # a forward has filled it, such as the map that attention keeps to be looked at; it will again
+        if value.shape != tensor.shape or not torch.equal(value, tensor.to(value)):
             changes.constants.append(name)
 
 
@@ -164,7 +166,7 @@ def apply_changes(
         _set_attributes(_module(model, path, where), path, values, where)
     state = dict(tensors)
     state |= {alias: _stored(state, name, where) for alias, name in changes.shared.items()}
-    replaced: dict[int, nn.Parameter] = {}
+    replaced: dict[nn.Parameter, nn.Parameter] = {}
     for name, shape in changes.tensors.items():
         tensor = _stored(state, name, where)
         if list(tensor.shape) != shape:
@@ -211,13 +213,16 @@ def _share(model: nn.Module, shared: Mapping[str, str]) -> None:
             setattr(module, leaf, nn.Parameter(tensor.detach().clone(), requires_grad=tensor.requires_grad))
 
 
-def _give_shape(model: nn.Module, name: str, tensor: Tensor, replaced: dict[int, nn.Parameter], where: object) -> None:
+def _give_shape(
+    model: nn.Module, name: str, tensor: Tensor, replaced: dict[nn.Parameter, nn.Parameter], where: object
+) -> None:
     parent, _, leaf = name.rpartition(".")
     module = _module(model, parent, where)
     old = getattr(module, leaf, None)
     if isinstance(old, nn.Parameter):
-        # One new parameter for each old one, so that tied parameters stay tied.
-        new = replaced.setdefault(id(old), nn.Parameter(torch.empty_like(tensor), requires_grad=old.requires_grad))
+        # One new parameter for each old one, so that tied parameters stay tied. The old one is held: were it gone, a
+        # new one could be taken for it.
+        new = replaced.setdefault(old, nn.Parameter(torch.empty_like(tensor), requires_grad=old.requires_grad))
         setattr(module, leaf, new)
     elif isinstance(old, Tensor):
         setattr(module, leaf, torch.empty_like(tensor))

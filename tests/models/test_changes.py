@@ -269,3 +269,44 @@ def test_a_class_that_gained_or_lost_a_harmless_attribute(monkeypatch, tmp_path)
     loaded = load(tmp_path / "net")
     assert (loaded.flavour, loaded.remark) == ("new", "old")
     torch.testing.assert_close(call(loaded, inputs), scores)
+
+
+def test_widths_come_back_where_the_same_parameter_has_two_names():
+    """lpips: five heads, each also in a list. No new parameter may be taken for one that has just gone."""
+    from compressvqa.models.changes import apply_changes, find_changes, stored_tensors
+
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(24))
+            self.heads = nn.ModuleList(reversed(self.layers))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x).relu()
+            return x
+
+    network = Heads()
+    pruned = prune(network, (torch.randn(1, 8, 4, 4),), ratios=0.5, importance="random").model
+    changes = find_changes(Heads(), pruned)
+    for _ in range(5):
+        again = Heads()
+        again.load_state_dict(apply_changes(again, changes, stored_tensors(pruned, changes), where="here"))
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), pruned.parameters(), strict=True))
+
+
+def test_what_a_forward_fills_in_is_no_state():
+    from compressvqa.models.changes import find_changes
+
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen = nn.Linear(4, 2), None
+
+        def forward(self, x):
+            self.seen = self.layer(x)
+            return self.seen
+
+    network = Keeps()
+    network(torch.randn(3, 4))
+    assert find_changes(Keeps(), network).constants == []
