@@ -184,7 +184,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Puts back modes and hooks of every module at the end: fvcore leaves its hooks behind when tracing raises."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
-    # torch's counter follows gradients from module to module, and raises at a view of a parameter that was made without.
+    # torch's counter follows gradients from module to module, and raises at a view of a parameter made without.
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     hooks = [{name: dict(getattr(module, name)) for name in _HOOKS} for module in modules]
     fast_attention = torch.backends.mha.get_fastpath_enabled()
