@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from compressvqa.pruning.record import quiet, run
+from compressvqa.pruning.running import quiet, run
 
 Activations = dict[tuple[str, int], Tensor]  # (weight, dimension) -> one number for each index of that dimension
 

@@ -15,7 +15,7 @@ from compressvqa.pruning.activations import Activations, canonical, mean_activat
 from compressvqa.pruning.groups import Group
 from compressvqa.pruning.importance import CannotJudgeError, Importance, Part, l1, score
 from compressvqa.pruning.labels import Ids
-from compressvqa.pruning.record import leaves_of
+from compressvqa.pruning.running import leaves_of
 from compressvqa.registry import importances
 
 

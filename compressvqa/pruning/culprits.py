@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.choice import Cut
-from compressvqa.pruning.record import quiet, run, tensors_of
+from compressvqa.pruning.running import quiet, run, tensors_of
 from compressvqa.pruning.surgery import copied
 from compressvqa.pruning.trace import Trace
 from compressvqa.pruning.verify import Verdict, check, pruned_copy

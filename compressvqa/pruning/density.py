@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compressvqa.pruning.record import quiet
+from compressvqa.pruning.running import quiet
 
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from types import FrameType, FunctionType
@@ -21,74 +21,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch._decomp import decomposition_table
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.graph import Graph, Node, Value
 from compressvqa.pruning.integers import Int, integers_in, sizes_of, tagged
+from compressvqa.pruning.running import leaves_of, quiet, run, tensors_of
 
 # Packages whose frames are not the user's code.
 _LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
-
-
-def run(model: nn.Module, inputs: Any) -> Any:
-    """Calls a network on a tuple or list (by position), a dict (by name) or a single tensor."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, (tuple, list)):
-        return model(*inputs)
-    return model(inputs)
-
-
-def tensors_of(tree: Any) -> list[Tensor]:
-    """Every tensor in nested tuples, lists, dicts and dataclasses."""
-    found: list[Tensor] = []
-    for leaf in tree_leaves(tree):
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-            found += tensors_of([getattr(leaf, f.name) for f in dataclasses.fields(leaf)])
-    return found
-
-
-def leaves_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
-    buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    return {**dict(model.named_parameters()), **dict(buffers)}
-
-
-@contextlib.contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """The network in eval mode, without gradients and fused attention.
-
-    Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
-    that a forward keeps on `self` would make the network another one for whoever runs it next.
-    """
-    held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        model.eval()
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, attributes, tables in held:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, content in zip(_tables(module), tables, strict=True):
-                table.clear()
-                table.update(content)
-
-
-def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module._parameters, module._buffers, module._modules
 
 
 def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import MissingExtraError, PruneError
-from compressvqa.pruning.record import run
+from compressvqa.pruning.running import run
 
 Call = Callable[[], object]
 Runtime = str | Callable[[nn.Module, Any], Call]

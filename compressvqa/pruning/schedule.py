@@ -16,7 +16,8 @@ from torch import nn
 from compressvqa.errors import PruneError
 from compressvqa.pruning.groups import Group, find_groups, matches
 from compressvqa.pruning.plan import Ratios, kept_share, must_match
-from compressvqa.pruning.prune import Pruned, Request, execute, request_of
+from compressvqa.pruning.prune import Pruned, execute
+from compressvqa.pruning.request import Request, request_of
 from compressvqa.pruning.trace import Trace, trace
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.labels import Ids
-from compressvqa.pruning.record import leaves_of
 from compressvqa.pruning.removed import Removed
+from compressvqa.pruning.running import leaves_of
 
 Slots = Mapping[tuple[str, int], Ids]
 

@@ -18,8 +18,9 @@ from torch import nn
 from compressvqa.errors import PruneError
 from compressvqa.pruning.graph import Graph
 from compressvqa.pruning.propagate import Propagation
-from compressvqa.pruning.record import leaves_of, record
+from compressvqa.pruning.record import record
 from compressvqa.pruning.rules import known
+from compressvqa.pruning.running import leaves_of
 
 ATTENTION = ("keep", "heads", "width")
 

@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_map_only
 from compressvqa.errors import PruneError
 from compressvqa.pruning.choice import Cut, slots_of
 from compressvqa.pruning.density import WEIGHTED
-from compressvqa.pruning.record import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.rules.reduction import STATISTICS
+from compressvqa.pruning.running import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.surgery import copied, cut
 from compressvqa.pruning.trace import Trace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -47,6 +47,30 @@ def _decay_(params: list[Tensor], group: dict[str, Any]) -> None:
 
 
 BASES: dict[str, BaseStep] = {"sgd": sgd_, "adamw": adamw_}
+
+
+class Sparsifier(torch.optim.Optimizer):
+    """An optimiser that takes its step in `update`, without gradients."""
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step. `closure` recomputes the loss, with gradients, and returns it."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.update()
+        return loss
+
+    def update(self) -> None:
+        """Changes the parameters by their gradients."""
+        raise NotImplementedError
 
 
 def base_steps_(optimizer: torch.optim.Optimizer) -> bool:

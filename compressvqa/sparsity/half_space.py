@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
-from compressvqa.sparsity.base import base_steps_, check_base
+from compressvqa.sparsity.base import Sparsifier, base_steps_, check_base
 from compressvqa.sparsity.channels import Channels
 
 
 @sparsifiers.register("half-space", base=torch.optim.SGD, example={"warmup_steps": 3})
-class HalfSpace(torch.optim.Optimizer):
+class HalfSpace(Sparsifier):
     r"""Half-Space Stochastic Projected Gradient (Chen et al., "Only Train Once", NeurIPS 2021, arXiv 2107.07467).
 
     Minimises :math:`f(x) + \lambda \sum_c \sqrt{n_c} \|x_c\|_2` over channels c with :math:`n_c` elements (the weights
@@ -82,25 +81,13 @@ class HalfSpace(torch.optim.Optimizer):
             raise RecipeError(f"lam is {group['lam']!r} and must be finite and at least 0", where="HalfSpace")
         super().add_param_group(param_group)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of the phase that is due. `closure` recomputes the loss, with gradients, and returns it."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def update(self) -> None:
+        """One step of the phase that is due."""
         if all(group["lam"] == 0 for group in self.param_groups):
             base_steps_(self)
         else:
             self._step()
         self.steps += 1
-        return loss
 
     def _step(self) -> None:
         channels, before = self.channels, self.channels.squares()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
-from compressvqa.sparsity.base import BASES
+from compressvqa.sparsity.base import BASES, Sparsifier
 from compressvqa.sparsity.shrink import orthant_step_, soft_threshold_
 
 # A base step and a shrink pass over the weights about ten times; a list of this many elements stays in a core's cache.
@@ -20,7 +20,7 @@ ELEMENTS_AT_ONCE = {"cpu": 2**17}
 
 
 @sparsifiers.register("obprox-sg", base=torch.optim.SGD, example={"prox_steps": 3, "orthant_steps": 4})
-class OBProxSG(torch.optim.Optimizer):
+class OBProxSG(Sparsifier):
     r"""Orthant Based Proximal Stochastic Gradient (Chen et al., ECML-PKDD 2020, arXiv 2004.03639).
 
     Minimises :math:`f(x) + \lambda \|x\|_1` in two phases, which alternate: `prox_steps` (:math:`N_P`) steps of
@@ -109,25 +109,13 @@ class OBProxSG(torch.optim.Optimizer):
         regularised = [group for group in self.param_groups if group["lam"] > 0] or self.param_groups
         return "prox" if _in_prox_phase(regularised[0]) else "orthant"
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of the phase that is due. `closure` recomputes the loss, with gradients, and returns it."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def update(self) -> None:
+        """One step of the phase that is due."""
         for group in self.param_groups:
             settings = {**group, "lr": float(group["lr"])}  # a scheduler may have left a tensor there
             for params, grads, scales in self._batches(group):
                 self._update(params, grads, scales, settings)
             group["steps"] += 1
-        return loss
 
     def _batches(self, group: dict[str, Any]) -> Iterator[tuple[list[Tensor], list[Tensor], list[float]]]:
         """Lists of (parameters, gradients, factors of lambda), short enough to be worked on in cache."""

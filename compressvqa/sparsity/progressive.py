@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, overload
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
-from compressvqa.sparsity.base import base_steps_, check_base
+from compressvqa.sparsity.base import Sparsifier, base_steps_, check_base
 from compressvqa.sparsity.channels import Channels
 
 
@@ -20,7 +20,7 @@ from compressvqa.sparsity.channels import Channels
     example={"widths": {"weight": 3}, "warmup_steps": 2, "prune_steps": 8, "periods": 3},
     idle={"widths": {}},
 )
-class Progressive(torch.optim.Optimizer):
+class Progressive(Sparsifier):
     """Fades redundant channels to zero, period by period (HESSO, Chen et al., 2024, arXiv 2409.09085, without CRIC).
 
     After `warmup_steps` base steps, `prune_steps` are cut into `periods`. At the start of each, every group marks its
@@ -79,19 +79,8 @@ class Progressive(torch.optim.Optimizer):
         check_base({**self.defaults, **param_group}, "Progressive")
         super().add_param_group(param_group)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One base step, then the fading that is due. `closure` recomputes the loss and returns it."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def update(self) -> None:
+        """One base step, then the fading that is due."""
         period, left = self._period()
         if period < self.periods and int(self.surplus.sum()):
             self._watch()
@@ -101,7 +90,6 @@ class Progressive(torch.optim.Optimizer):
             fading = torch.where(self.marked == period, (left - 1) / left, 0.0)
             self.channels.scale_(torch.where(self.marked < 0, 1.0, fading).to(self.channels.params[0].device))
         self.steps += 1
-        return loss
 
     def _start(self, period: int) -> int:
         return self.warmup_steps + period * self.prune_steps // self.periods

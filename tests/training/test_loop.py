@@ -82,6 +82,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, n
 
 def test_ctrl_c_finishes_the_step_and_saves(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
+
     def interrupt(step: int, figures: dict[str, float]) -> None:
         if step == 9:
             os.kill(os.getpid(), signal.SIGINT)
