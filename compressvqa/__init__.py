@@ -49,6 +49,8 @@ _REGISTRIES = {
     "register_ratio_rule": "ratio_rules",
     "register_objective": "objectives",
     "register_dataset": "datasets",
+    "register_mos_set": "mos_sets",
+    "register_scorer": "scorers",
     "register_stage": "stages",
 }
 
@@ -70,8 +72,10 @@ __all__ = [
     "register_importance",
     "register_loss",
     "register_model",
+    "register_mos_set",
     "register_objective",
     "register_ratio_rule",
+    "register_scorer",
     "register_sparsifier",
     "register_stage",
     "run",

@@ -174,6 +174,13 @@ def _check_sparsifier(name: str, value: Any, facts: dict[str, Any]) -> None:
     _needs(fits, "sparsifier", name, "must take params and lam, or params and channels", value)
 
 
+def _check_scorer(name: str, value: Any, facts: dict[str, Any]) -> None:
+    _needs(callable(value), "scorer", name, "must be a function or class that returns a Scorer", value)
+    arguments = 1 if facts.get("one_pass") else 0
+    promise = "must take (names): one_pass says so" if arguments else "must be built without positional arguments"
+    _needs(len(_positional(value)) == arguments, "scorer", name, promise, value)
+
+
 def _check_configured(kind: str, methods: tuple[str, ...]) -> Callable[[str, Any, dict[str, Any]], None]:
     def check(name: str, value: Any, facts: dict[str, Any]) -> None:
         from pydantic import BaseModel
@@ -205,4 +212,6 @@ objectives = Registry(
     "objective", "compressvqa.training", _check_configured("objective", ("inputs", "keys", "margins", "loss"))
 )
 datasets = Registry("dataset", "compressvqa.data", _check_configured("dataset", ("prepare", "batches", "evaluate")))
+mos_sets = Registry("MOS data set", "compressvqa.data.mos", _check_function("MOS data set", 1, "(folder)"))
+scorers = Registry("scorer", "compressvqa.scoring", _check_scorer)
 stages = Registry("stage", "compressvqa.stages", _check_configured("stage", ("run",)))

@@ -1,0 +1,94 @@
+"""What can give a score: the promise that networks, libvmaf, image metrics and outside programs all keep."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from compressvqa.data.clip import Clip, Pairing
+
+Progress = Callable[[int, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one score before it is taken.
+
+    Args:
+        name: what it is called in tables and logs.
+        identity: changes with everything that the score depends on but the files: weights, version, settings. Scores
+            are kept under it.
+        mode: "FR" compares with a reference, "NR" looks at the distorted file only.
+        higher_is_better: its direction.
+        score_range: lowest and highest possible score, None where there is none.
+        source: where it came from: a folder, a library and its version.
+        params: number of parameters, None for what is no network.
+    """
+
+    name: str
+    identity: str
+    mode: Literal["FR", "NR"] = "FR"
+    higher_is_better: bool = True
+    score_range: tuple[float, float] | None = None
+    source: str = ""
+    params: int | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The score of one run of frames.
+
+    Args:
+        first_frame: number of its first frame, counted from 0 in the compared part.
+        last_frame: number of its last frame.
+        score: the score.
+    """
+
+    first_frame: int
+    last_frame: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """One distorted file's score, and its course over time."""
+
+    score: float
+    segments: tuple[Segment, ...]
+    settings: Mapping[str, Any]
+
+
+class Scorer(ABC):
+    """Gives one score, or several that cost one pass, to distorted files.
+
+    Attributes:
+        facts: one for each score that it gives.
+    """
+
+    facts: tuple[Facts, ...]
+
+    @abstractmethod
+    def score(
+        self,
+        reference: Clip | None,
+        distorted: Sequence[Clip],
+        pairing: Pairing,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Course]]:
+        """Scores files against one reference, in flat memory whatever their length.
+
+        Args:
+            reference: the reference; None where every score is of mode "NR".
+            distorted: the distorted files.
+            pairing: how they are brought together with the reference.
+            progress: called with (frames done, frames in all or None).
+
+        Returns:
+            for each distorted file, in order: {name of the score: its course}.
+
+        Raises:
+            DataError: a file can't be read or compared.
+            WeightsError: a score is not a number.
+        """
