@@ -120,9 +120,10 @@ def analyse_pairs(
 ) -> PairAnalysis:
     """Looks at all pairs of items.
 
-    Which pairs differ is said by the viewers: a two-sided z-test of the two human scores, whose standard errors are
-    `std` / sqrt(`ratings`), or `ci` / 1.96 where those are missing. Without either, as for a proxy, pairs differ whose
-    ground truth is `gap` or more apart.
+    Which pairs differ is said by the viewers: a z-test of the two human scores, one-sided either way as ITU-T J.149 and
+    the paper's software have it, so that |z| is 1.645 or more. Standard errors are `std` / sqrt(`ratings`), or `ci` /
+    1.96 where those are missing. Without either, as for a proxy, pairs differ whose ground truth is `gap` or more
+    apart.
 
     Args:
         scores: (n,).
@@ -245,9 +246,9 @@ def _prepared(
     difference = y[first] - y[second]
     error, rule = _standard_errors(x.size, std, ratings, ci)
     if error is not None:
-        limit = float(scipy.stats.norm.ppf(1 - alpha / 2)) * np.sqrt(error[first] ** 2 + error[second] ** 2)
-        far = np.abs(difference) > limit
-        rule = f"z-test of the human scores at {100 * (1 - alpha):g} %, standard errors from {rule}"
+        limit = float(scipy.stats.norm.ppf(1 - alpha)) * np.sqrt(error[first] ** 2 + error[second] ** 2)
+        far = (np.abs(difference) >= limit) & (difference != 0)
+        rule = f"z-test of the human scores, {100 * (1 - alpha):g} % either way, standard errors from {rule}"
     elif gap is not None:
         if not gap > 0:
             raise DataError(f"a gap of {gap:g} separates nothing", hint="a difference of ground truth above 0")
