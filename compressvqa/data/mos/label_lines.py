@@ -1,4 +1,4 @@
-"""The label files of FAST-VQA, DOVER and their kin: ``path, duration, fps, mos`` a line, no header, -1 for not known."""
+"""The label files of FAST-VQA, DOVER and others: ``path, duration, fps, mos`` a line, no header, -1 for not known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def read_label_lines(path: Path, folder: Path | None = None, *, split: str | Non
     """
     folder = path.parent if folder is None else folder
     lookup = Lookup(folder)
-    items, seen = [], {}
+    items: list[Item] = []
+    seen: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue

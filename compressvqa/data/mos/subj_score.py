@@ -1,9 +1,9 @@
 """The ``subj_score.json`` of DVQA and RankDVQA: lists of references, distorted files and scores for each split.
 
-``{"train" or "test": {"ref": [...], "dis": [...], "mos": [...], "fps": [...], "width": [...], "height": [...]}}``, all lists
-of one length, the videos headerless 4:2:0. RankDVQA keeps references in ``ORIG/`` and distorted files in ``TEST/`` beside
-the JSON file and takes one bit depth a data set from its command line; DVQA keeps all in one folder, 8 bit. "mos" is the
-better the higher in all files that they published (LIVE and CSIQ are turned round there: 100 - DMOS).
+``{"train" or "test": {"ref": [...], "dis": [...], "mos": [...], "fps": [...], "width": [...], "height": [...]}}``, all
+lists of one length, the videos headerless 4:2:0. RankDVQA keeps references in ``ORIG/`` and distorted files in ``TEST/``
+beside the JSON file and takes one bit depth a data set from its command line; DVQA keeps all in one folder, 8 bit. "mos"
+is the better the higher in the files that they published (LIVE and CSIQ are turned round there: 100 - DMOS).
 
 Beside the splits we read, and nobody else writes: ``name, label, higher_is_better, scale, bitdepth, pixel_format``.
 """
@@ -68,10 +68,9 @@ def read_subj_score(path: Path, folder: Path | None = None, *, bitdepth: int | N
     scale = facts.get("scale")
     if not isinstance(higher, bool) or not (scale is None or (isinstance(scale, list) and len(scale) == 2)):
         raise DataError("'higher_is_better' must be true or false, 'scale' two numbers", where=path)
-    return Manifest(
-        str(facts.get("name", path.parent.name or path.stem)), folder, tuple(items), label=str(facts.get("label", "MOS")),
-        higher_is_better=higher, scale=None if scale is None else (float(scale[0]), float(scale[1])), notes=tuple(notes),
-    )  # fmt: skip
+    name, label = str(facts.get("name", path.parent.name or path.stem)), str(facts.get("label", "MOS"))
+    ends = None if scale is None else (float(scale[0]), float(scale[1]))
+    return Manifest(name, folder, tuple(items), label=label, higher_is_better=higher, scale=ends, notes=tuple(notes))
 
 
 class _Raw:
