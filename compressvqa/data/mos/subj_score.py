@@ -1,9 +1,9 @@
 """The ``subj_score.json`` of DVQA and RankDVQA: lists of references, distorted files and scores for each split.
 
 ``{"train" or "test": {"ref": [...], "dis": [...], "mos": [...], "fps": [...], "width": [...], "height": [...]}}``, all
-lists of one length, the videos headerless 4:2:0. RankDVQA keeps references in ``ORIG/`` and distorted files in ``TEST/``
-beside the JSON file and takes one bit depth a data set from its command line; DVQA keeps all in one folder, 8 bit. "mos"
-is the better the higher in the files that they published (LIVE and CSIQ are turned round there: 100 - DMOS).
+lists of one length, the videos headerless 4:2:0. RankDVQA keeps references in ``ORIG/`` and distorted files in
+``TEST/`` beside the JSON file and takes one bit depth a data set from its command line; DVQA keeps all in one folder,
+8 bit. "mos" is the better the higher in the files that they published (LIVE and CSIQ are turned round: 100 - DMOS).
 
 Beside the splits we read, and nobody else writes: ``name, label, higher_is_better, scale, bitdepth, pixel_format``.
 """

@@ -1,13 +1,13 @@
 """The Python data sets of VMAF and its relatives: assignments that are read, never executed.
 
-``ref_videos`` and ``dis_videos`` are lists of dictionaries (content_id, path, ...), or dictionaries of them by number. The
-score of a distorted video is ``dmos``, ``mos`` or ``groundtruth`` (in this order, as VMAF reads it), ``score``, or ``os``,
-the ratings of single viewers as a list or by viewer. What VMAF calls dmos is the better the higher.
+``ref_videos`` and ``dis_videos`` are lists of dictionaries (content_id, path, ...), or dictionaries of them by number.
+The score of a distorted video is ``dmos``, ``mos`` or ``groundtruth`` (in this order, as VMAF reads it), ``score``, or
+``os``, the ratings of single viewers as a list or by viewer. What VMAF calls dmos is the better the higher.
 
-Understood are literals, names assigned before, ``+`` of texts and lists, ``os.path.join`` and calls of a function whose name
-ends in "path" with texts; ``update``, ``extend`` and ``append`` of what was assigned. A prefix that is not known, as the
-placeholder of a folder, is left away: files are found by the rest of their path. Loops, branches and definitions that the
-data would depend on are refused, with their line.
+Understood are literals, names assigned before, ``+`` of texts and lists, ``os.path.join`` and calls of a function whose
+name ends in "path" with texts; ``update``, ``extend`` and ``append`` of what was assigned. A prefix that is not known,
+as the placeholder of a folder, is left away: files are found by the rest of their path. Loops and branches, and values
+that would have to be worked out, are refused with their line.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _mutate(path: Path, call: ast.Call, names: dict[str, Any]) -> None:
     raise _refused(path, call, f"the call {ast.unparse(call)[:60]!r}")
 
 
-def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:  # noqa: PLR0911  # one a kind of expression
     """The value of an expression, `_Unknown` where it would have to be run."""
     if isinstance(node, ast.Constant):
         return node.value
@@ -191,7 +191,7 @@ def _sum(left: Any, right: Any, node: ast.stmt | ast.expr) -> Any:
 
 
 def _call(node: ast.Call, names: dict[str, Any]) -> Any:
-    """``os.path.join(...)`` and calls such as ``VmafConfig.resource_path("yuv", "x.yuv")``: the path that they end in."""
+    """``os.path.join(...)`` and ``VmafConfig.resource_path("yuv", "x.yuv")``."""
     function = ast.unparse(node.func)
     if function == "float" and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
         return math.nan if str(node.args[0].value).lower() == "nan" else _Unknown(node.lineno, ast.unparse(node))
@@ -233,9 +233,8 @@ class _Reader:
         reference_path = self._path(reference, REFERENCES)
         try:
             mos, std, ratings, kind = self._score(video)
-            chroma, depth = cells.pixel_format(
-                str(self._fact("yuv_fmt", video, reference) or "420").replace("notyuv", "420")
-            )
+            said = str(self._fact("yuv_fmt", video, reference) or "notyuv")
+            chroma, depth = cells.pixel_format("420" if said == "notyuv" else said)
             width, height = (self._size(side, video, reference) for side in ("width", "height"))
             ref_width, ref_height = (self._size(side, reference, {}) for side in ("width", "height"))
             name = self._fact("content_name", reference)
@@ -243,7 +242,7 @@ class _Reader:
                 reference_path if same else distorted_path, mos, reference_path, std=std, ratings=ratings,
                 content=name if isinstance(name, str) else None, fps=self._rate(video, reference, distorted_path),
                 reference_fps=None, width=width, height=height, pixel_format=chroma,
-                bitdepth=depth or self._depth(distorted_path, width, height),
+                bitdepth=depth or cells.said_depth(distorted_path) or 8,
                 reference_width=ref_width if ref_width != width else None,
                 reference_height=ref_height if ref_height != height else None, split=self._split(video),
             )  # fmt: skip
@@ -251,9 +250,7 @@ class _Reader:
             raise DataError(f"{video.get('path')!r}: {error}", where=self.path) from error
         for side in ("quality_width", "quality_height"):
             if self._fact(side, video) not in (None, width, height):
-                self.notes["VMAF compares some items at another size (quality_width); here the reference's counts"] = (
-                    None
-                )
+                self.notes["quality_width and quality_height are not used: the size of the reference counts"] = None
         for key in ("crop_cmd", "pad_cmd", "start_frame", "end_frame"):
             if self._fact(key, video) is not None:
                 self.notes[f"{key} of the file is not used: the whole pictures and clips are compared"] = None
@@ -313,9 +310,6 @@ class _Reader:
         if value is not None:
             return cells.frame_rate(str(value))
         return cells.said_rate(path) or cells.said_rate(str(reference.get("path", "")))
-
-    def _depth(self, path: str, width: int | None, height: int | None) -> int:
-        return cells.said_depth(path) or 8
 
     def _split(self, video: dict[str, Any]) -> str | None:
         value = self._fact("train_or_test", video)
