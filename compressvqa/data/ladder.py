@@ -58,9 +58,16 @@ CODECS: dict[str, Codec] = {
         lambda q: ["-deadline", "good", "-cpu-used", "5", "-b:v", "0", "-crf", str(q), "-threads", "1"],
         63,
     ),
-    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only.
+    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only. Its own
+    # threads are those beside the caller: with one of them, about every other clip of more than 32 frames ends in an
+    # empty file and no error.
     "vvc": Codec(
-        "libvvenc", lambda q: ["-preset", "faster", "-qp", str(q), "-threads", "1"], 63, (10,), ".266", ("420",)
+        "libvvenc",
+        lambda q: ["-preset", "faster", "-qp", str(q), "-threads", "1", "-vvenc-params", "threads=0"],
+        63,
+        (10,),
+        ".266",
+        ("420",),
     ),
 }
 
@@ -148,8 +155,8 @@ def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path, *, tagg
         raw: what it holds.
         rung: codec, quality and size.
         bitstream: where to; its suffix chooses the container.
-        tagged: state matrix and range in the file. Without it a reader guesses the matrix from the height, and a
-            smaller rung may be read with another one than its reference.
+        tagged: for a file that is kept: states matrix and range, which a reader would otherwise guess from the height
+            (another one for a smaller rung), and leaves out the random numbers that Matroska files begin with.
 
     Raises:
         DataError: the encoder failed.
@@ -164,7 +171,8 @@ def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path, *, tagg
         steps.append(vmaf.colour_tags(raw.colour))
     filters = ["-vf", ",".join(steps)] if steps else []
     ffmpeg.run([*vmaf.raw_input(raw), "-i", f"file:{reference.absolute()}", *filters, "-pix_fmt", pixels,
-                "-c:v", codec.encoder, *codec.options(rung.quality), "-an", bitstream.name],
+                "-c:v", codec.encoder, *codec.options(rung.quality), "-an",
+               *(["-fflags", "+bitexact"] if tagged else []), bitstream.name],
                folder=bitstream.parent)  # fmt: skip
 
 

@@ -7,6 +7,7 @@ whole. So a build that was killed goes on where it was, and one with other setti
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -101,7 +102,8 @@ def build_proxy_set(
     clips = _named(_clips(sources, folder))
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder, *folder.glob("references"), *folder.glob("distorted/*")):
-        _remove_dead_work(place)
+        with contextlib.suppress(OSError):  # an encoder that outlived its killed build may still write there
+            _remove_dead_work(place)
     work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
     work.mkdir()
     try:
@@ -109,7 +111,7 @@ def build_proxy_set(
         made = build.run(clips)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    _remove_others(folder, build.wanted)
+    _remove_others(folder, build.wanted, {name for name, clip in made.items() if clip.skipped})
     settings = {"format": FORMAT, "excerpt": asdict(excerpt), "ladder": [rung.name for rung in ladder]}
     notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
     return write_set(folder, name or folder.resolve().name, label, made, settings, notes)
@@ -195,11 +197,14 @@ def _keep(temporary: Path, stored: Path, digest: str, facts: dict[str, Any]) -> 
     temporary.replace(stored)
 
 
-def _remove_others(folder: Path, wanted: set[Path]) -> None:
-    """Removes files of other settings: those only that a JSON of ours describes."""
+def _remove_others(folder: Path, wanted: set[Path], spared: set[str]) -> None:
+    """Removes files of other settings, and those only that a JSON of ours describes.
+
+    A clip that can't be read for the moment is spared: what was made of it may be of use the next time.
+    """
     for path in [*folder.glob("references/*.json"), *folder.glob("distorted/*/*.json")]:
         stored = path.with_name(path.name.removesuffix(".json"))
-        if stored in wanted:
+        if stored in wanted or stored.stem in spared or stored.parent.name in spared:
             continue
         try:
             ours = json.loads(path.read_text(encoding="utf-8"))["format"] == FORMAT

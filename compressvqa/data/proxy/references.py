@@ -124,21 +124,24 @@ def store_reference(clip: Clip, excerpt: Excerpt, stored: Path) -> Reference:
     if min(height, width) < MIN_SIDE:
         smaller = f" downscaled by {factor}" if factor > 1 else ""
         raise DataError(f"a frame of {info.width}x{info.height}{smaller} is smaller than {MIN_SIDE} a side")
-    chroma = "420" if info.chroma == "400" else info.chroma
-    rate = _rate(info)
-    raw = RawFormat(width, height, chroma, info.colour.bitdepth, rate, matrix=info.colour.matrix)
     samples = stored.with_suffix(".yuv")
+    raw: RawFormat | None = None
     try:
         with samples.open("wb") as file:
             for planes in read_frames(clip.path, start=start, stop=stop, raw=clip.raw):
-                file.write(shrink(planes, factor).to_bytes())
+                small = shrink(planes, factor)
+                file.write(small.to_bytes())
+                # The frames tell, not the header: RGB of 8 bit is handed on as 4:4:4 of 16 bit.
+                raw = raw or _format(small, info)
+        if raw is None:
+            raise DataError(f"no frame from frame {start} on", where=clip.path)
         frames = samples.stat().st_size // raw.frame_bytes
         if frames < MIN_FRAMES:
             raise DataError(f"{frames} frames from frame {start} on; {MIN_FRAMES} are the least", where=clip.path)
         sha256 = _sha256(samples)
         ffmpeg.run([*vmaf.raw_input(raw), "-i", samples.name, "-vf", vmaf.colour_tags(raw.colour),
                     "-c:v", "ffv1", "-level", "3", "-context", "1", "-g", "1000", "-slicecrc", "1", "-threads", "1",
-                    stored.name], folder=stored.parent)  # fmt: skip
+                    "-fflags", "+bitexact", stored.name], folder=stored.parent)  # fmt: skip
     finally:
         samples.unlink(missing_ok=True)
     reference = Reference(clip.path.name, raw, frames, start, factor, sha256, stored.stat().st_size,
@@ -185,6 +188,12 @@ def _range(info: VideoInfo, excerpt: Excerpt) -> tuple[int, int]:
     if stop - start < MIN_FRAMES:
         raise DataError(f"has {total} frames: fewer than {MIN_FRAMES} from frame {start} on", where=info.path)
     return start, stop
+
+
+def _format(planes: Planes, info: VideoInfo) -> RawFormat:
+    (height, width), colour = planes.size, planes.colour
+    assert planes.chroma != "400"
+    return RawFormat(width, height, planes.chroma, colour.bitdepth, _rate(info), matrix=colour.matrix)
 
 
 def _rate(info: VideoInfo) -> Fraction:
