@@ -58,9 +58,9 @@ CODECS: dict[str, Codec] = {
         lambda q: ["-deadline", "good", "-cpu-used", "5", "-b:v", "0", "-crf", str(q), "-threads", "1"],
         63,
     ),
-    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only. Its own
-    # threads are those beside the caller: with one of them, about every other clip of more than 32 frames ends in an
-    # empty file and no error.
+    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only. Its
+    # own threads are those beside the caller: with one of them, about every other clip of more than 32 frames ends in
+    # an empty file and no error.
     "vvc": Codec(
         "libvvenc",
         lambda q: ["-preset", "faster", "-qp", str(q), "-threads", "1", "-vvenc-params", "threads=0"],

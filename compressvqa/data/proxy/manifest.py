@@ -206,8 +206,11 @@ def _write_manifest(manifest: Manifest) -> None:
                  "ladder": item.ladder, "rung": item.rung}  # fmt: skip
         rows.writerow([cells.get(column, "") for column in COLUMNS])
     sidecar = {key: getattr(manifest, key) for key in ("name", "kind", "label", "higher_is_better", "scale", "notes")}
-    if _changed(manifest.folder / SIDECAR, sidecar):
-        write_json(manifest.folder / SIDECAR, sidecar)
-    table = manifest.folder / MANIFEST
-    if not table.exists() or table.read_text(encoding="utf-8") != text.getvalue():
-        write_text(table, text.getvalue())
+    table, beside = manifest.folder / MANIFEST, manifest.folder / SIDECAR
+    same = table.exists() and table.read_text(encoding="utf-8") == text.getvalue()
+    if same and not _changed(beside, sidecar):
+        return
+    # Never a table beside facts that mean another label, even if the process dies here.
+    table.unlink(missing_ok=True)
+    write_json(beside, sidecar)
+    write_text(table, text.getvalue())
