@@ -18,7 +18,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="MODEL... DATASET...",
-            help="Models (folders, NAME=WEIGHTS, psnr, vmaf_v0.6.1, lpips, ...) and data sets (manifests, NAME=FOLDER).",
+            help="Models (folders, NAME=WEIGHTS, psnr, lpips, ...) and data sets (manifests, NAME=FOLDER).",
         ),
     ],
     out: Annotated[Optional[Path], typer.Option(help="Folder for tables, plots and the page.")] = None,  # noqa: UP045

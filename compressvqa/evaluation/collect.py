@@ -68,7 +68,8 @@ def collect(
         for group in _groups(manifest, items):
             # A file that failed once fails for all: it is not tried again by the next scorer.
             wanted = [item for item in group if item.distorted not in found.faults]
-            _from_cache(scorer, manifest, wanted, pairing, cache, found)
+            if scorer.reads_files:
+                _from_cache(scorer, manifest, wanted, pairing, cache, found)
             missing = [item for item in wanted if not _has_all(scorer, item, found)]
             for some in _batches(missing):
                 _take(scorer, manifest, some, pairing, cache, found, strict)
@@ -141,7 +142,8 @@ def _take(
         return
     for item, clip, course in zip(items, clips, courses, strict=True):
         for facts in scorer.facts:
-            cache.put(facts, reference, clip, pairing, course[facts.name])
+            if scorer.reads_files:
+                cache.put(facts, reference, clip, pairing, course[facts.name])
             found.by_model[facts.name][item.distorted] = course[facts.name].score
 
 

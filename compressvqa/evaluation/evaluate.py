@@ -125,7 +125,8 @@ def evaluate(
             if manifest.name in [other["name"] for other in report["datasets"]]:
                 raise DataError(f"two data sets are called {manifest.name!r}")
             items = _part(manifest, split)
-            check_files(manifest, items)
+            if any(scorer.reads_files for scorer in scorers):
+                check_files(manifest, items)
             found = collect(scorers, manifest, items, pairing or Pairing(), kept, strict=strict, progress=progress)
             _judge(report, manifest, items, found, facts, baseline, gap, resamples, by_content, seed)
     finally:

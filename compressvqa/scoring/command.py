@@ -32,8 +32,8 @@ NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 class CommandScorer(Scorer):
     """Runs a command for each distorted file; no shell sees it.
 
-    ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand for
-    uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
+    ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand
+    for uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
     video. ``{output}`` is a file for the program to write its result to; without it, what it prints is read. Either is
     a log as libvmaf writes it (JSON or CSV), a JSON number, or any text: then its last number counts.
 
@@ -164,7 +164,7 @@ def read_scores(text: str, name: str, *, where: str) -> Course:
 
 
 def _from_log(log: dict[str, Any], name: str, where: str) -> Course:
-    frames = log.get("frames") if isinstance(log.get("frames"), list) else []
+    frames: list[dict[str, Any]] = log["frames"] if isinstance(log.get("frames"), list) else []
     pooled = log.get("pooled_metrics")
     known = list(pooled) if isinstance(pooled, dict) else list(frames[0].get("metrics", {})) if frames else []
     key = _key(name, known, log)

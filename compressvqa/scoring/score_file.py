@@ -33,6 +33,8 @@ class ScoreFile(Scorer):
         DataError: the place can't be read or holds no scores.
     """
 
+    reads_files = False
+
     def __init__(self, name: str, place: Path, *, higher_is_better: bool = True) -> None:
         self.name, self.place = name, place
         if place.is_dir():
