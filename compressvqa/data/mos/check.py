@@ -299,7 +299,7 @@ class _Check:
         return found
 
     def raw_lengths(self) -> None:
-        """Headerless files whose length is not a whole number of frames. Only lengths are read, so all are looked at."""
+        """Headerless files whose length is not a whole number of frames; of all, since only lengths are read."""
         odd, rateless = [], []
         done: set[str] = set()
         for item in self.manifest.items:

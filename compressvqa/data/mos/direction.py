@@ -48,7 +48,7 @@ def agreement(rows: list[list[Item]], measure: Callable[[Item], float | None]) -
         measure: higher for what is more like its reference; None where it can't be taken.
 
     Returns:
-        (tau, number of pairs); pairs with equal scores or (within 0.1) equal measures are left out. Tau is 0 of no pair.
+        (tau, number of pairs); pairs with equal scores or (within 0.1) equal measures are left out. No pair: tau is 0.
     """
     total, pairs = 0, 0
     for items in rows:
