@@ -11,7 +11,8 @@ from compressvqa.report.card import model_card
 from compressvqa.report.html import report_html
 from compressvqa.report.results import Results, ResultsError, Row, check, inputs_title, load
 from compressvqa.report.table import ResultTable, plain_rows, result_table
-from compressvqa.report.tradeoff import measures_of, plot_tradeoff
+from compressvqa.report.measures import measures_of
+from compressvqa.report.tradeoff import plot_tradeoff
 
 __all__ = [
     "ResultTable",

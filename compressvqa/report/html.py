@@ -22,7 +22,8 @@ from compressvqa.report.results import (
 )
 from compressvqa.report.summary import counted, last, limits, summary
 from compressvqa.report.table import COLUMNS, percent, result_table
-from compressvqa.report.tradeoff import measures_of, tradeoff_figure
+from compressvqa.report.measures import measures_of
+from compressvqa.report.tradeoff import tradeoff_figure
 
 DATA_TITLES = {"references": "reference patches", "patches": "distorted patches", "codecs": "patches by encoder"}
 FIGURE_TITLES = {
