@@ -10,6 +10,7 @@ import random
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 
 DATASETS = ("NFLX", "NFLX-P", "BVI-HD", "CC-HD", "CC-HDDO", "MCL-V", "SHVC", "VQEGHD3")
 SIZES = (70, 70, 384, 108, 90, 96, 64, 72)
@@ -113,8 +114,11 @@ def synthetic_items(
     if dataset["kind"] == "human":
         mos = 1 + mos / 25
     top, bottom = (mos.max(), mos.min()) if rising else (mos.min(), mos.max())
-    middle, width = (50, 20) if model["higher_is_better"] else (-.5, .2)
-    return [float(top), float(bottom), float(middle), float(width)], [
+    start = (top, bottom, *((50, 20) if model["higher_is_better"] else (-.5, .2)))
+    found, _ = scipy.optimize.curve_fit(
+        lambda x, b0, b1, b2, b3: (b0 - b1) / (1 + np.exp((b2 - x) / abs(b3))) + b1, score, mos, start, maxfev=20000
+    )
+    return [float(parameter) for parameter in found], [
         {"distorted": f"scene{content[k]:02d}_rate{k // references}.mp4", "reference": f"scene{content[k]:02d}.mp4",
          "content": f"scene{content[k]:02d}", "score": float(score[k]), "mos": float(mos[k]),
          "std": .25 if dataset["kind"] == "human" else None}
