@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,7 +64,10 @@ def plot_course(
         axes = figure.subplots()
         rate = fps or 1.0
         for place, (name, segments) in enumerate(courses.items()):
-            colour, dashes = style.PALETTE[place % len(style.PALETTE)], _DASHES[place // len(style.PALETTE) % len(_DASHES)]
+            colour, dashes = (
+                style.PALETTE[place % len(style.PALETTE)],
+                _DASHES[place // len(style.PALETTE) % len(_DASHES)],
+            )
             x, y = course_line(segments)
             thin = 0.8 if len(x) > 600 else (1.1 if len(x) > 150 else 1.4)
             named = f"{shortened(name, 44)}   {_mean(segments)}"
@@ -88,7 +92,7 @@ def course_line(segments: Segments) -> tuple[Values, Values]:
     [0.0, 2.0, 2.0, 4.0, nan, 6.0, 8.0]
     """
     ordered = sorted(segments, key=lambda segment: (segment[0], segment[1]))
-    shared = any(later[0] <= earlier[1] for earlier, later in zip(ordered, ordered[1:], strict=False))
+    shared = any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(ordered))
     single = len(ordered) > 1 and all(first == last for first, last, _ in ordered)
     x: list[float] = []
     y: list[float] = []

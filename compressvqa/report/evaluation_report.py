@@ -66,8 +66,8 @@ def write_evaluation_report(
 def _file_name(kind: str, name: str, taken: set[str]) -> str:
     """A file name that every system takes and no other figure has, without regard to case.
 
-    >>> _file_name("scatter-model", "vmaf_v0.6.1", set()), _file_name("scatter-model", "a/b <c>", {"scatter-model-a-b-c"})
-    ('scatter-model-vmaf_v0-6-1', 'scatter-model-a-b-c-2')
+    >>> _file_name("scatter-model", "vmaf_v0.6.1", set()), _file_name("scatter-data", "a/b <c>", {"scatter-data-a-b-c"})
+    ('scatter-model-vmaf_v0-6-1', 'scatter-data-a-b-c-2')
     """
     stem = f"{kind}-{re.sub(r'[^A-Za-z0-9_]+', '-', name).strip('-')[:60] or 'unnamed'}"
     choice, count = stem, 1

@@ -62,7 +62,7 @@ EXPLAINED = {
 }
 
 
-def evaluation_table(evaluation: Evaluation | Mapping[str, Any] | str | Path, format: Format = "markdown") -> str:  # noqa: A002
+def evaluation_table(evaluation: Evaluation | Mapping[str, Any] | str | Path, format: Format = "markdown") -> str:
     """The tables of an evaluation as text.
 
     Args:
@@ -102,7 +102,9 @@ def short(value: float | None, digits: int = 4) -> str:
 
 def accuracy_grid(evaluation: Evaluation) -> Grid:
     """Models as rows; SROCC and F-test on each data set, the mean, retention, and complexity as columns."""
-    columns: list[tuple[str, list[Entry]]] = [("Model", [Entry(label_title(str(m["name"]))) for m in evaluation.models])]
+    columns: list[tuple[str, list[Entry]]] = [
+        ("Model", [Entry(label_title(str(m["name"]))) for m in evaluation.models])
+    ]
     judged = evaluation.judged
     ordered = sorted(evaluation.datasets, key=lambda dataset: dataset["name"] not in judged)  # stable: proxies last
     after_mean = [dataset for dataset in ordered if dataset["name"] not in judged]
@@ -199,7 +201,8 @@ def _dataset_head(dataset: Mapping[str, Any]) -> str:
 
 def _srocc_column(evaluation: Evaluation, dataset: Mapping[str, Any]) -> list[Entry]:
     name = str(dataset["name"])
-    texts, values = [], []
+    texts: list[str] = []
+    values: list[float | None] = []
     for model in evaluation.models:
         value = evaluation.figure(str(model["name"]), name, "srocc")
         if is_label(str(model["name"]), dataset):
@@ -258,9 +261,9 @@ def _statistic(statistic: Statistic, result: Mapping[str, Any]) -> str:
 
 
 def _with_best(texts: Sequence[str], values: Sequence[float | None], statistic: Statistic) -> list[Entry]:
-    """Marks the best, and all that look like it at the printed digits; nothing where there is one value only."""
+    """Marks the best, and all that look like it at the printed digits; nothing where all look alike."""
     known = [round(value, statistic.digits) for value in values if value is not None]
-    if statistic.best is None or len(known) < 2:
+    if statistic.best is None or len(set(known)) < 2:
         return [Entry(text) for text in texts]
     best = max(known) if statistic.best == "high" else min(known)
     return [

@@ -1,4 +1,4 @@
-"""Many metrics in one figure: accuracy against complexity, the Pareto front, and metrics that are no network as lines."""
+"""Many metrics in one figure: accuracy against complexity, the Pareto front, lines for metrics that are no network."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def front_steps(points: Sequence[Point], right: float) -> list[tuple[float, floa
 
 
 def draw_front(axes: Axes, drawn: Field, measure: Measure) -> list[Text]:
-    """Draws one panel and returns the names of the lines, at the right margin; `name_front` then puts all names right."""
+    """Draws one panel and returns the names of its lines, at the right margin; `name_front` then moves them apart."""
     points = drawn.points(measure)
     xs = [point.x for point in points]
     axes.set_xscale("log")

@@ -10,6 +10,7 @@ from typing import Any
 
 from compressvqa.report import page, style
 from compressvqa.report.curves import curve_figures
+from compressvqa.report.measures import measures_of
 from compressvqa.report.results import (
     baseline,
     density_before_pruning,
@@ -22,7 +23,6 @@ from compressvqa.report.results import (
 )
 from compressvqa.report.summary import counted, last, limits, summary
 from compressvqa.report.table import COLUMNS, percent, result_table
-from compressvqa.report.measures import measures_of
 from compressvqa.report.tradeoff import tradeoff_figure
 
 DATA_TITLES = {"references": "reference patches", "patches": "distorted patches", "codecs": "patches by encoder"}

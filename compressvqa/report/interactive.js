@@ -7,7 +7,10 @@ const theme = () => {
   const of = (name) => style.getPropertyValue(name).trim();
   return { ink: of("--ink"), quiet: of("--quiet"), grid: of("--grid"), paper: of("--paper"), kept: of("--kept"), gone: of("--gone") };
 };
-const settings = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+// Named one by one: Plotly's own choice has buttons that lead off the page.
+const buttons = [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]];
+const settings = { displaylogo: false, responsive: true, modeBarButtons: buttons };
+const narrow = matchMedia("(max-width: 50rem)");
 
 function clothed(layout) {
   // Names of the theme's colours stand in the figures where colours belong.
@@ -19,8 +22,14 @@ function clothed(layout) {
 function drawTradeoff() {
   const figure = held.tradeoffs[byId("tradeoff-data").value][byId("tradeoff-measure").value];
   byId("tradeoff-note").textContent = figure ? figure.note : "No model has both on this data set.";
-  const shown = figure ? clothed(figure.figure) : { data: [], layout: {} };
-  Plotly.react("tradeoff", shown.data, shown.layout, settings);
+  if (!figure) {
+    Plotly.react("tradeoff", [], clothed(held.axes), settings);
+    return;
+  }
+  const layout = { ...figure.figure.layout };
+  const names = narrow.matches ? figure.narrow : figure.wide;
+  layout.annotations = [...(layout.annotations || []), ...names.map((name) => ({ ...held.name, ...name }))];
+  Plotly.react("tradeoff", clothed(figure.figure.data), clothed(layout), settings);
 }
 
 function drawScatter() {
@@ -67,4 +76,5 @@ function drawAll() {
 }
 document.querySelectorAll("select").forEach((box) => box.addEventListener("change", drawAll));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+narrow.addEventListener("change", drawAll);
 drawAll();

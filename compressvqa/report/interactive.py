@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -18,18 +19,25 @@ from plotly.offline import get_plotlyjs
 from compressvqa.files import finite
 from compressvqa.report import page, style
 from compressvqa.report.evaluation import Evaluation, described, is_proxy, label_of
-from compressvqa.report.evaluation_table import accuracy_caption, accuracy_grid, complexity_words, short, statistics_grids
+from compressvqa.report.evaluation_table import (
+    accuracy_caption,
+    accuracy_grid,
+    complexity_words,
+    short,
+    statistics_grids,
+)
 from compressvqa.report.evaluation_tradeoff import evaluation_field
 from compressvqa.report.front import Field, Point, front_steps
 from compressvqa.report.html import when, words
-from compressvqa.report.labels import place_labels
+from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure, measures_of
 from compressvqa.report.results import label_title, number
 from compressvqa.report.scatter import Panel, fitted_curve, panels_of
 
 MEAN = ""  # the data set's name that stands for the mean over all
 MOST_POINTS = 4000  # of one cloud on the page: more make it slow and look no different
-PLOT_SIZE = (1030, 480)  # CSS pixels that names are placed for; on a narrower page they may come close
+# CSS pixels of the figure, and of its axes from the left, the top, the right and the bottom, that names are placed for.
+WIDE, NARROW = (1240, 480, 70, 30, 130, 60), (470, 384, 80, 30, 130, 60)
 LIGHT_INK, LIGHT_KEPT = "var(--ink)", "var(--kept)"  # the script puts the theme's colours in their place
 
 
@@ -47,7 +55,13 @@ def evaluation_html(
     """
     found = Evaluation.read(evaluation)
     tradeoffs, clouds = _tradeoffs(found, teachers or {}), _clouds(found)
-    held = {"tradeoffs": tradeoffs, "datasets": clouds, "axes": _layout().to_plotly_json(), "scale": _scale()}
+    held: dict[str, Any] = {
+        "tradeoffs": tradeoffs,
+        "datasets": clouds,
+        "axes": _layout().to_plotly_json(),
+        "scale": _scale(),
+        "name": NAME,
+    }
     body = "".join(
         (
             _top(found),
@@ -87,13 +101,13 @@ def evaluation_html(
 
 
 def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
-    """One trade-off as an interactive figure; colours are named after the page's theme ("var(--ink)")."""
+    """One trade-off as an interactive figure, without the names of its points, see `point_names`.
+
+    Colours are named after the page's theme ("var(--ink)").
+    """
     points, lines = drawn.points(measure), drawn.lines(measure)
     figure = go.Figure(layout=_layout())
-    low, high = drawn.limits
-    xs = [point.x for point in points]
-    room = max((max(xs) / min(xs)) ** 0.1, 1.3)
-    span = np.log10([min(xs) / room, max(xs) * room])
+    span, (low, high) = _span(points), drawn.limits
     corners = front_steps(points, 10 ** span[1])
     if corners:
         figure.add_trace(
@@ -108,11 +122,13 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
     ):
         if chosen:
             figure.add_trace(_points(name, chosen, measure, facts))
-    for name, y in lines:
+    shift = (high - low) / (WIDE[1] - WIDE[3] - WIDE[5])  # of the y axis, for a pixel
+    heights = spread([y for _, y in lines], 13 * shift, low, high)
+    for (name, y), height in zip(lines, heights, strict=True):
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, layer="below",
                          line={"color": "var(--quiet)", "width": 1, "dash": "dash"})  # fmt: skip
         figure.add_annotation(text=html.escape(f"{name} {short(y)}"), xref="paper", x=1, y=y, xanchor="left",
-                              showarrow=False, xshift=4, font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
+                              showarrow=False, xshift=4, yshift=round((height - y) / shift, 1), font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
     at = {point.name: point for point in points}
     for student, teacher in drawn.teachers.items():
         if student in at and teacher in at and student != teacher:
@@ -120,7 +136,6 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
             figure.add_annotation(x=np.log10(end.x), y=end.y, ax=np.log10(start.x), ay=start.y, axref="x", ayref="y",
                                   text="", arrowhead=2, arrowwidth=1.2, arrowcolor="var(--gone)", standoff=6,
                                   startstandoff=6)  # fmt: skip
-    _name(figure, points, lines, (span[0], span[1]), (low, high), corners)
     figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))}, dtick=1,
                         minor={"dtick": "D1", "ticks": "outside", "tickcolor": "var(--grid)"})  # fmt: skip
     title = html.escape(drawn.title).replace("\n", "<br>")
@@ -166,41 +181,63 @@ def _hover(point: Point, measure: Measure, row: Mapping[str, Any]) -> str:
     return "<br>".join(lines)
 
 
-def _name(
-    figure: go.Figure,
-    points: Sequence[Point],
-    lines: Sequence[tuple[str, float]],
-    across: tuple[float, float],
-    up: tuple[float, float],
-    corners: Sequence[tuple[float, float]],
-) -> None:
-    """Names beside the points. Matplotlib places them, on a figure of the page's size, since Plotly would pile them."""
+def _span(points: Sequence[Point]) -> tuple[float, float]:
+    """Ends of the x axis, as powers of ten."""
+    xs = [point.x for point in points]
+    room = max((max(xs) / min(xs)) ** 0.1, 1.3)
+    return float(np.log10(min(xs) / room)), float(np.log10(max(xs) * room))
+
+
+# What all names have in common.
+NAME = {"showarrow": True, "arrowhead": 0, "arrowwidth": 0.6, "standoff": 6, "borderpad": 0, "bgcolor": "var(--paper)"}
+
+
+def point_names(drawn: Field, measure: Measure, size: tuple[int, int, int, int, int, int]) -> list[dict[str, Any]]:
+    """Annotations with the names of the points. Matplotlib places them, as Plotly would pile them up.
+
+    Args:
+        drawn: the metrics.
+        measure: of the x axis.
+        size: in CSS pixels, see `WIDE`.
+    """
+    points = drawn.points(measure)
+    across, (low, high) = _span(points), drawn.limits
+    width, height, left, top, right, bottom = size
     with style.house_style(**{"font.size": 9.0, "figure.dpi": 100}):
-        canvas = style.new_figure(PLOT_SIZE[0] / 100, PLOT_SIZE[1] / 100)
+        canvas = style.new_figure(width / 100, height / 100)
         canvas.set_layout_engine("none")
-        left, right, top, bottom = 0.08, 0.87, 0.93, 0.13
-        axes = canvas.add_axes((left, bottom, right - left, top - bottom))
+        inside = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+        axes = canvas.add_axes(inside)
         axes.set_xlim(*across)
-        axes.set_ylim(*up)
-        places = [(float(np.log10(point.x)), point.y) for point in points]
-        steps = [(float(np.log10(x)), y) for x, y in corners]
-        obstacles = [((steps[k], steps[k + 1]), 0.6) for k in range(len(steps) - 1)]
-        obstacles += [(((x, p.bar[0]), (x, p.bar[1])), 0.5) for (x, _), p in zip(places, points, strict=True) if p.bar]
-        obstacles += [(((across[0], y), (across[1], y)), 0.06) for _, y in lines]
-        texts = place_labels(axes, places, [point.name for point in points], lines=[line for line, _ in obstacles],
+        axes.set_ylim(low, high)
+        at = [(float(np.log10(point.x)), point.y) for point in points]
+        steps = [(float(np.log10(x)), y) for x, y in front_steps(points, 10 ** across[1])]
+        obstacles = [(pair, 0.6) for pair in itertools.pairwise(steps)]
+        obstacles += [(((x, p.bar[0]), (x, p.bar[1])), 0.5) for (x, _), p in zip(at, points, strict=True) if p.bar]
+        obstacles += [(((across[0], y), (across[1], y)), 0.06) for _, y in drawn.lines(measure)]
+        places = {point.name: spot for point, spot in zip(points, at, strict=True)}
+        obstacles += [
+            ((places[teacher], places[student]), 1.0)
+            for student, teacher in drawn.teachers.items()
+            if student in places and teacher in places
+        ]
+        texts = place_labels(axes, at, [point.name for point in points], lines=[line for line, _ in obstacles],
                              weights=[weight for _, weight in obstacles])  # fmt: skip
         boxes = [text.get_window_extent() for text in texts]
-        spots = axes.transData.transform(places) if places else []
-    for point, (x, y), box, spot in zip(points, places, boxes, spots, strict=True):
-        # Plotly's annotation: its text's middle is (ax, ay) pixels away from the point, down is positive.
+        spots = axes.transData.transform(at)
+    names = []
+    for point, (x, y), box, spot in zip(points, at, boxes, spots, strict=True):
+        # The middle of Plotly's text is (ax, ay) pixels away from the point; down is positive.
         ax, ay = (box.x0 + box.x1) / 2 - spot[0], spot[1] - (box.y0 + box.y1) / 2
         gap = max(abs(ax) - box.width / 2, abs(ay) - box.height / 2)
-        figure.add_annotation(
-            x=x, y=y, ax=round(float(ax), 1), ay=round(float(ay), 1), text=html.escape(point.name), showarrow=True,
-            arrowhead=0, arrowwidth=0.6 if gap > 14 else 0.1, standoff=6, borderpad=0,
-            arrowcolor="var(--quiet)" if gap > 14 else "rgba(0,0,0,0)",
-            font={"size": 12, "color": LIGHT_INK if point.front else "var(--quiet)"},
+        names.append(
+            {
+                "x": x, "y": y, "ax": round(float(ax), 1), "ay": round(float(ay), 1), "text": html.escape(point.name),
+                "arrowcolor": "var(--quiet)" if gap > 14 else "rgba(0,0,0,0)",
+                "font": {"size": 12, "color": LIGHT_INK if point.front else "var(--quiet)"},
+            }
         )  # fmt: skip
+    return names
 
 
 def _layout() -> go.Layout:
@@ -212,6 +249,7 @@ def _layout() -> go.Layout:
         margin={"l": 70, "r": 130, "t": 30, "b": 60}, xaxis=axis, yaxis=axis, hovermode="closest",
         hoverlabel={"align": "left", "bgcolor": "var(--paper)", "bordercolor": "var(--quiet)",
                     "font": {"color": LIGHT_INK}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "var(--quiet)", "activecolor": LIGHT_INK},
         legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0}, dragmode="pan",
     )  # fmt: skip
 
@@ -231,7 +269,12 @@ def _tradeoffs(evaluation: Evaluation, teachers: Mapping[str, str]) -> dict[str,
         figures = {}
         for measure in measures_of(drawn.rows):
             note = _note(evaluation, drawn, measure)
-            figures[measure.key] = {"figure": tradeoff_plot(drawn, measure).to_plotly_json(), "note": note}
+            figures[measure.key] = {
+                "figure": tradeoff_plot(drawn, measure).to_plotly_json(),
+                "wide": point_names(drawn, measure, WIDE),
+                "narrow": point_names(drawn, measure, NARROW),
+                "note": note,
+            }
         if figures:
             found[name] = figures
     return found
@@ -359,7 +402,7 @@ def _tradeoff_section(evaluation: Evaluation, tradeoffs: Mapping[str, Mapping[st
     names = [(name, title) for name, title in names if name == MEAN or MEAN not in tradeoffs or title != mean]
     return (
         f'<div class="controls">{_select("tradeoff-measure", "x axis", [(k, m.name) for k, m in measures.items()])}'
-        f'{_select("tradeoff-data", "data", names)}</div>{_plot("tradeoff")}'
+        f"{_select('tradeoff-data', 'data', names)}</div>{_plot('tradeoff')}"
     )
 
 
@@ -375,7 +418,7 @@ def _scatter_section(evaluation: Evaluation, clouds: Sequence[Mapping[str, Any]]
     datasets = [(str(place), str(data["name"])) for place, data in enumerate(clouds)]
     return (
         f'<div class="controls">{_select("scatter-model", "model", models)}'
-        f'{_select("scatter-data", "data", datasets)}</div>{_plot("scatter", " square")}'
+        f"{_select('scatter-data', 'data', datasets)}</div>{_plot('scatter', ' square')}"
     )
 
 

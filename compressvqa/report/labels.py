@@ -23,7 +23,8 @@ def _overlaps(boxes: Boxes, others: Boxes) -> Boxes:
     a, b = boxes[:, None], others[None]
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    areas: Boxes = np.maximum(width, 0) * np.maximum(height, 0)
+    return areas
 
 
 def _inside_lengths(boxes: Boxes, segments: Boxes) -> Boxes:
@@ -39,7 +40,9 @@ def _inside_lengths(boxes: Boxes, segments: Boxes) -> Boxes:
     between = (start >= low) & (start <= high)
     enter = np.where(step == 0, np.where(between, 0.0, 2.0), np.minimum(first, second)).max(axis=2)
     leave = np.where(step == 0, np.where(between, 1.0, -1.0), np.maximum(first, second)).min(axis=2)
-    return np.maximum(0.0, np.minimum(leave, 1) - np.maximum(enter, 0)) * np.hypot(*np.moveaxis(step, -1, 0))
+    shares = np.maximum(0.0, np.minimum(leave, 1) - np.maximum(enter, 0))
+    lengths: Boxes = shares * np.hypot(*np.moveaxis(step, -1, 0))
+    return lengths
 
 
 def _candidates(point: tuple[float, float], size: tuple[float, float], scale: float) -> Boxes:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from compressvqa.errors import CompressVQAError
 from compressvqa.report import style
@@ -177,7 +178,7 @@ def draw_scatter(axes: Axes, panel: Panel, room: tuple[float, float] = (0.46, 0.
               bbox={"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8})  # fmt: skip
     axes.set_title(shortened(panel.title, 26), loc="left", pad=3)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(mpl.ticker.MaxNLocator(4))  # type: ignore[attr-defined]
+        axis.set_major_locator(MaxNLocator(4))
     style.bare(axes)
 
 
@@ -190,15 +191,15 @@ def shortened(name: str, most: int) -> str:
     if len(name) <= most:
         return name
     left = (most - 1) // 2
-    return f"{name[:left]}…{name[len(name) - (most - 1 - left):]}"
+    return f"{name[:left]}…{name[len(name) - (most - 1 - left) :]}"
 
 
-def scatter_figure(panels: Sequence[Panel], *, same_label: bool) -> Figure:
+def scatter_figure(panels: Sequence[Panel], *, dataset: str | None) -> Figure:
     """The panels in a grid. Call inside `style.house_style()`.
 
     Args:
         panels: at least one.
-        same_label: all are of one data set and share the y axis.
+        dataset: the data set that all are of, so that they share the y axis; None where they are of one model.
     """
     count = len(panels)
     columns = 3 if 4 < count <= 9 and -count % 3 < -count % 4 else min(count, 4)  # few places left empty
@@ -209,19 +210,22 @@ def scatter_figure(panels: Sequence[Panel], *, same_label: bool) -> Figure:
     # The corner's two lines of figures are about 0.8 by 0.3 inches, a panel's inside about three quarters of its cell.
     room = (min(0.6, 0.8 / (0.78 * width / columns)), 0.3 / (0.72 * panel_height))
     figure = style.new_figure(width, height)
-    grid = figure.subplots(rows, columns, sharey=same_label, squeeze=False)
+    grid = figure.subplots(rows, columns, sharey=dataset is not None, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place >= len(panels):
             axes.set_axis_off()
             continue
         draw_scatter(axes, panels[place], room)
-        if place % columns == 0 or (not same_label and panels[place].label != panels[place - 1].label):
+        if place % columns == 0 or (dataset is None and panels[place].label != panels[place - 1].label):
             axes.set_ylabel(panels[place].label)
-        if not same_label:
+        if dataset is None:
             continue
         axes.tick_params(labelleft=place % columns == 0)
-    models = {panel.model for panel in panels}
-    figure.supxlabel(f"Score of {models.pop()}" if len(models) == 1 else "Score", fontsize=8)
+    of_one = len({panel.model for panel in panels}) == 1
+    across = f"Score of {panels[0].model}" if of_one else "Score"
+    if dataset is not None:
+        across += f" on {dataset} (n = {max(len(panel.items) for panel in panels):,})"
+    figure.supxlabel(across, fontsize=8)
     return figure
 
 
@@ -253,7 +257,7 @@ def plot_scatter(
     paths = []
     with style.house_style():
         for page, start in enumerate(range(0, len(panels), 4 * MOST_ROWS), start=1):
-            figure = scatter_figure(panels[start : start + 4 * MOST_ROWS], same_label=dataset is not None)
+            figure = scatter_figure(panels[start : start + 4 * MOST_ROWS], dataset=dataset)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # laid out once, not for each format again
             name = stem.name if page == 1 else f"{stem.name}-{page}"

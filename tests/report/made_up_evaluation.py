@@ -36,7 +36,7 @@ LATENCY = {"rankdvqa": 148.2, "rankdvqa-mini": 38.4, "dists": 1490.0, "c3dvqa": 
 def made_up_evaluation(items: bool = True) -> dict[str, Any]:
     """The eight data sets of Table I and one proxy; `items` False leaves the scores of single items out."""
     chance = random.Random(0)
-    offsets = (.05, .04, -.05, -.03, .02, -.06, .05, -.02)
+    offsets = (0.05, 0.04, -0.05, -0.03, 0.02, -0.06, 0.05, -0.02)
     sroccs = {name: values for name, (values, _, _) in TABLE_I.items()}
     sroccs |= {name: tuple(mean + offset for offset in offsets) for name, (mean, _, _) in MEANS.items()}
     costs = {name: line[1:] for name, line in {**TABLE_I, **MEANS}.items()}
@@ -82,7 +82,7 @@ def made_up_evaluation(items: bool = True) -> dict[str, Any]:
             gap = srocc - results[0]["srocc"] if name != "rankdvqa" and place == 0 else srocc - sroccs["rankdvqa"][
                 min(place, 7)]  # fmt: skip
             if name != "rankdvqa":
-                matrix[dataset["name"]][name] = -1 if gap < -.06 else (1 if gap > .06 else 0)
+                matrix[dataset["name"]][name] = -1 if gap < -0.06 else (1 if gap > 0.06 else 0)
             if items:
                 result["fit_parameters"], lines = synthetic_items(dataset, model, srocc, chance.randrange(2**31))
                 scores.append({"model": name, "dataset": dataset["name"], "items": lines})
@@ -104,17 +104,17 @@ def synthetic_items(
     n, references = dataset["n"], dataset["references"]
     quality = np.random.default_rng(n).uniform(-2, 2, n)  # the same for every model
     content = np.arange(n) % references
-    bias = random_numbers.normal(0, .4, references)[content]
-    rho = min(max(rho, 0), .999)
-    z = rho * quality + 1.15 * np.sqrt(1 - rho**2) * (.9 * random_numbers.normal(0, 1, n) + bias)
-    score = (50 + 20 * z) * (1 if model["higher_is_better"] else -.01)
+    bias = random_numbers.normal(0, 0.4, references)[content]
+    rho = min(max(rho, 0), 0.999)
+    z = rho * quality + 1.15 * np.sqrt(1 - rho**2) * (0.9 * random_numbers.normal(0, 1, n) + bias)
+    score = (50 + 20 * z) * (1 if model["higher_is_better"] else -0.01)
     ground = 100 / (1 + np.exp(-quality * 1.2))
     rising = model["higher_is_better"] == dataset["higher_is_better"]
     mos = ground if dataset["higher_is_better"] else 100 - ground
     if dataset["kind"] == "human":
         mos = 1 + mos / 25
     top, bottom = (mos.max(), mos.min()) if rising else (mos.min(), mos.max())
-    start = (top, bottom, *((50, 20) if model["higher_is_better"] else (-.5, .2)))
+    start = (top, bottom, *((50, 20) if model["higher_is_better"] else (-0.5, 0.2)))
     found, _ = scipy.optimize.curve_fit(
         lambda x, b0, b1, b2, b3: (b0 - b1) / (1 + np.exp((b2 - x) / abs(b3))) + b1, score, mos, start, maxfev=20000
     )
