@@ -2,12 +2,14 @@
 
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
 from compressvqa.models.rankdvqa import RankDVQA
+from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
 from compressvqa.models.stanet import STANet
 from compressvqa.models.storage import load, save
 
 __all__ = [
     "ModelSpec",
     "RankDVQA",
+    "RankDVQASTANet",
     "STANet",
     "create_model",
     "example_inputs",

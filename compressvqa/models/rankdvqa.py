@@ -258,7 +258,7 @@ class RankDVQA(nn.Module):
     def forward(self, reference: Tensor, distorted: Tensor) -> Tensor:
         """Two (B, T, 3, H, W) in [0, 1] to (B,) scores."""
         check_pair(reference, distorted)
-        blocks = zip(reference.split(self.frames, dim=1), distorted.split(self.frames, dim=1), strict=True)
+        blocks = zip(torch.split(reference, self.frames, 1), torch.split(distorted, self.frames, 1), strict=True)
         return self.pool([self.partial(self.prepare(r), d) for r, d in blocks])
 
     def prepare(self, reference: Tensor) -> PreparedBlock:
