@@ -7,12 +7,12 @@ import math
 Patch = tuple[int, int, int, int]  # top, left, height, width
 
 PATCH = 256
-# Steps down and to the right. At 1080p they give the paper's 16 x 9 patches exactly: (1080 - 256) / 8 and
+# Largest steps down and to the right. At 1080p they give the paper's 16 x 9 patches exactly: (1080 - 256) / 8 and
 # (1920 - 256) / 15, rounded up to a pixel.
-STEPS = (103, 111)
+STRIDE = (103, 111)
 
 
-def patch_grid(height: int, width: int, *, patch: int = PATCH, steps: tuple[int, int] = STEPS) -> list[Patch]:
+def patch_grid(height: int, width: int, *, patch: int = PATCH, stride: tuple[int, int] = STRIDE) -> list[Patch]:
     """Patches (top, left, height, width) that cover a picture, row by row, evenly spaced from edge to edge.
 
     Neighbours are as near as at 1080p or nearer. A side shorter than a patch is taken whole: the patch is then smaller,
@@ -22,19 +22,19 @@ def patch_grid(height: int, width: int, *, patch: int = PATCH, steps: tuple[int,
         height: rows of the picture.
         width: its columns.
         patch: side of a patch.
-        steps: largest step between neighbours (down, right), in pixels.
+        stride: largest step between neighbours (down, right), in pixels.
 
     >>> len(patch_grid(1080, 1920)), len(patch_grid(2160, 3840))
     (144, 680)
-    >>> patch_grid(270, 480, steps=(256, 256))
+    >>> patch_grid(270, 480, stride=(256, 256))
     [(0, 0, 256, 256), (0, 224, 256, 256), (14, 0, 256, 256), (14, 224, 256, 256)]
     >>> patch_grid(100, 130)
     [(0, 0, 100, 130)]
     """
     return [
         (top, left, min(patch, height), min(patch, width))
-        for top in _starts(height, patch, steps[0])
-        for left in _starts(width, patch, steps[1])
+        for top in _starts(height, patch, stride[0])
+        for left in _starts(width, patch, stride[1])
     ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import DataError
 from compressvqa.models.factory import create_model, spec_of
-from compressvqa.models.patch_grid import PATCH, STEPS, Patch, patch_grid
+from compressvqa.models.patch_grid import PATCH, STRIDE, Patch, patch_grid
 from compressvqa.models.rankdvqa import (
     SMALLEST_SIDE,
     STANET_STAGES,
@@ -67,13 +67,15 @@ class RankDVQASTANet(nn.Module):
         hidden: channels between STANet's convolutions.
         pooling: "stanet", or "mean": every patch counts the same, and there is no STANet.
         patch: side of a patch; a picture that is smaller is one patch, neither padded nor resized.
-        steps: largest step (down, right) between neighbouring patches.
+        stride: largest step (down, right) between neighbouring patches.
         patches_per_forward: so many patches are scored at a time; more of them need more memory.
 
     Raises:
         DataError: a setting out of range; (when called) shapes differ, or a side is below 96 pixels.
         WeightsError: the patch network has no such stages.
     """
+
+    cuts_patches = True  # whole frames may be given, however large: nothing is gained by cutting them before
 
     def __init__(
         self,
@@ -83,19 +85,19 @@ class RankDVQASTANet(nn.Module):
         hidden: int = 8,
         pooling: Pooling = "stanet",
         patch: int = PATCH,
-        steps: tuple[int, int] = STEPS,
+        stride: tuple[int, int] = STRIDE,
         patches_per_forward: int = 8,
     ) -> None:
         super().__init__()
-        if patch < SMALLEST_SIDE or min(steps) < 1 or max(steps) > patch or patches_per_forward < 1:
+        if patch < SMALLEST_SIDE or min(stride) < 1 or max(stride) > patch or patches_per_forward < 1:
             raise DataError(
-                f"patches of {patch} in steps of {tuple(steps)}, {patches_per_forward} at a time, can't be cut",
-                hint=f"patches of {SMALLEST_SIDE} or more, steps of 1 to the patch",
+                f"patches of {patch} with a stride of {tuple(stride)}, {patches_per_forward} at a time, can't be cut",
+                hint=f"patches of {SMALLEST_SIDE} or more, strides of 1 to the patch",
             )
         if pooling not in ("stanet", "mean"):
             raise DataError(f"there is no pooling {pooling!r}", hint="stanet, mean")
         self.patch, self.patches_per_forward, self.hidden = patch, patches_per_forward, hidden
-        self.stages, self.steps = (stages[0], stages[1]), (steps[0], steps[1])
+        self.stages, self.stride = (stages[0], stages[1]), (stride[0], stride[1])
         self.patch_network = RankDVQA(**(patch_network or {}))
         self.pooling = self._fitting_stanet() if pooling == "stanet" else None
 
@@ -171,7 +173,7 @@ class RankDVQASTANet(nn.Module):
 
     def patches_of(self, height: int, width: int) -> list[Patch]:
         """Where a picture of this size is cut: (top, left, height, width) of each patch."""
-        return patch_grid(height, width, patch=self.patch, steps=self.steps)
+        return patch_grid(height, width, patch=self.patch, stride=self.stride)
 
     def partial(self, prepared: PreparedPatches, distorted: Tensor) -> Tensor:
         """Score and saliency of every patch of one block, (B, P, 2).

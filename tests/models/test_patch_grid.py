@@ -18,9 +18,9 @@ def test_1080p_is_cut_as_in_the_paper():
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("steps", [(103, 111), (256, 256), (64, 200)])
-def test_every_pixel_is_in_a_patch_and_every_patch_in_the_picture(height, width, steps):
-    grid = patch_grid(height, width, steps=steps)
+@pytest.mark.parametrize("stride", [(103, 111), (256, 256), (64, 200)])
+def test_every_pixel_is_in_a_patch_and_every_patch_in_the_picture(height, width, stride):
+    grid = patch_grid(height, width, stride=stride)
     assert len(set(grid)) == len(grid)
     covered = [[False] * width for _ in range(height)]
     for top, left, h, w in grid:
@@ -29,7 +29,7 @@ def test_every_pixel_is_in_a_patch_and_every_patch_in_the_picture(height, width,
         for row in covered[top : top + h]:
             row[left : left + w] = [True] * w
     assert all(all(row) for row in covered)
-    for axis, step in ((0, steps[0]), (1, steps[1])):
+    for axis, step in ((0, stride[0]), (1, stride[1])):
         starts = sorted({patch[axis] for patch in grid})
         gaps = [b - a for a, b in pairwise(starts)]
         assert all(gap <= step for gap in gaps)

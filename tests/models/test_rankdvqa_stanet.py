@@ -21,7 +21,9 @@ def seeded():
 
 def tiny(**settings):
     """Patches of 96 pixels, so that small pictures have several; a STANet whose weights differ."""
-    network = create_model("rankdvqa-stanet", patch_network=TINY, **{"patch": 96, "steps": (48, 64), **settings}).eval()
+    network = create_model(
+        "rankdvqa-stanet", patch_network=TINY, **{"patch": 96, "stride": (48, 64), **settings}
+    ).eval()
     if network.pooling is not None:
         for parameter in network.pooling.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -45,7 +47,7 @@ def test_it_is_the_weighted_mean_of_what_the_parts_say():
     scores, features = [], []
     for r, d in zip(reference.split(12, dim=1), distorted.split(12, dim=1), strict=True):
         filled = torch.cat([d, d[:, -1:].repeat(1, 12 - d.shape[1], 1, 1, 1)], dim=1)
-        for top, left, h, w in patch_grid(100, 170, patch=96, steps=(48, 64)):
+        for top, left, h, w in patch_grid(100, 170, patch=96, stride=(48, 64)):
             box = (..., slice(top, top + h), slice(left, left + w))
             scores.append(network.patch_network(r[box], d[box]))
             features.append(network.patch_network.patch_features(filled[box]))
@@ -58,7 +60,7 @@ def test_it_is_the_weighted_mean_of_what_the_parts_say():
 @pytest.mark.parametrize("size", [(96, 96), (100, 130), (270, 480)])
 @torch.no_grad()
 def test_any_length_and_size_and_streaming_is_the_whole(frames, size):
-    network, (reference, distorted) = tiny(patch=256, steps=(103, 111)), clips(frames, *size)
+    network, (reference, distorted) = tiny(patch=256, stride=(103, 111)), clips(frames, *size)
     parts = partials(network, reference, distorted)
     assert {part.shape for part in parts} == {(1, len(patch_grid(*size)), 2)}
     assert len(parts) == -(-frames // 12)
@@ -148,7 +150,7 @@ def pruned(remove_dead=True):
 @torch.no_grad()
 def test_around_a_pruned_pqanet_saved_and_loaded(remove_dead, stages, tmp_path):
     inner = pruned(remove_dead)
-    network = RankDVQASTANet.around(inner, patch=96, steps=(48, 64))
+    network = RankDVQASTANet.around(inner, patch=96, stride=(48, 64))
     assert network.stages == stages
     assert not network.training
     widths = inner.stage_widths()
@@ -166,13 +168,13 @@ def test_around_a_pruned_pqanet_saved_and_loaded(remove_dead, stages, tmp_path):
 
 @torch.no_grad()
 def test_mean_pooling_is_saved_and_gets_a_stanet_later(tmp_path):
-    plain = RankDVQASTANet.around(pruned(), pooling="mean", patch=96, steps=(48, 64))
+    plain = RankDVQASTANet.around(pruned(), pooling="mean", patch=96, stride=(48, 64))
     reference, distorted = clips()
     loaded = load(save(plain, tmp_path / "mean"))
     assert torch.equal(loaded(reference, distorted), plain(reference, distorted))
     pooled = RankDVQASTANet.around(loaded)
     assert pooled.pooling is not None
-    assert pooled.patches_of(100, 170) == plain.patches_of(100, 170) == patch_grid(100, 170, patch=96, steps=(48, 64))
+    assert pooled.patches_of(100, 170) == plain.patches_of(100, 170) == patch_grid(100, 170, patch=96, stride=(48, 64))
     assert torch.equal(pooled.patch_network(reference, distorted), plain.patch_network(reference, distorted))
     assert load(save(pooled, tmp_path / "pooled"))(reference, distorted) == pooled(reference, distorted)
 
@@ -218,6 +220,6 @@ def test_what_does_not_fit():
         tiny(stages=(3, 7))
     with pytest.raises(DataError, match="gives no patch scores"):
         RankDVQASTANet.around(create_model("stanet"))
-    for wrong in ({"patch": 64}, {"steps": (97, 48)}, {"patches_per_forward": 0}, {"pooling": "max"}):
+    for wrong in ({"patch": 64}, {"stride": (97, 48)}, {"patches_per_forward": 0}, {"pooling": "max"}):
         with pytest.raises(DataError):
             tiny(**wrong)
