@@ -148,7 +148,10 @@ class MosPairs:
         frames: int = Field(12, ge=1, description="frames of a block; images: 1")
         blocks: int = Field(4, ge=1, description="blocks of a clip that are looked at, evenly spread over it")
         size: int | None = Field(
-            256, ge=MIN_SIDE, description="training on pixels: side of the square that is cut out; null: whole frames"
+            256,
+            ge=MIN_SIDE,
+            description="training on pixels: side of the square that is cut out; null: whole frames (pooling over "
+            "patches learns nothing from a square that is one patch)",
         )
         seed: int = Field(0, ge=0, description="of the split")
 

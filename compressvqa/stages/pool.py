@@ -93,7 +93,7 @@ class PoolStage:
             "batch": config.batch,
             "clips": len(sampler.clips),
             "patches": sum(len(descriptions.scores(index)) for index in range(len(sampler.clips))),
-            "scale": float(task.cpu().scale.exp()),
+            "scale": float(task.cpu().scale.detach().exp()),
             **_look(task, descriptions),
         }
         return StageResult(pooled, figures)
