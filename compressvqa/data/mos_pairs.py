@@ -6,7 +6,7 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,12 +16,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from compressvqa.data.align import blocks, stacked
 from compressvqa.data.build import Progress
-from compressvqa.data.clip import Clip
-from compressvqa.data.compare import MIN_SIDE, paired_blocks
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import MIN_SIDE, look
 from compressvqa.data.folders import split_contents
 from compressvqa.data.mos import Item, Manifest
-from compressvqa.data.video import probe, read_frames
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
@@ -64,6 +64,7 @@ class MosClips:
         frames: frames in each of them.
         block: frames of a block.
         blocks: at most so many blocks are looked at, evenly spread over a clip.
+        pairing: how a clip is brought together with its reference.
     """
 
     manifest: Manifest
@@ -71,6 +72,7 @@ class MosClips:
     frames: tuple[int, ...]
     block: int
     blocks: int
+    pairing: Pairing = field(default_factory=Pairing)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -105,8 +107,8 @@ class MosClips:
         Raises:
             DataError: a file can't be read, or the two can't be compared.
         """
-        item, every = self.items[index], self._every(index)
-        return _blocks(self.manifest.reference(item), self.manifest.distorted(item), self.block, every)
+        item, pairing = self.items[index], replace(self.pairing, subsample=self._every(index))
+        return _blocks(self.manifest.reference(item), self.manifest.distorted(item), pairing, self.block)
 
     def summary(self) -> dict[str, Any]:
         """What the part holds, as plain values."""
@@ -147,6 +149,9 @@ class MosPairs:
         )
         frames: int = Field(12, ge=1, description="frames of a block; images: 1")
         blocks: int = Field(4, ge=1, description="blocks of a clip that are looked at, evenly spread over it")
+        length: Literal["refuse", "trim"] = Field(
+            "refuse", description="a clip and a reference of different length: refused, or cut to the shorter one"
+        )
         size: int | None = Field(
             256,
             ge=MIN_SIDE,
@@ -173,20 +178,21 @@ class MosPairs:
             progress: called with (files looked at, files in all).
 
         Raises:
-            DataError: no such data set, a file is missing or no video, or a part is empty.
+            DataError: no such data set, a file is missing, no video, or can't be compared with its reference, or a part
+                is empty.
         """
         del folder
         manifest, items = self._part(part)
-        counts = []
+        pairing, counts = Pairing(length=self.config.length), []
         for done, item in enumerate(items, start=1):
             clip = manifest.distorted(item)
-            found = probe(clip.path, raw=clip.raw, count=True).frames
+            found = look(manifest.reference(item), clip, pairing).frames
             if not found:
                 raise DataError("its frames can't be counted", where=clip.path)
             counts.append(found)
             if progress is not None:
                 progress(done, len(items))
-        return MosClips(manifest, tuple(items), tuple(counts), self.config.frames, self.config.blocks)
+        return MosClips(manifest, tuple(items), tuple(counts), self.config.frames, self.config.blocks, pairing)
 
     def batches(self, examples: MosClips, *, batch: int = 8, seed: int = 0) -> MosPairSampler:
         """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""
@@ -342,21 +348,11 @@ def _refuse_shared(shared: set[str]) -> None:
         raise DataError(f"{len(shared)} contents are in training and in validation", where=min(shared))
 
 
-def _blocks(reference: Clip | None, distorted: Clip, block: int, every: int) -> Iterator[tuple[Tensor | None, Tensor]]:
-    """Every n-th block of two videos in step, or of one."""
-    if reference is not None:
-        yield from paired_blocks(
-            reference.path,
-            distorted.path,
-            block=block,
-            subsample=every,
-            raw=reference.raw,
-            raw_distorted=distorted.raw,
-        )
-        return
-    frames = read_frames(distorted.path, raw=distorted.raw)
-    number = 0
-    while held := list(itertools.islice(frames, block)):
-        if number % every == 0:
-            yield None, torch.stack([planes.to_rgb() for planes in held]).unsqueeze(0)
-        number += 1
+def _blocks(
+    reference: Clip | None, distorted: Clip, pairing: Pairing, block: int
+) -> Iterator[tuple[Tensor | None, Tensor]]:
+    sight = look(reference, distorted, pairing)
+    for found in blocks(reference, [distorted], [sight], pairing, block=block):
+        frames = found.distorted[0]
+        # A reference that goes on for longer than its distorted clip is cut, where the pairing allows it.
+        yield None if found.reference is None else stacked(found.reference[: len(frames)]), stacked(frames)

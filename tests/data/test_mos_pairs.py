@@ -13,6 +13,7 @@ from compressvqa.data import MosPairs, mos, read_frames
 from compressvqa.data.mos_pairs import MosPairSampler
 from compressvqa.errors import DataError
 
+from .clips import ffmpeg
 from .scored import QUALITIES, SOURCES, write_scored
 
 
@@ -164,6 +165,23 @@ def test_without_references(tmp_path, known, manifest):
     known["mixed"] = replace(manifest, items=with_one)
     with pytest.raises(DataError, match="some items have a reference and some have none"):
         prepared(tmp_path, source="mixed")
+
+
+def test_clips_of_another_size_or_length_than_their_reference(tmp_path, known, manifest):
+    ffmpeg(
+        "-i", str(manifest.folder / "testsrc2.mkv"), "-vf", "scale=96:96", "-frames:v", "20", str(tmp_path / "a.mp4")
+    )
+    ffmpeg(
+        "-i", str(manifest.folder / "testsrc2.mkv"), "-vf", "scale=96:96", "-frames:v", "20", str(tmp_path / "b.mp4")
+    )
+    items = tuple(replace(manifest.items[0], distorted=str(tmp_path / f"{n}.mp4"), split="train") for n in "ab")
+    known["odd"] = replace(manifest, items=(*items, *manifest.items[-3:]))
+    with pytest.raises(DataError, match="frame count"):
+        prepared(tmp_path, source="odd", validation="split")
+    clips = prepared(tmp_path, source="odd", validation="split", length="trim")
+    assert clips.frames == (20, 20)
+    assert [tuple(clip.shape) for clip in next(iter(clips.read(0)))] == [(1, 12, 3, 112, 160)] * 2
+    assert [tuple(clip.shape) for clip in list(clips.read(0))[1]] == [(1, 8, 3, 112, 160)] * 2
 
 
 def test_mistakes(tmp_path, known, manifest):

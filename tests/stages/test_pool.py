@@ -64,7 +64,7 @@ def stage(**settings: Any) -> PoolStage:
     return PoolStage(PoolStage.Config(**{"name": "pool", "steps": 3, "batch": 2, "options": GRID, **settings}))
 
 
-def planted(folder: Path, network: RankDVQASTANet, count: int, seed: int, patches: int = 6) -> Descriptions:
+def planted(folder: Path, network: RankDVQASTANet, count: int, seed: int, patches: int = 5) -> Descriptions:
     """Clips in which one patch, told by its features, has the quality that viewers see; the others say nothing."""
     rng, folder = np.random.default_rng(seed), folder / str(seed)
     folder.mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_it_learns_which_region_carries_the_quality(network: torch.nn.Module, tm
     made = Descriptions(train.clips, fresh, settings.folder / "patches", patches=64, seed=settings.seed)
     made.folder.parent.mkdir(parents=True)
     train.folder.rename(made.folder)
-    result = stage(steps=100, batch=8, patches_per_step=None, optimizer={"lr": 1e-2}).run(network, settings)
+    result = stage(steps=60, batch=8, patches_per_step=None, optimizer={"lr": 1e-2}).run(network, settings)
     pooled, mean = pooled_and_mean(result.network, held)
     assert mean < 0.5
     assert pooled > 0.9
