@@ -4,6 +4,7 @@ from compressvqa.data.clip import Clip, Pairing
 from compressvqa.data.compare import Difference, Sight, inspect_pair, look, refuse
 from compressvqa.data.frames import Colour, Planes, yuv_to_rgb
 from compressvqa.data.info import VideoInfo
+from compressvqa.data.mos_pairs import MosPairs
 from compressvqa.data.pairs import PairSampler, RankBatch
 from compressvqa.data.patches import PatchEntry, PatchSet, ReferenceEntry
 from compressvqa.data.rank_pairs import RankPairs
@@ -14,6 +15,7 @@ __all__ = [
     "Clip",
     "Colour",
     "Difference",
+    "MosPairs",
     "PairSampler",
     "Pairing",
     "PatchEntry",

@@ -5,6 +5,7 @@ from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
 from compressvqa.models.rankdvqa import RankDVQA
+from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
 from compressvqa.models.stanet import STANet
 from compressvqa.models.storage import load, save
 from compressvqa.models.wadiqam import WaDIQaM
@@ -15,6 +16,7 @@ __all__ = [
     "DeepVQA",
     "ModelSpec",
     "RankDVQA",
+    "RankDVQASTANet",
     "STANet",
     "WaDIQaM",
     "create_model",
