@@ -71,7 +71,7 @@ def evaluate(
     from compressvqa.data.mos import looks_like_dataset
     from compressvqa.evaluation import evaluate as judge
     from compressvqa.progress import bar
-    from compressvqa.report import evaluation_table, write_evaluation_report
+    from compressvqa.report import evaluation_table
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
@@ -97,16 +97,16 @@ def evaluate(
             by_content=by_content,
             device=device,
             progress=progress,
-        ).to_dict()
-    written = [] if out is None else write_evaluation_report(found, out)
+        )
+    written = [] if out is None else found.write(out)
     if as_json:
-        print_json(found)
+        print_json(found.to_dict())
     else:
-        table = evaluation_table(found, format=form)
+        table = evaluation_table(found.to_dict(), format=form)
         Console().print(table) if form == "text" else print(table)
         for path in written:
             print(path)
-    if any(one["left_out"] for one in found["datasets"]):
+    if any(one["left_out"] for one in found.facts["datasets"]):
         raise typer.Exit(1)
 
 

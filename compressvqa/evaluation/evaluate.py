@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from compressvqa.evaluation.cache import ScoreCache
 from compressvqa.evaluation.collect import Progress, Scores, check_files, collect
 from compressvqa.evaluation.cost import costs
 from compressvqa.evaluation.titles import titles as titles_of
-from compressvqa.files import finite
+from compressvqa.files import finite, write_json, write_text
 from compressvqa.metrics import f_test_matrix, judge
 from compressvqa.scoring import find_scorers
 from compressvqa.scoring.scorer import Facts, Scorer
@@ -42,6 +44,30 @@ class Evaluation:
         """As evaluation.json holds it."""
         found: dict[str, Any] = finite(self.facts)
         return found
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes evaluation.json, scores.csv and the report (figures, tables, page); returns what was written."""
+        from compressvqa.report import write_evaluation_report
+
+        found = self.to_dict()
+        write_json(folder / "evaluation.json", found)
+        write_text(folder / "scores.csv", self._scores_csv())
+        return [folder / "evaluation.json", folder / "scores.csv", *write_evaluation_report(found, folder)]
+
+    def _scores_csv(self) -> str:
+        """A row an item of a data set, a column a model."""
+        names = [model["name"] for model in self.facts["models"]]
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for part in self.facts["scores"]:
+            for item in part["items"]:
+                row = rows.setdefault((part["dataset"], item["distorted"]), {"dataset": part["dataset"], **item})
+                row[part["model"]] = item["score"]
+        text = io.StringIO()
+        columns = ["dataset", "content", "reference", "distorted", "mos", "std", *names]
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows.values())
+        return text.getvalue()
 
     def row(self, model: str, dataset: str) -> dict[str, Any]:
         """The figures of one model on one data set.
@@ -137,8 +163,13 @@ def evaluate(
             "schema": SCHEMA,
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "environment": environment(),
-            "settings": {"split": split, "teacher": teacher, "resamples": resamples, "by_content": by_content,
-                         "seed": seed, "pairing": vars(pairing or Pairing())},
+            "settings": {"split": split, "seed": seed, "pairing": asdict(pairing or Pairing())},
+            "teacher": teacher,
+            "confidence": {
+                "level": 0.95,
+                "method": f"BCa bootstrap over {'contents' if by_content else 'items'}, the fit not repeated",
+                "samples": resamples,
+            },
             "datasets": report["datasets"],
             "models": costs(scorers, facts, latency=latency),
             "results": report["results"],

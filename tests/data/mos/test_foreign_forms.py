@@ -157,7 +157,9 @@ dataset_name = 'raw'
 yuv_fmt = 'yuv422p10le'
 width, = 1920,
 """
-RAW = RAW.replace("width, = 1920,", "ref_score = 5.0") + """
+RAW = (
+    RAW.replace("width, = 1920,", "ref_score = 5.0")
+    + """
 ref_dir = '[path to dataset videos]/ref'
 dis_dir = '[path to dataset videos]/dis'
 ref_videos = [{'content_id': 7, 'content_name': 'Bunny', 'path': ref_dir + '/Bunny_25fps.yuv', 'width': 64, 'height': 32}]
@@ -168,6 +170,7 @@ dis_videos = [
 ]
 dis_videos += [{'asset_id': 0, 'content_id': 7, 'os': [5.0], 'path': ref_dir + '/Bunny_25fps.yuv'}]
 """
+)
 # As FUNQUE+'s lists: dictionaries by number, `score`, a folder by os.path.join, parts put together by update.
 BY_NUMBER = """
 import os
@@ -211,7 +214,9 @@ def test_raw_ratings_become_mean_deviation_and_number(tmp_path):
     first, second = manifest.items
     assert manifest.label == "MOS" and (first.distorted, first.reference) == ("dis/Bunny_20.yuv", "ref/Bunny_25fps.yuv")
     ratings = [1.0, 2.0, 4.0]
-    assert first.mos == pytest.approx(statistics.mean(ratings)) and first.std == pytest.approx(statistics.stdev(ratings))
+    assert first.mos == pytest.approx(statistics.mean(ratings)) and first.std == pytest.approx(
+        statistics.stdev(ratings)
+    )
     assert (first.ratings, second.ratings, second.mos) == (3, 2, 3.5)
     assert (first.pixel_format, first.bitdepth, first.width, first.height) == ("422", 10, 64, 32)
     assert any("quality_width" in note for note in manifest.notes)

@@ -137,7 +137,9 @@ def test_csiq_video(tmp_path, form):
     else:
         put(tmp_path, **{"csiq_video_quality_seqs.txt": "BQMall_832x480_dst_01.yuv\t\nKimono_832x480_dst_18.yuv\t\t   \n",
                          "csiq_video_quality_data.txt": "77.03\t10.68\n46.06\t11.7\n"})  # fmt: skip
-    touch(tmp_path, *(f"{name}_832x480_{end}.yuv" for name in ("BQMall", "Kimono") for end in ("ref", "dst_01", "dst_18")))
+    touch(
+        tmp_path, *(f"{name}_832x480_{end}.yuv" for name in ("BQMall", "Kimono") for end in ("ref", "dst_01", "dst_18"))
+    )
     manifest = read_dataset(f"csiq-video={tmp_path}")
     first, second = manifest.items
     assert there(manifest) and not manifest.higher_is_better and manifest.scale == (0, 100)
@@ -201,7 +203,10 @@ def test_lsvq(tmp_path):
     assert [(item.split, item.mos) for item in manifest.items] == [("train", 70.5), ("test", 30), ("test-1080p", 50)]
     for name in ("labels_train_test.csv", "labels_test_1080p.csv"):
         (tmp_path / name).unlink()
-    put(tmp_path, **{"train_labels.txt": "ia-batch1/a.mp4, 8.0, 25.0, 70.5\n", "labels_1080p.txt": "ia-batch9/c.mp4,-1,-1,50\n"})
+    put(
+        tmp_path,
+        **{"train_labels.txt": "ia-batch1/a.mp4, 8.0, 25.0, 70.5\n", "labels_1080p.txt": "ia-batch9/c.mp4,-1,-1,50\n"},
+    )
     manifest = read_dataset(f"lsvq={tmp_path}")
     assert there(manifest) and [item.split for item in manifest.items] == ["train", "test-1080p"]
     assert manifest.items[0].fps == Fraction(25)
@@ -216,7 +221,10 @@ def test_tid2013_whatever_the_case_of_the_names(tmp_path):
           "distorted_images/I25_24_5.bmp")  # fmt: skip
     manifest = read_dataset(f"TID2013={tmp_path}")
     assert there(manifest) and manifest.higher_is_better and manifest.scale == (0, 9)
-    assert [(item.mos, item.std, item.content) for item in manifest.items] == [(5.51429, 0.13, "I01"), (3.2, 0.21, "I25")]
+    assert [(item.mos, item.std, item.content) for item in manifest.items] == [
+        (5.51429, 0.13, "I01"),
+        (3.2, 0.21, "I25"),
+    ]
     put(tmp_path, **{"mos_std.txt": "0.13\n"})
     with pytest.raises(DataError, match="holds 1 values, mos_with_names.txt 2 scores"):
         read_dataset(f"tid2013={tmp_path}")
@@ -275,7 +283,10 @@ HEAD = ["image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"]
 
 
 def test_csiq(tmp_path):
-    sheet(tmp_path / "csiq.DMOS.xlsx", [HEAD, [1600, 1, "noise", 1, 0.05, 0.062], ["snow_leaves", 6, "jpeg 2000", 5, 0.1, 0.9]])
+    sheet(
+        tmp_path / "csiq.DMOS.xlsx",
+        [HEAD, [1600, 1, "noise", 1, 0.05, 0.062], ["snow_leaves", 6, "jpeg 2000", 5, 0.1, 0.9]],
+    )
     touch(tmp_path, "src_imgs/1600.png", "src_imgs/snow_leaves.png", "dst_imgs/awgn/1600.AWGN.1.png",
           "dst_imgs/jpeg2000/snow_leaves.jpeg2000.5.png")  # fmt: skip
     manifest = read_dataset(f"csiq={tmp_path}")
