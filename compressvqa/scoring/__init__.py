@@ -6,7 +6,7 @@ from compressvqa.scoring.engine import score, score_several
 from compressvqa.scoring.find import find_scorers
 from compressvqa.scoring.logs import to_csv, to_json, to_xml, write_scores
 from compressvqa.scoring.network import NetworkScorer, model_folder
-from compressvqa.scoring.result import Score, pool, score_table, scores_table
+from compressvqa.scoring.result import Score, pool, score_table, scores_table, segments_table
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "score_several",
     "score_table",
     "scores_table",
+    "segments_table",
     "to_csv",
     "to_json",
     "to_xml",
