@@ -19,7 +19,8 @@ from compressvqa.evaluation.collect import Progress, Scores, check_files, collec
 from compressvqa.evaluation.cost import costs
 from compressvqa.evaluation.titles import titles as titles_of
 from compressvqa.files import finite, write_json, write_text
-from compressvqa.metrics import f_test_matrix, judge
+from compressvqa.metrics import f_test_matrix, f_test_table, judge
+from compressvqa.metrics.krasula import pair_rule
 from compressvqa.scoring import find_scorers
 from compressvqa.scoring.scorer import Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
@@ -241,6 +242,10 @@ def _judge(
         gap = VMAF_GAP
     mos = [item.mos for item in items]
     ladders = [None if i.ladder is None or i.rung is None else (f"{i.scene}/{i.ladder}", i.rung) for i in items]
+    columns = {name: [getattr(item, name) for item in items] for name in ("std", "ratings", "ci")}
+    rule = pair_rule(**columns, gap=gap)
+    if rule is not None:
+        notes.append(f"pairs of items count as different by: {rule}")
     judged: dict[str, list[float]] = {}
     for fact in facts:
         scores = found.by_model.get(fact.name)
@@ -251,9 +256,9 @@ def _judge(
             judged[fact.name],
             mos,
             higher_is_better=(fact.higher_is_better, manifest.higher_is_better),
-            std=[item.std for item in items],
-            ratings=[item.ratings for item in items],
-            ci=[item.ci for item in items],
+            std=columns["std"],
+            ratings=columns["ratings"],
+            ci=columns["ci"],
             contents=[item.scene for item in items] if by_content else None,
             ladders=ladders if any(ladders) else None,
             gap=gap,
@@ -275,8 +280,11 @@ def _judge(
     if baseline in judged:
         try:
             report["matrix"][manifest.name] = f_test_matrix(judged, mos, baseline, ALPHA)
+            odd = f_test_table(judged, mos, ALPHA).not_normal
+            if odd:
+                notes.append(f"residuals are not normal, so that the F-test is not to be trusted: {', '.join(odd)}")
         except DataError as error:  # a few items only
-            report["datasets"][-1]["notes"].append(f"no F-test: {error}")
+            notes.append(f"no F-test: {error}")
 
 
 def _add_retention(results: Sequence[dict[str, Any]], teacher: str | None) -> None:

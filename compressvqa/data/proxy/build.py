@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressvqa.data import ladder as ladders
-from compressvqa.data.build import Progress, _remove_dead_work
+from compressvqa.data.build import Progress, remove_dead_work
 from compressvqa.data.clip import Clip
 from compressvqa.data.folders import list_videos
 from compressvqa.data.ladder import CODECS, Rung
@@ -103,7 +103,7 @@ def build_proxy_set(
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder, *folder.glob("references"), *folder.glob("distorted/*")):
         with contextlib.suppress(OSError):  # an encoder that outlived its killed build may still write there
-            _remove_dead_work(place)
+            remove_dead_work(place)
     work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
     work.mkdir()
     try:

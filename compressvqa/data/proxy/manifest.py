@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressvqa.data.mos.manifest import Item, Manifest
+from compressvqa.data.mos.manifest_file import read_manifest, write_manifest
 from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import AUTO_SIDE
 from compressvqa.data.vmaf import LABELS, V1_MIN_SIDE
 from compressvqa.errors import DataError
-from compressvqa.files import finite, write_json, write_text
+from compressvqa.files import finite, write_json
 
 if TYPE_CHECKING:
     from compressvqa.data.proxy.build import Made
 
-MANIFEST, SIDECAR, FACTS = "manifest.csv", "manifest.json", "proxy.json"
+MANIFEST, FACTS = "manifest.csv", "proxy.json"
 # Label -> (what it is called in tables, lowest and highest value).
 LABEL_NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
     "vmaf_v0.6.1": ("VMAF 0.6.1", (0.0, 100.0)),
@@ -27,10 +26,6 @@ LABEL_NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
     "vmaf_v1.0.16_3d0h": ("VMAF 1.0.16 3d0h", (0.0, 100.0)),
     "psnr_y": ("PSNR-Y", None),
 }
-COLUMNS = (
-    "ref", "dist", "mos", "std", "ci", "n", "fps", "ref_fps", "width", "height", "pixel_format", "bitdepth", "split",
-    "content", "ladder", "rung",
-)  # fmt: skip
 
 
 def write_set(
@@ -88,7 +83,7 @@ def write_set(
     # The facts go first: a folder with a manifest and without them is taken for someone else's data set.
     if _changed(folder / FACTS, facts):
         write_json(folder / FACTS, facts)
-    _write_manifest(manifest)
+    _write(manifest)
     return manifest
 
 
@@ -196,21 +191,14 @@ def _changed(path: Path, value: Any) -> bool:
         return True
 
 
-def _write_manifest(manifest: Manifest) -> None:
-    """The form of `compressvqa.data.mos.write_manifest`, which replaces this function."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for item in manifest.items:
-        cells = {"ref": item.reference, "dist": item.distorted, "mos": repr(item.mos), "content": item.content,
-                 "ladder": item.ladder, "rung": item.rung}  # fmt: skip
-        rows.writerow([cells.get(column, "") for column in COLUMNS])
-    sidecar = {key: getattr(manifest, key) for key in ("name", "kind", "label", "higher_is_better", "scale", "notes")}
-    table, beside = manifest.folder / MANIFEST, manifest.folder / SIDECAR
-    same = table.exists() and table.read_text(encoding="utf-8") == text.getvalue()
-    if same and not _changed(beside, sidecar):
-        return
+def _write(manifest: Manifest) -> None:
+    """Writes table and sidecar where they would say something else."""
+    table = manifest.folder / MANIFEST
+    try:
+        if read_manifest(table) == manifest:
+            return
+    except DataError:
+        pass
     # Never a table beside facts that mean another label, even if the process dies here.
     table.unlink(missing_ok=True)
-    write_json(beside, sidecar)
-    write_text(table, text.getvalue())
+    write_manifest(manifest, table)
