@@ -30,11 +30,12 @@ def test_data_sets_are_told_from_models(tmp_path, monkeypatch):
     (tmp_path / "set.py").write_text("ref_videos = []\ndis_videos = []\n")
     (tmp_path / "network.py").write_text("import torch\n")
     (tmp_path / "subj_score.json").write_text(json.dumps({"test": {"dis": ["a"], "mos": [1]}}))
-    for text in ("kadid-10k=somewhere", "TID2013:somewhere", "lsvq", "mine.csv", "set", "labels.txt", "table.txt", "set.py",
-                 "subj_score.json", "labels.txt=set", "set/manifest.json", tmp_path / "set"):  # fmt: skip
+    for text in ("kadid-10k=somewhere", "TID2013:somewhere", "lsvq", "mine.csv", "set", "labels.txt", "table.txt",
+                 "set.py", "subj_score.json", "labels.txt=set", "set/manifest.json", tmp_path / "set"):  # fmt: skip
         assert looks_like_dataset(text), text
-    for text in ("rankdvqa", "vmaf", "model", "model/config.json", "network.py", "network.py:Net", "notes.txt", "pyiqa/dists",
-                 "no/such/folder", "weights.safetensors", "name=nowhere", "cmd: vmaf -r {ref} -d {dist}"):  # fmt: skip
+    for text in ("rankdvqa", "vmaf", "model", "model/config.json", "network.py", "network.py:Net", "notes.txt",
+                 "pyiqa/dists", "no/such/folder", "weights.safetensors", "name=nowhere",
+                 "cmd: vmaf -r {ref} -d {dist}"):  # fmt: skip
         assert not looks_like_dataset(text), text
 
 
@@ -60,6 +61,8 @@ def test_what_is_no_data_set_says_what_would_be_one(tmp_path, monkeypatch):
 
 
 def test_the_package_is_light():
-    code = "import sys, compressvqa.data.mos; print(*{'pandas', 'openpyxl', 'scipy', 'PIL', 'pyiqa'} & set(sys.modules))"
+    code = (
+        "import sys, compressvqa.data.mos; print(*{'pandas', 'openpyxl', 'scipy', 'PIL', 'pyiqa'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
