@@ -252,7 +252,7 @@ def test_lists_by_number_and_unknown_names(tmp_path):
         (PUBLIC.replace("'dmos': 22.5", "'unscored': 1"), "no score (dmos, mos, groundtruth, score or os)"),
         (PUBLIC.replace("'dmos': 22.5", "'os': [1, 'x']"), "'x' in 'os' is no rating"),
         (PUBLIC.replace("'dmos': 22.5", "'os': [None]"), "'os' holds no rating"),
-        (PUBLIC.replace("'asset_id': 9,\n  'content_id': 0", "'asset_id': 9,\n  'content_id': 5"), "content_id 5"),
+        (PUBLIC.replace("'asset_id': 9,\n  'content_id': 0", "'asset_id': 9,\n  'content_id': 5"), "content_id '5' of"),
         (PUBLIC.replace("yuv420p", "nv12"), "pixel format 'nv12'"),
         (PUBLIC.replace("'/mnt/zli/NETFLIXyuv/BigBuckBunny_20_288_375.yuv'", "find(3)"), "'find(3)' would have to be"),
         (PUBLIC + "x = (\n", "is no Python"),
