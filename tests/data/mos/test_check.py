@@ -67,6 +67,9 @@ def test_missing_files_and_what_they_may_be_called(sound, tmp_path):
     near = {"a_0.yuv": "dist/A_0.YUV", "a_1.yuv": "dist/a_1.y4m", "a_2.yuv": "a_22.yuv"}
     assert distorted.examples == tuple(f"dist/{name} (is it {path}?)" for name, path in near.items())
     assert str(distorted).startswith("fault: 4 of 8") and str(distorted).endswith(", ... (4 in all)")
+    (tmp_path / "a_22.yuv").unlink()
+    again = check(sound).faults[0].examples
+    assert again[2] == "dist/a_2.yuv", "a name that another item uses is not meant"
     assert references.text == "1 of 2 references are missing" and references.examples == ("ref/b.yuv",)
     assert not check(sound).ok and check(sound).lines()[-1] == "2 faults"
 
