@@ -243,7 +243,7 @@ def _judge(
     mos = [item.mos for item in items]
     ladders = [None if i.ladder is None or i.rung is None else (f"{i.scene}/{i.ladder}", i.rung) for i in items]
     columns = {name: [getattr(item, name) for item in items] for name in ("std", "ratings", "ci")}
-    rule = pair_rule(**columns, gap=gap)
+    rule = pair_rule(std=columns["std"], ratings=columns["ratings"], ci=columns["ci"], gap=gap)
     if rule is not None:
         notes.append(f"pairs of items count as different by: {rule}")
     judged: dict[str, list[float]] = {}

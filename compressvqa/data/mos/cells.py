@@ -14,8 +14,17 @@ from pathlib import PurePosixPath
 from compressvqa.data.frames import Chroma
 
 DEPTHS = (8, 10, 12, 16)
+# What Linux, macOS and Windows all take: characters of a path, bytes of one name.
+MAX_PATH, MAX_NAME = 4000, 255
+# Characters of a wrong value that a message shows.
+SHOWN = 80
 # Frame rates that video people write rounded: 23.976, 29.97, 59.94, ... stand for n * 1000 / 1001.
 NTSC = tuple(Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120, 240))
+
+
+def short(text: str) -> str:
+    """A text in quotes as a message shows it, cut where it is long."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def number(text: str) -> float:
@@ -27,9 +36,9 @@ def number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"{text.strip()!r} is no number") from None
+        raise ValueError(f"{short(text.strip())} is no number") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text.strip()!r} is no finite number")
+        raise ValueError(f"{short(text.strip())} is no finite number")
     return value
 
 
@@ -41,9 +50,9 @@ def integer(text: str, least: int = 0) -> int:
     """
     value = number(text)
     if value != int(value):
-        raise ValueError(f"{text.strip()!r} is no whole number")
+        raise ValueError(f"{short(text.strip())} is no whole number")
     if value < least:
-        raise ValueError(f"{text.strip()} is less than {least}")
+        raise ValueError(f"{text.strip()[:SHOWN]} is less than {least}")
     return int(value)
 
 
@@ -57,11 +66,12 @@ def frame_rate(text: str) -> Fraction:
     """
     text = text.strip()
     try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is no frame rate (25, 29.97, 30000/1001, ...)") from None
+        # Fraction works exponents out exactly, which "1e999999999" would keep it busy with for ever.
+        rate = Fraction(float(text)).limit_denominator(10**9) if "e" in text.casefold() else Fraction(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{short(text)} is no frame rate (25, 29.97, 30000/1001, ...)") from None
     if not 0 < rate <= 1000:
-        raise ValueError(f"a frame rate of {text} is not in 0..1000")
+        raise ValueError(f"a frame rate of {text[:SHOWN]} is not in 0..1000")
     if "/" not in text and rate.denominator != 1:
         near = min(NTSC, key=lambda known: abs(known - rate))
         return near if abs(near - rate) < Fraction(1, 150) else rate.limit_denominator(10**9)
@@ -79,7 +89,7 @@ def pixel_format(text: str) -> tuple[Chroma, int | None]:
         return "400", int(match[1] or 8)
     match = re.fullmatch(r"(yuv)?(400|420|422|444)(?:p(10|12|16)?(?:le)?)?", name)
     if match is None:
-        raise ValueError(f"pixel format {text.strip()!r} is not one of 420, 422, 444, 400, yuv420p10le, ...")
+        raise ValueError(f"pixel format {short(text.strip())} is not one of 420, 422, 444, 400, yuv420p10le, ...")
     depth = int(match[3]) if match[3] else 8 if match[1] else None
     return match[2], depth  # type: ignore[return-value]  # the pattern allows these four only
 
@@ -88,7 +98,7 @@ def bit_depth(text: str) -> int:
     """8, 10, 12 or 16."""
     depth = integer(text)
     if depth not in DEPTHS:
-        raise ValueError(f"bit depth {depth} is not one of 8, 10, 12, 16")
+        raise ValueError(f"bit depth {str(depth)[:SHOWN]} is not one of 8, 10, 12, 16")
     return depth
 
 
@@ -104,13 +114,15 @@ def inside(path: str) -> str:
     if not path.strip():
         raise ValueError("the path is empty")
     if "://" in path:
-        raise ValueError(f"{path!r} is an address, not a local file")
+        raise ValueError(f"{short(path)} is an address, not a local file")
     if path.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", path):
-        raise ValueError(f"the path {path!r} is absolute; it must be below the folder of the data set")
+        raise ValueError(f"the path {short(path)} is absolute; it must be below the folder of the data set")
     if ".." in PurePosixPath(path).parts:
-        raise ValueError(f"the path {path!r} leaves the folder of the data set")
-    if "\0" in path:
-        raise ValueError(f"the path {path!r} holds a zero byte")
+        raise ValueError(f"the path {short(path)} leaves the folder of the data set")
+    if "\0" in path or any("\ud800" <= character <= "\udfff" for character in path):
+        raise ValueError(f"the path {short(path)} holds what no file name does")
+    if len(path) > MAX_PATH or any(len(part.encode()) > MAX_NAME for part in path.split("/")):
+        raise ValueError(f"the path {short(path)} is longer than file systems allow")
     return path
 
 

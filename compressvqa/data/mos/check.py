@@ -158,6 +158,7 @@ class _Check:
         self.findings: list[Finding] = []
         self.listed = list_files(manifest.folder) if manifest.folder.is_dir() else []
         self.there = set(self.listed)
+        self.used = {name for item in manifest.items for name in (item.distorted, item.reference)}
         self.missing: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self.headers: dict[str, Seen | None] = {}
@@ -204,13 +205,14 @@ class _Check:
 
     def _with_near(self, name: str) -> str:
         last = PurePosixPath(name).name
-        same = [path for path in self.listed if PurePosixPath(path).name.casefold() == last.casefold()]
+        spare = [path for path in self.listed if path not in self.used]  # what an item uses has its own name
+        same = [path for path in spare if PurePosixPath(path).name.casefold() == last.casefold()]
         if not same:
             stem = PurePosixPath(name).stem.casefold()
-            same = [path for path in self.listed if PurePosixPath(path).stem.casefold() == stem]
+            same = [path for path in spare if PurePosixPath(path).stem.casefold() == stem]
         if not same:
             # Comparing with every name of a large folder takes long; near names begin alike.
-            alike = [path for path in self.listed if PurePosixPath(path).name[:2].casefold() == last[:2].casefold()]
+            alike = [path for path in spare if PurePosixPath(path).name[:2].casefold() == last[:2].casefold()]
             names = {PurePosixPath(path).name: path for path in alike[:5000]}
             same = [names[near] for near in difflib.get_close_matches(last, names, n=1, cutoff=0.7)]
         return f"{name} (is it {same[0]}?)" if same else name

@@ -58,7 +58,7 @@ def read_label_lines(path: Path, folder: Path | None = None, *, split: str | Non
         except ValueError as error:
             raise DataError(str(error), where=where) from error
         if name in seen:
-            raise DataError(f"{name!r} is there again (first in line {seen[name]})", where=where)
+            raise DataError(f"{cells.short(name)} is there again (first in line {seen[name]})", where=where)
         seen[name] = number
         items.append(item)
     if not items:

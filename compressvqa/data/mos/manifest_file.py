@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from compressvqa.data.mos.cells import short
 from compressvqa.data.mos.columns import (
     BY_NAME,
     COLUMNS,
@@ -177,7 +178,7 @@ def _columns(table: Table) -> tuple[dict[int, Column], list[str], str]:
         if column is None:
             near = nearest(name, list(BY_NAME), cutoff=0.85) if len(name) > 3 else None
             if near is not None:
-                raise DataError(f"column {name!r} is not known", where=where, hint=BY_NAME[near].name)
+                raise DataError(f"column {short(name)} is not known", where=where, hint=BY_NAME[near].name)
             unused.append(name)
             continue
         if column in columns.values():
@@ -214,7 +215,9 @@ def _no_twins(items: Iterable[tuple[int | None, Item]], path: Path) -> None:
         key = (item.reference, item.distorted)
         if key in seen:
             again = f" again (first in line {seen[key]})" if line is not None else " twice"
-            raise DataError(f"{item.distorted!r} is there{again}", where=path if line is None else f"{path}:{line}")
+            raise DataError(
+                f"{short(item.distorted)} is there{again}", where=path if line is None else f"{path}:{line}"
+            )
         seen[key] = line
 
 
@@ -232,8 +235,8 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"is no JSON: {error.msg}", where=f"{path}:{error.lineno}:{error.colno}") from error
-    except RecursionError as error:
-        raise DataError("is no JSON of scores: too deeply nested", where=path) from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise DataError("is no JSON of scores", where=path) from error
 
 
 def _read_json(path: Path, content: dict[str, Any]) -> Manifest:
@@ -259,7 +262,7 @@ def _json_cells(entry: Mapping[str, Any], where: str) -> dict[Column, str]:
     for key, value in entry.items():
         column = BY_NAME.get(key.casefold())
         if column is None:
-            raise DataError(f"unknown key {key!r}", where=where, hint=_suggest(key, [c.name for c in COLUMNS]))
+            raise DataError(f"unknown key {short(key)}", where=where, hint=_suggest(key, [c.name for c in COLUMNS]))
         if column in given:
             raise DataError(f"two keys say {column.name!r}", where=where)
         if value is None:
@@ -291,7 +294,7 @@ def _check_facts(facts: Mapping[str, Any], where: Path) -> dict[str, Any]:
     kinds: dict[str, tuple[bool, str]] = {}
     for key, value in facts.items():
         if key not in FACTS:
-            raise DataError(f"unknown key {key!r}", where=where, hint=_suggest(key, FACTS))
+            raise DataError(f"unknown key {short(key)}", where=where, hint=_suggest(key, FACTS))
         kinds[key] = {
             "name": (isinstance(value, str) and bool(value), "text"),
             "label": (isinstance(value, str) and bool(value), "text"),

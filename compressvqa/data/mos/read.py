@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from compressvqa.data.mos.cells import short
 from compressvqa.data.mos.generic import GENERIC, MANIFESTS
 from compressvqa.data.mos.label_lines import is_label_lines, read_label_lines
 from compressvqa.data.mos.manifest import Manifest
@@ -39,7 +41,7 @@ def read_dataset(text: str | Path) -> Manifest:
             - ``FILE=FOLDER``: such a file of another form than ours whose videos are in another folder;
             - ``NAME=FOLDER`` or ``NAME:FOLDER``: a named data set and its folder. Case, dashes and underscores of the
               name do not matter;
-            - a folder that holds a manifest.csv, a manifest.json or a ``subj_score.json``.
+            - a folder that holds a manifest.csv, manifest.json or ``subj_score.json``, or is called like a named one.
 
     Raises:
         DataError: none of these, or a file that is not what it must be.
@@ -52,14 +54,14 @@ def read_dataset(text: str | Path) -> Manifest:
         manifest: Manifest = mos_sets[named.name].value(named.folder)
         return manifest
     path = Path(text)
-    if not path.exists() and "=" in text:
+    if not _is(Path.exists, path) and "=" in text:
         file, _, folder = text.rpartition("=")
         return _read_beside(Path(file), Path(folder), text)
-    if path.is_dir():
+    if _is(Path.is_dir, path):
         return _read_folder(path)
     form = _form(path)
     if form is None:
-        what = "is no data set" if path.exists() else "no such file, folder or data set"
+        what = "is no data set" if _is(Path.exists, path) else "no such file, folder or data set"
         raise DataError(what, where=path, hint=f"a manifest (CSV or JSON), or NAME=FOLDER with {', '.join(mos_sets)}")
     return read_manifest(path) if form == "manifest" else _read_foreign(form, path, None)
 
@@ -74,14 +76,26 @@ def looks_like_dataset(text: str | Path) -> bool:
     if _named(text) is not None:
         return True
     path = Path(text)
-    if not path.exists() and "=" in text:
+    if not _is(Path.exists, path) and "=" in text:
         file, _, folder = text.rpartition("=")
         path = Path(file)
-        if not Path(folder).is_dir() or path.is_dir():
+        if not _is(Path.is_dir, Path(folder)) or _is(Path.is_dir, path):
             return False
-    if path.is_dir():
-        return _folder_file(path) is not None
-    return path.suffix.lower() in (".csv", ".tsv") or (path.is_file() and _form(path) is not None)
+    if _is(Path.is_dir, path):
+        is_model = (path / "config.json").is_file()
+        return _folder_file(path) is not None or (canonical(path.resolve().name) is not None and not is_model)
+    try:
+        return path.suffix.lower() in (".csv", ".tsv") or _form(path) is not None
+    except DataError:
+        return False  # JSON or text that does not parse is said better by whoever else wants it
+
+
+def _is(question: Callable[[Path], bool], path: Path) -> bool:
+    """A question about a file. What a user types may also be a command or a sentence, too long for a file's name."""
+    try:
+        return question(path)
+    except (OSError, ValueError):
+        return False
 
 
 def canonical(name: str) -> str | None:
@@ -106,15 +120,15 @@ def _named(text: str) -> _Named | None:
         if known is not None:
             return _Named(known, Path(folder) if folder else None)
     known = canonical(text)
-    return _Named(known, None) if known is not None and not Path(text).exists() else None
+    return _Named(known, None) if known is not None and not _is(Path.exists, Path(text)) else None
 
 
 def _read_beside(file: Path, folder: Path, text: str) -> Manifest:
     """FILE=FOLDER."""
-    if not file.exists():
+    if not _is(Path.exists, file):
         name = text.partition("=")[0]
-        raise DataError(f"{name!r} is no data set and no file", hint=", ".join(mos_sets))
-    if not folder.is_dir():
+        raise DataError(f"{short(name)} is no data set and no file", hint=", ".join(mos_sets))
+    if not _is(Path.is_dir, folder):
         raise DataError("no such folder", where=folder)
     form = _form(file)
     if form == "manifest":
@@ -134,6 +148,10 @@ def _folder_file(folder: Path) -> Path | None:
 
 def _read_folder(folder: Path) -> Manifest:
     file = _folder_file(folder)
+    named = canonical(folder.resolve().name)
+    if named is not None and (file is None or file.name not in MANIFESTS):
+        manifest: Manifest = mos_sets[named].value(folder)
+        return manifest
     if file is None:
         hint = f"NAME={folder} with NAME one of {', '.join(mos_sets)}"
         raise DataError("holds no manifest.csv, manifest.json or subj_score.json", where=folder, hint=hint)
@@ -143,19 +161,19 @@ def _read_folder(folder: Path) -> Manifest:
 def _form(path: Path) -> Form | None:
     """What a file is, by its suffix and content; None: no data set."""
     suffix = path.suffix.lower()
-    if suffix == ".json" and path.is_file():
+    if suffix == ".json" and _is(Path.is_file, path):
         content = read_json(path)
         if is_subj_score(content):
             return "subj-score"
         tables = any(path.with_suffix(table).is_file() for table in (".csv", ".tsv"))
         return "manifest" if isinstance(content, dict) and ("items" in content or tables) else None
-    if suffix in (".py", ".txt") and path.is_file():
+    if suffix in (".py", ".txt") and _is(Path.is_file, path):
         text = read_text(path)
         if suffix == ".py":
             return "vmaf" if is_vmaf_dataset(text) else None
         return "labels" if is_label_lines(text[:LOOKED_AT]) else "manifest" if _has_header(text) else None
     if suffix in (".csv", ".tsv"):
-        return "labels" if path.is_file() and is_label_lines(read_text(path)[:LOOKED_AT]) else "manifest"
+        return "labels" if _is(Path.is_file, path) and is_label_lines(read_text(path)[:LOOKED_AT]) else "manifest"
     return None
 
 

@@ -53,7 +53,9 @@ def read_subj_score(path: Path, folder: Path | None = None, *, bitdepth: int | N
     facts = {key: value for key, value in content.items() if not isinstance(value, dict)}
     for key in facts:
         if key not in FACTS:
-            raise DataError(f"unknown key {key!r}", where=path, hint=nearest(key, FACTS, 0.5) or ", ".join(FACTS))
+            raise DataError(
+                f"unknown key {cells.short(key)}", where=path, hint=nearest(key, FACTS, 0.5) or ", ".join(FACTS)
+            )
     lookup, notes, items = Lookup(folder), [], []
     guesses: set[str] = set()
     for split, part in content.items():
@@ -82,7 +84,7 @@ class _Raw:
 
 
 def _split(path: Path, split: str, part: dict[str, Any], lookup: Lookup, raw: _Raw, guesses: set[str]) -> list[Item]:
-    where = f"{path}: {split!r}"
+    where = f"{path}: {cells.short(split)}"
     count = len(part.get("dis", ()))
     for name, values in part.items():
         if name not in LISTS:
@@ -90,7 +92,7 @@ def _split(path: Path, split: str, part: dict[str, Any], lookup: Lookup, raw: _R
             continue
         if not isinstance(values, list) or len(values) != count:
             length = len(values) if isinstance(values, list) else "no list"
-            raise DataError(f"list {name!r} has {length} entries, 'dis' has {count}", where=where)
+            raise DataError(f"list {cells.short(name)} has {length} entries, 'dis' has {count}", where=where)
     if "mos" not in part:
         raise DataError("has no list 'mos'", where=where)
     items = []
@@ -106,7 +108,7 @@ def _split(path: Path, split: str, part: dict[str, Any], lookup: Lookup, raw: _R
 def _item(row: dict[str, Any], split: str, lookup: Lookup, raw: _Raw, guesses: set[str]) -> Item:
     for name in ("dis", "ref"):
         if name in row and not isinstance(row[name], str):
-            raise ValueError(f"{name!r} must be a file name, not {row[name]!r}")
+            raise ValueError(f"{name!r} must be a file name, not {cells.short(str(row[name]))}")
     distorted = cells.inside(lookup.find(cells.inside(row["dis"]), DISTORTED))
     reference = cells.inside(lookup.find(cells.inside(row["ref"]), REFERENCES)) if row.get("ref") else None
     width, height = (cells.integer(str(row[side])) or None if side in row else None for side in ("width", "height"))

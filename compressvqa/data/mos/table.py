@@ -87,7 +87,7 @@ def read_table(path: Path) -> Table:
     folded = [name.casefold() for name in header]
     for name in header:
         if name and folded.count(name.casefold()) > 1:
-            raise DataError(f"two columns are called {name!r}", where=f"{path}:{rows[0].line}")
+            raise DataError(f"two columns are called {name[:80]!r}", where=f"{path}:{rows[0].line}")
     return Table(path, header, tuple(_fitted(row, header, path) for row in rows[1:]), delimiter == ";")
 
 

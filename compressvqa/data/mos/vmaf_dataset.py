@@ -63,13 +63,16 @@ def read_vmaf_dataset(
         DataError: no such file, a statement or value that would have to be run, a video without score or reference.
     """
     folder = path.parent if folder is None else folder
-    names = _assignments(path)
+    try:
+        names = _assignments(path)
+    except RecursionError as error:
+        raise DataError("is nested too deeply to be read", where=path) from error
     for needed in NEEDED:
         if needed not in names:
             raise DataError(f"has no {needed!r}", where=path)
     reader = _Reader(path, names, Lookup(folder))
     videos = reader.videos("dis_videos")
-    references = {video.get("content_id", key): video for key, video in reader.videos("ref_videos")}
+    references = {reader.content(video, key): video for key, video in reader.videos("ref_videos")}
     items, hidden, kinds = [], 0, set()
     for _, video in videos:
         item, kind = reader.item(video, references)
@@ -223,9 +226,12 @@ class _Reader:
         return pairs
 
     def item(self, video: dict[str, Any], references: dict[Any, dict[str, Any]]) -> tuple[Item, str]:
-        content = video.get("content_id")
-        if isinstance(content, _Unknown) or content not in references:
-            raise DataError(f"content_id {content!r} of {video.get('path')!r} is not in ref_videos", where=self.path)
+        content = self.content(video, None)
+        if content not in references:
+            raise DataError(
+                f"content_id {cells.short(str(content))} of {cells.short(str(video.get('path')))} is not in ref_videos",
+                where=self.path,
+            )
         reference = references[content]
         distorted_path = self._path(video, DISTORTED)
         # A hidden reference is listed among the distorted videos, but lies where the references are.
@@ -247,7 +253,7 @@ class _Reader:
                 reference_height=ref_height if ref_height != height else None, split=self._split(video),
             )  # fmt: skip
         except ValueError as error:
-            raise DataError(f"{video.get('path')!r}: {error}", where=self.path) from error
+            raise DataError(f"{cells.short(str(video.get('path')))}: {error}", where=self.path) from error
         for side in ("quality_width", "quality_height"):
             if self._fact(side, video) not in (None, width, height):
                 self.notes["quality_width and quality_height are not used: the size of the reference counts"] = None
@@ -255,6 +261,13 @@ class _Reader:
             if self._fact(key, video) is not None:
                 self.notes[f"{key} of the file is not used: the whole pictures and clips are compared"] = None
         return item, kind
+
+    def content(self, video: dict[str, Any], default: Any) -> Any:
+        value = video.get("content_id", default)
+        self._known(value)
+        if not isinstance(value, (str, int, float, type(None))):
+            raise DataError(f"content_id {cells.short(str(value))} is neither a number nor a text", where=self.path)
+        return value
 
     def _known(self, value: Any) -> None:
         if isinstance(value, _Unknown):
@@ -287,7 +300,10 @@ class _Reader:
             parts = parts[1:]
         if not parts:
             raise DataError("a video with an empty path", where=self.path)
-        found = self.lookup.find("/".join(parts), prefer)
+        try:
+            found = self.lookup.find(cells.inside("/".join(parts)), prefer)
+        except ValueError as error:
+            raise DataError(str(error), where=self.path) from error
         # The path of the authors' machine says nothing here: the file is expected by its last folder and name.
         return found if (self.lookup.folder / found).is_file() else "/".join(parts[-2:])
 
@@ -325,5 +341,5 @@ def _ratings(value: Any) -> list[float]:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} in 'os' is no rating")
+        raise ValueError(f"{cells.short(str(value))} in 'os' is no rating")
     return [float(value)]

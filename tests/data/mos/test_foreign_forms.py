@@ -1,4 +1,4 @@
-"""Files of scores that others publish, read as they are: subj_score.json, FAST-VQA's labels, VMAF's Python data sets."""
+"""Files of scores that others publish, as they are: subj_score.json, FAST-VQA's labels, VMAF's Python data sets."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def test_faults_of_a_subj_score(tmp_path, change, said):
 def test_more_faults_of_a_subj_score(tmp_path):
     file = tmp_path / "subj_score.json"
     for content, said in (({"test": {"dis": [], "mos": []}}, "holds no item"), ({"x": 1}, "is no subj_score.json"),
-                          ({**RANKDVQA, "bitdeph": 8}, "bitdepth"), ({"test": {"dis": ["a"]}}, "no list 'mos'")):  # fmt: skip
+                          ({**RANKDVQA, "bitdeph": 8}, "bitdepth"),
+                          ({"test": {"dis": ["a"]}}, "no list 'mos'")):  # fmt: skip
         file.write_text(json.dumps(content))
         with pytest.raises(DataError, match=said):
             read_subj_score(file)
@@ -117,8 +118,10 @@ def test_label_lines(tmp_path):
     touch(tmp_path / "videos" / "deep" / "b107.MP4")
     manifest = read_dataset(f"{file}={tmp_path / 'videos'}")
     assert manifest.items[0].distorted == "deep/b107.MP4", "found by name wherever it lies"
-    for text, said in ((LABELS + "a.mp4, 1, 2\n", ":4: has 3 of the fields"), (LABELS + "a.mp4, 1, 2, x\n", ":4: 'x' is"),
-                       (LABELS + LABELS.splitlines()[0], "first in line 1"), ("/a.mp4, 1, 25, 3", "absolute")):  # fmt: skip
+    for text, said in ((LABELS + "a.mp4, 1, 2\n", ":4: has 3 of the fields"),
+                       (LABELS + "a.mp4, 1, 2, x\n", ":4: 'x' is"),
+                       (LABELS + LABELS.splitlines()[0], "first in line 1"),
+                       ("/a.mp4, 1, 25, 3", "absolute")):  # fmt: skip
         file.write_text(text)
         with pytest.raises(DataError) as caught:
             read_label_lines(file)
@@ -162,7 +165,8 @@ RAW = (
     + """
 ref_dir = '[path to dataset videos]/ref'
 dis_dir = '[path to dataset videos]/dis'
-ref_videos = [{'content_id': 7, 'content_name': 'Bunny', 'path': ref_dir + '/Bunny_25fps.yuv', 'width': 64, 'height': 32}]
+ref_videos = [{'content_id': 7, 'content_name': 'Bunny', 'path': ref_dir + '/Bunny_25fps.yuv',
+  'width': 64, 'height': 32}]
 dis_videos = [
  {'asset_id': 9, 'content_id': 7, 'os': [1.0, 2.0, 4.0], 'path': dis_dir + '/Bunny_20.yuv'},
  {'asset_id': 10, 'content_id': 7, 'os': {'anna': 3.0, 'bob': [4.0, None], 'eva': float('nan')},
@@ -182,7 +186,8 @@ dis_dir = os.path.join(dataset_dir, 'HEVC')
 ref_standard = standards.sRGB
 width = 1920
 height = 1080
-ref_videos = {0: {'content_name': 'Boxing', 'path': ref_dir + '/Boxing_1920x1080_30fps.yuv', 'standard': standards.sRGB}}
+ref_videos = {0: {'content_name': 'Boxing', 'path': ref_dir + '/Boxing_1920x1080_30fps.yuv',
+                  'standard': standards.sRGB}}
 part = {3: {'content_id': 0, 'score': -0.5, 'path': dis_dir + '/Boxing_1920x1080_30fps_HEVC_QP22.yuv'}}
 dis_videos = {}
 dis_videos.update(part)
@@ -238,7 +243,7 @@ def test_lists_by_number_and_unknown_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PUBLIC + "for video in dis_videos:\n    video['dmos'] = 0\n", "set.py:21: a statement (for) would have to be run"),
+        (PUBLIC + "for video in dis_videos:\n    video['dmos'] = 0\n", "set.py:21: a statement (for) would have to"),
         (PUBLIC + "dis_videos = [v for v in dis_videos if v['dmos'] > 50]\n", "set.py:21: "),
         (PUBLIC + "dis_videos[0]['dmos'] = 3\n", "set.py:21: an assignment to a part"),
         (PUBLIC + "print('hello')\n", "set.py:21: the call \"print('hello')\" would have to be run"),
@@ -247,7 +252,7 @@ def test_lists_by_number_and_unknown_names(tmp_path):
         (PUBLIC.replace("'dmos': 22.5", "'unscored': 1"), "no score (dmos, mos, groundtruth, score or os)"),
         (PUBLIC.replace("'dmos': 22.5", "'os': [1, 'x']"), "'x' in 'os' is no rating"),
         (PUBLIC.replace("'dmos': 22.5", "'os': [None]"), "'os' holds no rating"),
-        (PUBLIC.replace("'asset_id': 9,\n  'content_id': 0", "'asset_id': 9,\n  'content_id': 5"), "content_id 5"),
+        (PUBLIC.replace("'asset_id': 9,\n  'content_id': 0", "'asset_id': 9,\n  'content_id': 5"), "content_id '5' of"),
         (PUBLIC.replace("yuv420p", "nv12"), "pixel format 'nv12'"),
         (PUBLIC.replace("'/mnt/zli/NETFLIXyuv/BigBuckBunny_20_288_375.yuv'", "find(3)"), "'find(3)' would have to be"),
         (PUBLIC + "x = (\n", "is no Python"),

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressvqa.data.mos import Item, Manifest, read_manifest, write_manifest
@@ -44,6 +44,7 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
+@settings(max_examples=50)
 @given(items=different, name=texts, label=texts, higher=st.booleans(), scale=scales, notes=st.lists(st.text(letters)),
        kind=st.sampled_from(["human", "proxy"]))  # fmt: skip
 def test_a_round_trip_loses_nothing(place, suffix, items, name, label, higher, scale, notes, kind):

@@ -18,8 +18,8 @@ from compressvqa.registry import mos_sets
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "datasets.md"
 NAMED = {
-    "nflx", "nflx-p", "bvi-hd", "cc-hd", "cc-hddo", "mcl-v", "shvc", "vqeghd3", "waterloo-ivc-4k", "live-vqa", "csiq-video",
-    "konvid-1k", "live-vqc", "lsvq", "tid2013", "kadid-10k", "koniq-10k", "csiq", "pipal",
+    "nflx", "nflx-p", "bvi-hd", "cc-hd", "cc-hddo", "mcl-v", "shvc", "vqeghd3", "waterloo-ivc-4k", "live-vqa",
+    "csiq-video", "konvid-1k", "live-vqc", "lsvq", "tid2013", "kadid-10k", "koniq-10k", "csiq", "pipal",
 }  # fmt: skip
 
 
@@ -78,7 +78,8 @@ folder = '[path to dataset]'
 width = 1920
 height = 1080
 ref_videos = {0: {'content_name': 'S11', 'path': folder + '/ORIG_MP4/S11_1920x1080_60fps_10bit_420.yuv'}}
-dis_videos = {0: {'content_id': 0, 'score': 30.9, 'path': folder + '/TEST_MP4/CC-HD/S11_60fps_10bit_420_AV1_R1_QP63.yuv'}}
+dis_videos = {0: {'content_id': 0, 'score': 30.9,
+                  'path': folder + '/TEST_MP4/CC-HD/S11_60fps_10bit_420_AV1_R1_QP63.yuv'}}
 """
 
 
@@ -121,7 +122,7 @@ def test_live_vqa(tmp_path):
     assert (first.width, first.height, first.pixel_format, first.bitdepth) == (768, 432, "420", 8)
     assert second.reference == "sh01_50fps.yuv" and second.fps == 50, "some copies number with two digits"
     put(tmp_path, **{"live_video_quality_data.txt": "44.5104\t12.2909\n"})
-    with pytest.raises(DataError, match="lists 2 names, live_video_quality_data.txt 1 scores"):
+    with pytest.raises(DataError, match=r"lists 2 names, live_video_quality_data\.txt 1 scores"):
         read_dataset(f"live-vqa={tmp_path}")
     put(tmp_path, **{"live_video_quality_data.txt": "44.5104\t12.2909\nx\t1\n"})
     with pytest.raises(DataError, match=r"data.txt:2: 'x' is no number"):
@@ -135,8 +136,9 @@ def test_csiq_video(tmp_path, form):
         put(tmp_path, **{"video_subj_ratings.txt": "Video\tDMOS\tstd\nBQMall_832x480_dst_01.yuv\t77.03\t10.68\n"
                                                    "Kimono_832x480_dst_18.yuv\t46.06\t11.7\n"})  # fmt: skip
     else:
-        put(tmp_path, **{"csiq_video_quality_seqs.txt": "BQMall_832x480_dst_01.yuv\t\nKimono_832x480_dst_18.yuv\t\t   \n",
-                         "csiq_video_quality_data.txt": "77.03\t10.68\n46.06\t11.7\n"})  # fmt: skip
+        names = "BQMall_832x480_dst_01.yuv\t\nKimono_832x480_dst_18.yuv\t\t   \n"
+        scores = "77.03\t10.68\n46.06\t11.7\n"
+        put(tmp_path, **{"csiq_video_quality_seqs.txt": names, "csiq_video_quality_data.txt": scores})
     touch(
         tmp_path, *(f"{name}_832x480_{end}.yuv" for name in ("BQMall", "Kimono") for end in ("ref", "dst_01", "dst_18"))
     )
@@ -226,7 +228,7 @@ def test_tid2013_whatever_the_case_of_the_names(tmp_path):
         (3.2, 0.21, "I25"),
     ]
     put(tmp_path, **{"mos_std.txt": "0.13\n"})
-    with pytest.raises(DataError, match="holds 1 values, mos_with_names.txt 2 scores"):
+    with pytest.raises(DataError, match=r"holds 1 values, mos_with_names\.txt 2 scores"):
         read_dataset(f"tid2013={tmp_path}")
 
 
@@ -330,7 +332,7 @@ def test_pipal(tmp_path):
 def test_a_name_in_two_places_is_not_guessed(tmp_path):
     put(tmp_path, **{"dmos.csv": KADID})
     touch(tmp_path, "one/I01.png", "two/I01.png")
-    with pytest.raises(DataError, match="'I01.png' is in two places: one/I01.png and two/I01.png"):
+    with pytest.raises(DataError, match=r"'I01\.png' is in two places: one/I01\.png and two/I01\.png"):
         read_dataset(f"kadid-10k={tmp_path}")
 
 
