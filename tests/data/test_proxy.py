@@ -97,10 +97,7 @@ def test_ladders_are_one_clip_codec_and_size_from_best_to_worst(finished):
 
 def test_the_files_say_what_the_manifest_says(finished):
     rows = list(csv.DictReader((finished.folder / "manifest.csv").open()))
-    assert list(rows[0]) == [
-        "ref", "dist", "mos", "std", "ci", "n", "fps", "ref_fps", "width", "height", "pixel_format", "bitdepth",
-        "split", "content", "ladder", "rung",
-    ]  # fmt: skip
+    assert {"ref", "dist", "mos", "content", "ladder", "rung"} <= set(rows[0])
     read = [(r["ref"], r["dist"], float(r["mos"]), r["content"], r["ladder"], int(r["rung"])) for r in rows]
     assert read == [(i.reference, i.distorted, i.mos, i.content, i.ladder, i.rung) for i in finished.items]
     sidecar = json.loads((finished.folder / "manifest.json").read_text())
