@@ -185,7 +185,8 @@ class TestMistakes:
             header, frame = f"YUV4MPEG2 W{side} H{side} F25:1 C420\n".encode(), b"FRAME\n" + bytes(side * side * 3 // 2)
             (tmp_path / f"{name}.y4m").write_bytes(header + 12 * frame)
         model = ("--model", str(tmp_path / "model"))
-        assert "128x128" in said("score", str(tmp_path / "a.y4m"), str(tmp_path / "b.y4m"), *model)
+        files = (str(tmp_path / "a.y4m"), str(tmp_path / "b.y4m"))
+        assert "128x128" in said("score", *files, *model, "--size", "refuse")
         assert "96" in said("score", str(tmp_path / "c.y4m"), str(tmp_path / "c.y4m"), *model)
 
     def test_a_truncated_file(self, tmp_path: Path) -> None:

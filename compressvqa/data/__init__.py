@@ -1,8 +1,10 @@
 """Videos in, pairs of patches out: decoding, encoding ladders, VMAF labels, shards and batches."""
 
-from compressvqa.data.compare import Difference, inspect_pair, paired_blocks, refuse
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import Difference, Sight, inspect_pair, look, refuse
 from compressvqa.data.frames import Colour, Planes, yuv_to_rgb
 from compressvqa.data.info import VideoInfo
+from compressvqa.data.mos_pairs import MosPairs
 from compressvqa.data.pairs import PairSampler, RankBatch
 from compressvqa.data.patches import PatchEntry, PatchSet, ReferenceEntry
 from compressvqa.data.rank_pairs import RankPairs
@@ -10,9 +12,12 @@ from compressvqa.data.raw import RawFormat, write_y4m
 from compressvqa.data.video import probe, read_clip, read_frames
 
 __all__ = [
+    "Clip",
     "Colour",
     "Difference",
+    "MosPairs",
     "PairSampler",
+    "Pairing",
     "PatchEntry",
     "PatchSet",
     "Planes",
@@ -21,8 +26,9 @@ __all__ = [
     "RawFormat",
     "ReferenceEntry",
     "VideoInfo",
+    "Sight",
     "inspect_pair",
-    "paired_blocks",
+    "look",
     "probe",
     "read_clip",
     "read_frames",

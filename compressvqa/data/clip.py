@@ -34,7 +34,8 @@ class Pairing:
         skip_distorted: frames left out at the beginning of the distorted file.
         size: "scale" brings a distorted picture of another size to the reference's (bicubic); "refuse" does not.
         rate: where frame rates differ, "hold" shows each distorted frame for as long as a player would, on the
-            reference's clock; "number" compares frame 0 with frame 0, 1 with 1, ...; "refuse" does neither.
+            reference's clock; "number" compares frame 0 with frame 0, 1 with 1, ...; "refuse" does neither. "auto"
+            holds where the two last equally long and have different numbers of frames, else goes by number.
         length: where one file is longer, "refuse", or "trim" to the shorter one.
 
     Raises:
@@ -46,7 +47,7 @@ class Pairing:
     skip_reference: int = 0
     skip_distorted: int = 0
     size: Literal["scale", "refuse"] = "scale"
-    rate: Literal["hold", "number", "refuse"] = "hold"
+    rate: Literal["auto", "hold", "number", "refuse"] = "auto"
     length: Literal["refuse", "trim"] = "refuse"
 
     def __post_init__(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import subprocess
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -46,6 +49,36 @@ def run(arguments: list[str], *, folder: Path, stdin: bytes | None = None) -> No
         raise DataError(f"ffmpeg failed ({done.returncode}): {lines[-1].strip() if lines else 'it said nothing'}")
 
 
+def feed(arguments: list[str], chunks: Iterable[bytes], *, folder: Path) -> None:
+    """Runs ffmpeg inside `folder` and writes to its standard input as it reads; nothing of it is held.
+
+    Raises:
+        DataError: ffmpeg failed; the message is its own last line.
+    """
+    command = [binary(), "-hide_banner", "-loglevel", "error", "-y", *arguments]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+        assert process.stdin is not None
+        try:
+            for chunk in chunks:
+                process.stdin.write(chunk)
+            process.stdin.close()
+        except BrokenPipeError:  # it ended of itself: its own words follow
+            pass
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").strip().splitlines()
+            last = lines[-1].strip() if lines else "it said nothing"
+            raise DataError(f"ffmpeg failed ({process.returncode}): {last}")
+
+
 def _listed(what: str) -> frozenset[str]:
     """Second column of ``ffmpeg -encoders`` or ``-filters``: the names."""
     command = [binary(), "-hide_banner", f"-{what}"]
@@ -60,6 +93,7 @@ def encoders() -> frozenset[str]:
     return _listed("encoders")
 
 
+@functools.cache
 def version() -> str:
     """The version of this ffmpeg, as it says itself."""
     done = subprocess.run([binary(), "-version"], capture_output=True, text=True, timeout=60, check=False)

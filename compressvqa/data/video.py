@@ -1,6 +1,7 @@
 """Reading any common video file frame by frame, with flat memory.
 
-Compressed files are decoded by PyAV; headerless .yuv and Y4M by `compressvqa.data.raw`. Only local files are opened:
+Compressed files are decoded by PyAV; headerless .yuv and Y4M by `compressvqa.data.raw`; a still picture is a video of
+one frame. Only local files are opened:
 no URL, no protocol, no playlist that could point elsewhere.
 """
 
@@ -20,9 +21,11 @@ import torch
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
-from compressvqa.data.frames import Chroma, Colour, Matrix, Planes, plane_shapes, sample_type
+from compressvqa.data import pictures
+from compressvqa.data.frames import Chroma, Colour, Matrix, Planes
 from compressvqa.data.info import VideoInfo, check_size, default_matrix
 from compressvqa.data.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
+from compressvqa.data.reformat import planar_name, planes_of
 from compressvqa.errors import DataError
 
 RAW_SUFFIXES = frozenset({".yuv", ".raw"})
@@ -54,6 +57,8 @@ def probe(path: str | Path, *, raw: RawFormat | None = None, count: bool = False
         return probe_raw(path, _needs_format(path, raw))
     if is_y4m(path):
         return probe_y4m(path)
+    if pictures.is_picture(path):
+        return pictures.probe_picture(path)
     with _open(path) as container:
         info = _counted(path, container, _info(path, container)) if count else _info(path, container)
     return replace(info, rotation=_rotation(path))
@@ -79,6 +84,8 @@ def read_frames(
         frames, start, stop = read_raw(path, _needs_format(path, raw), start), 0, None if stop is None else stop - start
     elif is_y4m(path):
         frames = read_y4m(path)
+    elif pictures.is_picture(path):
+        frames = iter([pictures.read_picture(path)])
     else:
         frames = _decode(path, threads)
     yield from itertools.islice(frames, start, stop)
@@ -282,28 +289,15 @@ def _counted(path: Path, container: Any, info: VideoInfo) -> VideoInfo:
 def _planes(frame: Any) -> Planes:
     chroma, depth = _layout(frame.format)
     matrix, full = _meaning(frame)
-    wanted = _planar_name(chroma, depth)
-    name = frame.format.name.replace("yuvj", "yuv")
-    if name != wanted:
+    if frame.format.name.replace("yuvj", "yuv") != planar_name(chroma, depth):
         frame, matrix, full, depth = _to_planar(frame, chroma, depth, matrix, full)
-    planes = []
-    for plane, (rows, columns) in zip(frame.planes, plane_shapes(frame.height, frame.width, chroma), strict=False):
-        samples = np.frombuffer(plane, sample_type(depth)).reshape(plane.height, -1)
-        planes.append(samples[:rows, :columns].copy())  # the decoder uses its buffer again
-    colour = Colour(depth, matrix, full)
-    u, v = (None, None) if chroma == "400" else planes[1:3]
-    return Planes(planes[0], u, v, chroma, colour)
-
-
-def _planar_name(chroma: Chroma, depth: int) -> str:
-    name = "gray" if chroma == "400" else f"yuv{chroma}p"
-    return name if depth == 8 else f"{name}{depth}le"
+    return planes_of(frame, chroma, Colour(depth, matrix, full))
 
 
 def _to_planar(frame: Any, chroma: Chroma, depth: int, matrix: Matrix, full: bool) -> tuple[Any, Matrix, bool, int]:
     """Packed, semi-planar and RGB pictures as planes. RGB goes through 16 bit full range, which keeps its 8 bits."""
     if not (frame.format.is_rgb or frame.format.name.startswith("pal")):
-        return frame.reformat(format=_planar_name(chroma, depth)), matrix, full, depth
+        return frame.reformat(format=planar_name(chroma, depth)), matrix, full, depth
     planar = frame.reformat(
         format="yuv444p16le", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.JPEG,
     )  # fmt: skip

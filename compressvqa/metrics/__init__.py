@@ -1,16 +1,39 @@
 """What a network costs and what its scores are worth."""
 
 from compressvqa.metrics.complexity import Complexity, profile
-from compressvqa.metrics.correlation import Correlation, correlation, f_test, pair_accuracy
+from compressvqa.metrics.correlation import Correlation, correlation
+from compressvqa.metrics.dependent import CorrelationTest, compare_correlations
+from compressvqa.metrics.fits import Fit, fit_scores
+from compressvqa.metrics.intervals import Interval, intervals
+from compressvqa.metrics.judge import judge
+from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, compare_pairs
 from compressvqa.metrics.latency import Latency, compare_latency, latency
+from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
+from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
 
 __all__ = [
     "Complexity",
     "Correlation",
+    "CorrelationTest",
+    "FTestTable",
+    "Fit",
+    "Interval",
     "Latency",
+    "PairAnalysis",
+    "PairTest",
+    "analyse_pairs",
+    "compare_correlations",
     "compare_latency",
+    "compare_pairs",
     "correlation",
     "f_test",
+    "f_test_matrix",
+    "f_test_table",
+    "fit_scores",
+    "holm",
+    "intervals",
+    "judge",
+    "ladder_accuracy",
     "latency",
     "pair_accuracy",
     "profile",

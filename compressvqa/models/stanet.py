@@ -66,6 +66,10 @@ class STANet(nn.Module):
                 f"patch features of {tuple(patch_features.shape)} are not "
                 f"(batch, blocks, patches, frames, {convolution.in_channels}, height, width)"
             )
-        clips = patch_features.flatten(0, 2).transpose(1, 2)
-        saliency: Tensor = self.weigh(clips).mean(dim=(1, 2, 3, 4))
+        saliency = self.saliency(patch_features.flatten(0, 2))
         return saliency.reshape(patch_features.shape[0], -1).softmax(dim=1).reshape(patch_features.shape[:3])
+
+    def saliency(self, features: Tensor) -> Tensor:
+        """(N, frames, channels, h, w) of N patches to (N,): the mean over space and time, before any softmax."""
+        weighed: Tensor = self.weigh(features.transpose(1, 2))
+        return weighed.mean(dim=(1, 2, 3, 4))

@@ -1,7 +1,32 @@
-"""The score of a distorted video against its reference: two files in, a number and its course over time out."""
+"""The score of distorted videos against their reference: files in, a number and its course over time out."""
 
-from compressvqa.scoring.engine import score
-from compressvqa.scoring.network import model_folder
-from compressvqa.scoring.result import Score, Segment, pool, score_table, to_csv
+from compressvqa.scoring import libvmaf
+from compressvqa.scoring.blocks import BlockScorer
+from compressvqa.scoring.engine import score, score_several
+from compressvqa.scoring.find import find_scorers
+from compressvqa.scoring.logs import to_csv, to_json, to_xml, write_scores
+from compressvqa.scoring.network import NetworkScorer, model_folder
+from compressvqa.scoring.result import Score, pool, score_table, scores_table
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 
-__all__ = ["Score", "Segment", "model_folder", "pool", "score", "score_table", "to_csv"]
+__all__ = [
+    "BlockScorer",
+    "Course",
+    "Facts",
+    "NetworkScorer",
+    "Score",
+    "Scorer",
+    "Segment",
+    "find_scorers",
+    "libvmaf",
+    "model_folder",
+    "pool",
+    "score",
+    "score_several",
+    "score_table",
+    "scores_table",
+    "to_csv",
+    "to_json",
+    "to_xml",
+    "write_scores",
+]

@@ -1,40 +1,186 @@
-"""Which network scores: the folder of a saved one, one whose weights ship, or a network in memory."""
+"""Networks as scorers: a folder, a registered name with weights, or a network in memory."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from compressvqa.data.compare import MIN_SIDE, Sight
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import ModelSpec, load, spec_of
 from compressvqa.registry import models
+from compressvqa.scoring.blocks import BlockScorer
+from compressvqa.scoring.scorer import Facts
+from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, Tile, tiles
 
 BLOCK = 12  # frames, where a network does not say its own
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 
 
-def find_network(model: str | Path | nn.Module) -> tuple[nn.Module, dict[str, Any], ModelSpec]:
-    """The network, what the log says of it, and its promises."""
-    if isinstance(model, nn.Module):
-        network, source = model, "memory"
-    else:
-        folder = model_folder(model)
-        network, source = load(folder), str(folder)
-    try:
-        spec = spec_of(network)
-    except DataError:  # a network of the user's own, in memory: taken for a full-reference one
-        spec = ModelSpec(type(network).__name__)
-    facts = {
-        "name": spec.name,
-        "mode": spec.mode,
-        "higher_is_better": spec.higher_is_better,
-        "score_range": None if spec.score_range is None else list(spec.score_range),
-        "source": source,
-        "params": sum(parameter.numel() for parameter in network.parameters()),
-    }
-    return network, facts, spec
+class NetworkScorer(BlockScorer):
+    """Scores blocks of frames by a network, whole frames or tiles of them.
+
+    The score of a file is the mean over its blocks, which is what networks of this package give for the whole clip.
+    A network may offer ``prepare(reference)``, ``partial(prepared, distorted)`` and ``pool(partials)``: then the work
+    on a reference is shared by its distorted files, and the network itself pools over the whole clip.
+
+    Args:
+        network: put in evaluation mode for the time of a scoring, as it was afterwards.
+        name: what the score is called; None: the network's own name.
+        source: where it came from, for the log.
+        max_pixels: a larger frame is cut into tiles, see `score`; None: never.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str | None = None,
+        source: str = "memory",
+        max_pixels: int | None = MAX_PIXELS,
+        device: str = "auto",
+    ) -> None:
+        if max_pixels is not None and max_pixels < SMALLEST_MAX_PIXELS:
+            raise DataError(f"max_pixels {max_pixels} is too small for a tile", hint=f"{SMALLEST_MAX_PIXELS} or more")
+        try:
+            spec = spec_of(network)
+        except DataError:  # a network of the user's own, in memory: taken for a full-reference one
+            spec = ModelSpec(type(network).__name__)
+        if spec.inputs != "video":
+            raise DataError(f"{spec.name} reads {spec.inputs}, not clips (batch, frames, 3, height, width)")
+        self.network, self.spec, self.max_pixels = network, spec, max_pixels
+        self.device = _device(network, device, in_memory=source == "memory")
+        known = models[spec.name].facts if spec.name in models else {}
+        self.block = int(known.get("frames", BLOCK))
+        self.smallest_side = int(known.get("smallest_side", MIN_SIDE))
+        self._name, self._source, self._grid, self._shared = name or spec.name, source, [(0, 0, 0, 0)], False
+
+    @functools.cached_property
+    def facts(self) -> tuple[Facts, ...]:  # type: ignore[override]  # made when asked for: a digest of all weights
+        """Its one score."""
+        return (
+            Facts(
+                self._name,
+                identity=f"network:{self.spec.name}:{_digest(self.network)}:{self.max_pixels}:{self.device.type}",
+                mode=cast(Literal["FR", "NR"], self.spec.mode),
+                higher_is_better=self.spec.higher_is_better,
+                score_range=self.spec.score_range,
+                source=self._source,
+                params=sum(parameter.numel() for parameter in self.network.parameters()),
+            ),
+        )
+
+    def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
+        """Decides the tiles; `Scorer.score` is called with files of one size of reference."""
+        shown = sights[0].reference or sights[0].distorted
+        self._grid = [(0, 0, shown.height, shown.width)]
+        if not getattr(self.network, "cuts_patches", False):  # such a network never sees the whole frame at once
+            self._grid = tiles(shown.height, shown.width, self.max_pixels)
+        self._shared = len(sights) > 1 and hasattr(self.network, "prepare")
+        return {"tiles": len(self._grid), "runtime": "torch", "device": str(self.device)}
+
+    def prepare(self, reference: Tensor) -> Any:
+        """The reference itself, or what the network makes of it where several distorted files share that."""
+        if not self._shared:
+            return reference
+        made = [self._call("prepare", _cut(reference, tile).to(self.device)) for tile in self._grid]
+        return _Prepared(made)
+
+    def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
+        """One number a block, or what the network's own `pool` reads."""
+        values, areas = [], []
+        for place, tile in enumerate(self._grid):
+            part = _cut(distorted, tile).to(self.device)
+            values.append(self._measure_tile(prepared, place, part))
+            areas.append(tile[2] * tile[3])
+        if len(values) == 1:
+            return values[0].cpu()
+        weights = torch.tensor(areas, dtype=torch.float64) / sum(areas)
+        return (torch.tensor([self.pool([value]) for value in values], dtype=torch.float64) * weights).sum()
+
+    def pool(self, parts: Sequence[Tensor]) -> float:
+        """By the network where it pools itself, else the mean over the blocks."""
+        if hasattr(self.network, "pool") and parts[0].ndim > 1:
+            return float(self._call("pool", [part.to(self.device) for part in parts]).reshape(-1)[0])
+        return super().pool(parts)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Evaluation mode on a device, with repeatable kernels; everything is as it was afterwards."""
+        modes = [(module, module.training) for module in self.network.modules()]
+        before = next((parameter.device for parameter in self.network.parameters()), self.device)
+        with ExitStack() as stack:
+            stack.callback(self.network.to, before)
+            stack.callback(_set_modes, modes)
+            stack.enter_context(
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            )
+            self.network.eval().to(self.device)
+            yield
+
+    def _measure_tile(self, prepared: Any, place: int, distorted: Tensor) -> Tensor:
+        if isinstance(prepared, _Prepared):
+            return cast(Tensor, self._call("partial", prepared.made[place], distorted))
+        inputs = [] if prepared is None else [_cut(prepared, self._grid[place]).to(self.device)]
+        if inputs and hasattr(self.network, "partial"):
+            return cast(Tensor, self._call("partial", self._call("prepare", *inputs), distorted))
+        return cast(Tensor, self.network(*inputs, distorted)).reshape(-1)[0]
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self.network, method)(*arguments)
+
+
+def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
+
+
+class _Prepared:
+    """What a network made of each tile of a block of the reference."""
+
+    def __init__(self, made: list[Any]) -> None:
+        self.made = made
+
+
+def _cut(clip: Tensor, tile: Tile) -> Tensor:
+    top, left, height, width = tile
+    return clip[..., top : top + height, left : left + width]
+
+
+def _digest(network: nn.Module) -> str:
+    """Changes with every weight and with the structure."""
+    digest = hashlib.sha256(str(network).encode())
+    for name, value in network.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _device(network: nn.Module, device: str, *, in_memory: bool) -> torch.device:
+    if device not in ("auto", "cpu", "cuda"):
+        raise DataError(f"there is no device {device!r}", hint="auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DataError("no GPU is there that PyTorch can use", hint="device auto or cpu")
+    if device != "auto":
+        return torch.device(device)
+    if in_memory:
+        return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_network(model: str | Path) -> tuple[nn.Module, str]:
+    """A network with its weights, and where it came from; see `model_folder`."""
+    folder = model_folder(model)
+    return load(folder), str(folder)
 
 
 def model_folder(model: str | Path) -> Path:
@@ -50,7 +196,7 @@ def model_folder(model: str | Path) -> Path:
         return inside if (inside / "config.json").is_file() and not (path / "config.json").is_file() else path
     if path.is_file():
         raise WeightsError("a file of weights does not say which network it is", where=path,
-                           hint="create_model(NAME, weights=FILE), then save it and give the folder")  # fmt: skip
+                           hint=f"NAME={path}, where NAME is the network's")  # fmt: skip
     name = str(model)
     shipped = WEIGHTS_FOLDER / name
     if path.name == name and (shipped / "config.json").is_file():
@@ -60,9 +206,5 @@ def model_folder(model: str | Path) -> Path:
         raise WeightsError("there is no such model folder", where=path, hint=make)
     if name != "rankdvqa-mini" and name not in models:
         raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(models))
-    raise WeightsError(f"no trained weights of {name} ship with this version", hint=make)
-
-
-def block_of(spec: ModelSpec) -> int:
-    """How many frames the network looks at together: the fact ``frames`` that it was registered with."""
-    return int(models[spec.name].facts.get("frames", BLOCK)) if spec.name in models else BLOCK
+    hint = make if name.startswith("rankdvqa") else f"{name}=FILE with its weights"
+    raise WeightsError(f"no trained weights of {name} ship with this version", hint=hint)

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
-import io
-import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressvqa.data.compare import Difference
 from compressvqa.data.info import VideoInfo
-from compressvqa.errors import DataError
-from compressvqa.files import finite, write_text
+from compressvqa.scoring.scorer import Segment
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 SCHEMA = 1  # of Score.to_dict; a new number where a key changes its meaning or goes away
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The score of one block of frames.
-
-    Args:
-        first_frame: number of its first frame, counted from 0 in the compared part.
-        last_frame: number of its last frame.
-        score: the network's score.
-    """
-
-    first_frame: int
-    last_frame: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -89,10 +70,6 @@ class Score:
             "score": self.score,
         }
 
-    def to_json(self) -> str:
-        """`to_dict` as strict JSON; a figure that is not defined is null."""
-        return json.dumps(finite(self.to_dict()), indent=2, ensure_ascii=False) + "\n"
-
     def lines(self) -> list[tuple[str, str]]:
         """What a person reads: (name, value), the score first."""
         pooled = {name: "-" if value is None else f"{value:.4f}" for name, value in self.pooled.items()}
@@ -116,26 +93,21 @@ class Score:
         width = max(len(name) for name, _ in self.lines())
         return "".join(f"{name.ljust(width)}  {value}\n" for name, value in self.lines())
 
-    def write(self, path: str | Path) -> Path:
-        """Writes `to_json` or `to_csv`, after the suffix of `path`, whole or not at all.
 
-        Raises:
-            DataError: another suffix.
-        """
-        path = Path(path)
-        if path.suffix.lower() not in (".json", ".csv"):
-            raise DataError("scores are written as .json or .csv", where=path)
-        write_text(path, self.to_json() if path.suffix.lower() == ".json" else to_csv(self))
-        return path
+def scores_table(scores: Sequence[Score]) -> Table:
+    """Several files' scores for the terminal, a row each, and below what differs."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
 
-
-def to_csv(score: Score) -> str:
-    """A line a segment: Frame, LastFrame and the score under the network's name."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["Frame", "LastFrame", score.model["name"]])
-    writer.writerows([part.first_frame, part.last_frame, f"{part.score:.6f}"] for part in score.per_segment)
-    return text.getvalue()
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("file", str(scores[0].model["name"]), "min", "max", "harmonic mean", "differs from the reference"):
+        table.add_column(name, overflow="fold", justify="left" if name.startswith(("file", "diff")) else "right")
+    for score in scores:
+        pooled = ["-" if score.pooled[k] is None else f"{score.pooled[k]:.4f}" for k in ("min", "max", "harmonic_mean")]
+        said = "; ".join(f"{one.what} {one.distorted}" for one in score.differences)
+        table.add_row(escape(score.distorted.path.name), f"[bold]{score.score:.4f}[/bold]", *pooled, escape(said))
+    return table
 
 
 def score_table(score: Score) -> Table:

@@ -2,12 +2,14 @@
 
 from compressvqa.stages.base import Stage, StageConfig, StageContext, StageResult
 from compressvqa.stages.distil import DistilStage
+from compressvqa.stages.pool import PoolStage
 from compressvqa.stages.prune import PruneStage
 from compressvqa.stages.sparsify import SparsifyStage
 from compressvqa.stages.train import TrainStage
 
 __all__ = [
     "DistilStage",
+    "PoolStage",
     "PruneStage",
     "SparsifyStage",
     "Stage",

@@ -5,16 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-import torch
 
-from compressvqa.data import RawFormat, VideoInfo, inspect_pair, paired_blocks, probe, read_clip, refuse
+from compressvqa.data import Pairing, VideoInfo, inspect_pair, refuse
 from compressvqa.data.frames import Colour
 from compressvqa.errors import DataError
 
-from .clips import make
-
 INFO = VideoInfo(Path("a.mp4"), "h264", 1280, 720, "420", Colour(8, "bt709"), Fraction(25), 100, "sdr", False)
-X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "40")
 
 
 def test_equal_videos_do_not_differ():
@@ -24,7 +20,7 @@ def test_equal_videos_do_not_differ():
 @pytest.mark.parametrize(
     ("change", "what", "refused"),
     [
-        ({"width": 1920, "height": 1080}, "frame size", True),
+        ({"width": 1920, "height": 1080}, "frame size", False),
         ({"frames": 99}, "frame count", True),
         ({"rotation": 90}, "rotation", True),
         ({"transfer": "pq"}, "transfer", True),
@@ -58,8 +54,8 @@ def test_too_small_a_frame_is_refused():
 
 
 def test_a_number_of_frames_that_both_have_makes_lengths_equal():
-    assert inspect_pair(INFO, replace(INFO, frames=99), frames=50) == []
-    assert inspect_pair(INFO, replace(INFO, frames=99), frames=100) != []
+    assert inspect_pair(INFO, replace(INFO, frames=99), Pairing(frames=50)) == []
+    assert inspect_pair(INFO, replace(INFO, frames=99), Pairing(frames=100)) != []
 
 
 def test_rates_written_in_two_ways_are_one():
@@ -67,66 +63,33 @@ def test_rates_written_in_two_ways_are_one():
     assert inspect_pair(film, replace(INFO, frame_rate=Fraction(2997, 125))) == []
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pair")
-    reference = make(folder / "reference.y4m", size="128x96", frames=30)
-    distorted = make(folder / "distorted.mp4", *X264, "-pix_fmt", "yuv420p", size="128x96", frames=30)
-    return reference, distorted
+def test_another_size_is_scaled_and_said_or_refused():
+    small = replace(INFO, width=640, height=360)
+    (found,) = inspect_pair(INFO, small)
+    assert not found.refused and "scaled to the reference's size" in found.hint
+    (found,) = inspect_pair(INFO, small, Pairing(size="refuse"))
+    assert found.refused
 
 
-def test_blocks_are_the_frames_of_both_files(pair):
-    blocks = list(paired_blocks(*pair))
-    assert [tuple(reference.shape) for reference, _ in blocks] == [(1, 12, 3, 96, 128)] * 2 + [(1, 6, 3, 96, 128)]
-    for side, path in enumerate(pair):
-        joined = torch.cat([block[side] for block in blocks], dim=1)[0]
-        assert torch.equal(joined, read_clip(path, frames=30))
+@pytest.mark.parametrize(
+    ("rate", "frames", "pairing", "refused", "words"),
+    [
+        (50, 200, Pairing(), [False], "held"),  # as long, twice the frames: on the clock
+        (50, 100, Pairing(), [False], "by number"),  # as many frames: the rate is a wrong note
+        (50, 150, Pairing(), [False, True], "by number"),  # neither
+        (50, 150, Pairing(length="trim"), [False, False], "by number"),
+        (50, 200, Pairing(rate="number"), [False, True], "by number"),
+        (50, 199, Pairing(), [False], "held"),  # half a reference frame short is rounding
+        (50, 200, Pairing(rate="refuse"), [True, True], "one frame rate"),
+        (Fraction(25, 2), 50, Pairing(), [False], "held"),
+    ],
+)
+def test_other_frame_rates(rate, frames, pairing, refused, words):
+    found = inspect_pair(INFO, replace(INFO, frame_rate=Fraction(rate), frames=frames), pairing)
+    assert [difference.refused for difference in found] == refused
+    assert found[0].what == "frame rate" and words in found[0].hint
 
 
-def test_subsampling_leaves_out_whole_blocks(pair):
-    every, second = list(paired_blocks(*pair)), list(paired_blocks(*pair, subsample=2))
-    assert len(second) == 2
-    assert torch.equal(second[1][0], every[2][0]) and torch.equal(second[1][1], every[2][1])
-
-
-def test_frames_and_skips(pair):
-    (reference, distorted), *rest = paired_blocks(*pair, frames=12, skip_reference=3, skip_distorted=5)
-    assert not rest
-    assert torch.equal(reference[0], read_clip(pair[0], start=3)) and torch.equal(
-        distorted[0], read_clip(pair[1], start=5)
-    )
-
-
-def test_a_video_that_ends_early_is_refused(pair, tmp_path):
-    short = make(tmp_path / "short.y4m", size="128x96", frames=20)
-    with pytest.raises(DataError, match=r"short\.y4m: ends after 20 frames"):
-        list(paired_blocks(pair[0], short))
-    assert sum(block[0].shape[1] for block in paired_blocks(pair[0], short, frames=20)) == 20
-    with pytest.raises(DataError, match=r"has 30 frames, 40 were asked for"):
-        list(paired_blocks(*pair, frames=40))
-
-
-def test_other_sizes_are_refused(pair, tmp_path):
-    other = make(tmp_path / "other.y4m", size="96x96", frames=30)
-    with pytest.raises(DataError, match=r"frames of 128x96 can't be compared with frames of 96x96"):
-        list(paired_blocks(pair[0], other))
-
-
-@pytest.mark.parametrize("bad", [{"block": 0}, {"subsample": 0}, {"frames": 0}, {"skip_reference": -1}])
-def test_impossible_numbers_are_refused(pair, bad):
-    with pytest.raises(DataError, match=r"positive whole numbers"):
-        next(paired_blocks(*pair, **bad))
-
-
-def test_skipping_everything_is_refused(pair):
-    with pytest.raises(DataError, match=r"no frame is left"):
-        list(paired_blocks(*pair, skip_reference=30, skip_distorted=30))
-
-
-def test_raw_files_of_two_formats(pair, tmp_path):
-    eight = make(tmp_path / "a.yuv", "-f", "rawvideo", "-pix_fmt", "yuv420p", size="128x96", frames=4)
-    ten = make(tmp_path / "b.yuv", "-f", "rawvideo", "-pix_fmt", "yuv420p10le", size="128x96", frames=4)
-    raw = (RawFormat(128, 96), RawFormat(128, 96, bitdepth=10))
-    ((reference, distorted),) = paired_blocks(eight, ten, raw=raw[0], raw_distorted=raw[1])
-    assert (reference - distorted).abs().mean() < 1 / 255
-    assert inspect_pair(probe(eight, raw=raw[0]), probe(ten, raw=raw[1]))[0].what == "bit depth"
+def test_a_longer_file_is_cut_where_that_is_asked_for():
+    (found,) = inspect_pair(INFO, replace(INFO, frames=99), Pairing(length="trim"))
+    assert (found.what, found.refused, found.hint) == ("frame count", False, "cut to the shorter one")

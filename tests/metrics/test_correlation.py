@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressvqa.errors import DataError
-from compressvqa.metrics import correlation, f_test, pair_accuracy
+from compressvqa.metrics import correlation
 
 
 def ranks(values):
@@ -95,7 +95,21 @@ def test_outliers_by_the_viewers_spread_and_by_the_errors():
     assert correlation(scores, mos, "none").outlier_ratio == np.mean(np.abs(error) > 2 * error.std()) == 0.1
 
 
-@pytest.mark.parametrize("fit", ["logistic4", "linear", "none"])
+def test_outliers_by_the_confidence_interval():
+    """ITU-T P.1401: above the interval itself, not above twice of it."""
+    scores, mos = np.arange(10.0), np.arange(10.0)
+    mos[3] += 0.6
+    mos[7] -= 0.4
+    assert correlation(scores, mos, "none", ci=np.full(10, 0.5)).outlier_ratio == 0.1
+    assert correlation(scores, mos, "none", ci=np.full(10, 0.3)).outlier_ratio == 0.2
+    assert correlation(scores, mos, "none", ci=[0.5] * 7 + [0.3] * 3).outlier_ratio == 0.2
+    with pytest.raises(DataError, match="one limit, not two"):
+        correlation(scores, mos, std=np.ones(10), ci=np.ones(10))
+    with pytest.raises(DataError, match=r"position 2: confidence intervals can't be negative"):
+        correlation(scores, mos, ci=[1, 1, -1, 1, 1, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("fit", ["logistic4", "logistic5", "linear", "none"])
 @pytest.mark.parametrize(("x", "y"), [([2.0] * 6, range(6)), (range(6), [2.0] * 6), ([0.1] * 6, [0.1] * 6)])
 def test_constants_give_nan_and_no_warning(x, y, fit):
     with warnings.catch_warnings():
@@ -126,59 +140,3 @@ def test_bad_input_is_named():
         correlation([1.0, 2.0], [1.0, 2.0], "cubic")
     with pytest.raises(DataError, match="3 standard deviations for 2 scores"):
         correlation([1.0, 2.0], [1.0, 2.0], std=[1, 1, 1])
-
-
-def metrics_of(noise_a, noise_b, n=60):
-    generator = np.random.default_rng(3)
-    mos = generator.uniform(1, 5, n)
-    return mos + generator.normal(0, noise_a, n), mos + generator.normal(0, noise_b, n), mos
-
-
-def test_f_test_sees_a_large_difference_and_not_a_small_one():
-    a, b, mos = metrics_of(0.2, 0.9)
-    assert f_test(a, b, mos) == 1
-    assert f_test(b, a, mos) == -1
-    a, b, mos = metrics_of(0.5, 0.52)
-    assert f_test(a, b, mos) == f_test(b, a, mos) == 0
-    assert f_test(a, a, mos) == 0
-
-
-def test_f_test_limit_is_the_one_in_tables():
-    """F(0.95; 10, 10) = 2.98 in every table: with 10 items and no fit the variances compare against it."""
-    mos = np.arange(10.0)
-    error = np.where(np.arange(10) % 2, 1.0, -1.0)
-    assert f_test(mos + error, mos + error * math.sqrt(2.97), mos, fit="none") == 0
-    assert f_test(mos + error, mos + error * math.sqrt(2.99), mos, fit="none") == 1
-
-
-def test_f_test_has_errors_by_chance_as_often_as_alpha_says():
-    generator = np.random.default_rng(1)
-    found = 0
-    for _ in range(400):
-        mos = generator.uniform(1, 5, 30)
-        a, b = (mos + generator.normal(0, 0.5, 30) for _ in range(2))
-        found += f_test(a, b, mos, fit="none") == 1
-    assert 0.03 < found / 400 < 0.08
-
-
-def test_f_test_needs_items():
-    with pytest.raises(DataError, match="too few items"):
-        f_test([1, 2], [1, 2], [1, 2])
-
-
-def test_a_perfect_metric_beats_any_other():
-    mos = np.arange(8.0)
-    assert f_test(mos, mos + np.array([0, 1, 0, -1, 0, 1, 0, -1]), mos, fit="none") == 1
-
-
-def test_pair_accuracy():
-    assert pair_accuracy([2, 1], [1, 2], [1, 0]) == 1
-    assert pair_accuracy([2, 1], [1, 2], [0, 1]) == 0
-    assert pair_accuracy([1, 1, 3], [1, 1, 2], [1, 0, 1]) == pytest.approx(2 / 3)
-    assert pair_accuracy([1, 2], [2, 1], [0.5, 1]) == 1
-    assert math.isnan(pair_accuracy([1], [2], [0.5]))
-    assert pair_accuracy(torch.tensor([0.2]), torch.tensor([0.1]), torch.tensor([True])) == 1
-    with pytest.raises(DataError, match="don't make pairs"):
-        pair_accuracy([1, 2], [1], [1])
-    with pytest.raises(DataError, match="NaN"):
-        pair_accuracy([float("nan")], [1], [1])

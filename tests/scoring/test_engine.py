@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from compressvqa.data.clip import Pairing
 from compressvqa.data.raw import RawFormat, write_y4m
 from compressvqa.data.video import read_clip
 from compressvqa.errors import DataError, RegistryError, WeightsError
@@ -67,7 +68,7 @@ def test_the_network_is_left_as_it_was(write, mean_difference):
 def test_subsample_skips_whole_blocks(write, mean_difference):
     reference, distorted = write("r.y4m", 40), write("d.y4m", 40, noise=0.1)
     every = score(reference, distorted, model=mean_difference)
-    second = score(reference, distorted, model=mean_difference, subsample=2)
+    second = score(reference, distorted, model=mean_difference, pairing=Pairing(subsample=2))
     assert [part for part in every.per_segment if part.first_frame in (0, 24)] == list(second.per_segment)
     assert second.settings["subsample"] == 2
 
@@ -76,16 +77,16 @@ def test_frames_limits_files_of_different_length(write, mean_difference):
     reference, distorted = write("r.y4m", 40), write("d.y4m", 25, noise=0.1)
     with pytest.raises(DataError, match=r"frame count: 40 \(reference\) and 25 \(distorted\).*number of frames"):
         score(reference, distorted, model=mean_difference)
-    result = score(reference, distorted, model=mean_difference, frames=25)
+    result = score(reference, distorted, model=mean_difference, pairing=Pairing(frames=25))
     assert result.per_segment[-1].last_frame == 24
     with pytest.raises(DataError, match="frame count"):
-        score(reference, distorted, model=mean_difference, frames=26)
+        score(reference, distorted, model=mean_difference, pairing=Pairing(frames=26))
 
 
 def test_skipped_frames_bring_files_into_step(write, tmp_path, mean_difference, clip):
     frames = clip(30)
     write_y4m(tmp_path / "late.y4m", frames[6:])
-    result = score(write("r.y4m", 30), tmp_path / "late.y4m", model=mean_difference, skip_reference=6)
+    result = score(write("r.y4m", 30), tmp_path / "late.y4m", model=mean_difference, pairing=Pairing(skip_reference=6))
     assert result.score == 0
     assert result.per_segment[-1].last_frame == 23
 
@@ -140,7 +141,7 @@ for path in ({str(short)!r}, {str(long)!r}):
 
 def test_sizes_that_differ(write, mean_difference):
     with pytest.raises(DataError, match=r"r\.y4m.*d\.y4m.*frame size: 112x96 \(reference\) and 128x96"):
-        score(write("r.y4m", 3), write("d.y4m", 3, width=128), model=mean_difference)
+        score(write("r.y4m", 3), write("d.y4m", 3, width=128), model=mean_difference, pairing=Pairing(size="refuse"))
 
 
 def test_frames_below_96_pixels(write, mean_difference):
@@ -182,7 +183,7 @@ def test_hdr_is_refused(transfer, tmp_path, mean_difference):
 def test_a_network_that_gives_no_number(write, mean_difference):
     network = mean_difference
     torch.nn.init.constant_(network.weight, float("nan"))
-    with pytest.raises(WeightsError, match=r"scores frames 0 to 11 as nan"):
+    with pytest.raises(WeightsError, match=r"scores frames 0 to 11 of .*d.y4m as nan"):
         score(write("r.y4m", 12), write("d.y4m", 12), model=network)
 
 
@@ -203,9 +204,12 @@ def test_names_without_weights(tmp_path, write):
 
 def test_settings_that_mean_nothing(write, mean_difference):
     reference = write("r.y4m", 3)
-    for settings in ({"runtime": "abacus"}, {"frames": 0}, {"subsample": 0}, {"max_pixels": 10}, {"device": "tpu"}):
+    for settings in ({"runtime": "abacus"}, {"max_pixels": 10}, {"device": "tpu"}):
         with pytest.raises(DataError):
             score(reference, reference, model=mean_difference, **settings)
+    for wrong in ({"frames": 0}, {"subsample": 0}, {"skip_reference": -1}):
+        with pytest.raises(DataError):
+            Pairing(**wrong)
     with pytest.raises(DataError, match="full-reference"):
         score(None, reference, model=mean_difference)
 

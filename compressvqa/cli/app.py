@@ -1,0 +1,74 @@
+"""What every command shares: the application, common arguments, and how JSON is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+data_app = typer.Typer(help="Prepare and look at training data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045  (typer reads this at run time, also on Python 3.10)
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting: --set stages.teacher.steps=500. May be repeated."
+    ),
+]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A registered name, or a folder made by a run.")]
+Size = Annotated[
+    Literal["scale", "refuse"], typer.Option(help="Another size than the reference's: scale (bicubic) or refuse.")
+]
+Rate = Annotated[
+    Literal["auto", "hold", "number", "refuse"],
+    typer.Option(help="Another frame rate: hold frames on the reference's clock, or go by number."),
+]
+Length = Annotated[
+    Literal["refuse", "trim"], typer.Option(help="Another number of frames: refuse, or trim to the shorter file.")
+]
+Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
+Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
+PixelFormat = Annotated[Literal["420", "422", "444"], typer.Option(help="Chroma of headerless YUV.")]
+BitDepth = Annotated[int, typer.Option(help="Bits of headerless YUV: 8, 10, 12 or 16.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from compressvqa import __version__
+
+        print(f"compressvqa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Make deep video-quality networks small and fast, and prove what it cost."""
+
+
+def load_network(name: str) -> Any:
+    """A network by registered name, or from a folder."""
+    from compressvqa.models import create_model, load
+
+    return load(name) if Path(name).is_dir() else create_model(name)
+
+
+def print_json(value: Any) -> None:
+    """Prints strict JSON."""
+    from compressvqa.files import finite
+
+    print(json.dumps(finite(value), indent=2, ensure_ascii=False, default=str))

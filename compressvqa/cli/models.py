@@ -1,0 +1,58 @@
+"""`compressvqa models` and `compressvqa profile`: what there is and what it costs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from compressvqa.cli.app import Json, ModelName, app, load_network, print_json
+
+
+@app.command()
+def models(pattern: Annotated[str, typer.Argument(help="Shell pattern.")] = "*", as_json: Json = False) -> None:
+    """List models that can be created by name; "timm/*", "torchvision/*", "pyiqa/*" list those of other libraries."""
+    from compressvqa.models.factory import entry_of, list_models
+
+    found = [entry_of(name) for name in list_models(pattern)]
+    if as_json:
+        print_json([{"name": entry.name, "summary": entry.summary, **entry.facts} for entry in found])
+        return
+    for entry in found:
+        print(f"{entry.name:<20} {entry.facts['mode']}  {entry.summary}")
+
+
+@app.command()
+def profile(
+    model: ModelName,
+    size: Annotated[int, typer.Option(min=1, help="Height and width of the clip in pixels.")] = 256,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the clip.")] = 12,
+    latency: Annotated[bool, typer.Option(help="Measure the time of a forward pass as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count parameters and MACs of a model, and say how they were counted."""
+    from compressvqa import metrics
+    from compressvqa.models import example_inputs
+
+    network = load_network(model)
+    inputs = example_inputs(network, size=size, frames=frames)
+    counted = metrics.profile(network, inputs)
+    timed = metrics.latency(network, inputs) if latency else None
+    if as_json:
+        print_json(counted.to_dict() | ({"latency": timed.to_dict()} if timed else {}))
+        return
+    print(f"parameters             {counted.params:,}")
+    print(f"MACs                   {counted.macs:,}")
+    print(f"  conv and linear only {counted.macs_conv_linear:,}  (the convention of RankDVQA-mini's Table I)")
+    print(f"  FlopCounterMode says {counted.cross_check:,}")
+    if timed is not None:
+        print(
+            f"latency                {timed.median_ms:.1f} ms, nine of ten below {timed.p90_ms:.1f} ms ({timed.device})"
+        )
+    print(f"counted on             {', '.join(str(tuple(shape)) for shape in counted.shapes)}")
+    print(f"operators not counted  {', '.join(counted.unsupported) or 'none'}")
+    print(f"modules never called   {', '.join(counted.uncalled) or 'none'}")
+    print(f"\n{counted.convention}\n")
+    for path, macs in counted.by_module.items():
+        if macs and not any(other.startswith(f"{path}.") for other in counted.by_module) and path:
+            print(f"{macs / counted.macs:>7.2%}  {macs:>16,}  {path}")

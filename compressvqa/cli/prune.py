@@ -1,0 +1,181 @@
+"""`compressvqa prune`: remove channels, or say what is tied to what."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+
+from compressvqa.cli.app import Json, app, load_network, print_json
+from compressvqa.errors import CompressVQAError
+
+PrunedName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A registered name, a folder made by a run, or file.py:function.")
+]
+
+
+@app.command()
+def prune(
+    model: PrunedName,
+    folder: Annotated[Optional[Path], typer.Argument(help="Folder for the pruned network: the same as --out.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the pruned network; none: not saved.")] = None,  # noqa: UP045
+    ratio: Annotated[Optional[float], typer.Option(help="Share of channels to remove, from every group.")] = None,  # noqa: UP045
+    ratios: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="LAYER=SHARE", help="Share to remove from a layer, parent or pattern; before --ratio."),
+    ] = None,
+    zeros: Annotated[bool, typer.Option("--zeros", help="Remove the channels that a sparsifier left at zero.")] = False,
+    target_params: Annotated[Optional[float], typer.Option(help="Share of parameters to keep.")] = None,  # noqa: UP045
+    target_macs: Annotated[Optional[float], typer.Option(help="Share of MACs to keep.")] = None,  # noqa: UP045
+    target_latency: Annotated[Optional[float], typer.Option(help="Share of the latency to keep, measured.")] = None,  # noqa: UP045
+    runtime: Annotated[Optional[str], typer.Option(help="Of the latency: eager, compile or onnxruntime.")] = None,  # noqa: UP045
+    importance: Annotated[Optional[str], typer.Option(help="Which channels stay: l1, l2, random, ...")] = None,  # noqa: UP045
+    scope: Annotated[Optional[str], typer.Option(help="local: a share of each group; global: one ranking.")] = None,  # noqa: UP045
+    attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045
+    max_ratio: Annotated[Optional[float], typer.Option(help="No group loses a larger share than this.")] = None,  # noqa: UP045
+    protect: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="PATTERN", help="Layer, parent or pattern to leave alone. May be repeated."),
+    ] = None,
+    round_to: Annotated[Optional[int], typer.Option(help="Round widths to a multiple of this.")] = None,  # noqa: UP045
+    min_channels: Annotated[Optional[int], typer.Option(help="Every group keeps at least so many channels.")] = None,  # noqa: UP045
+    size: Annotated[int, typer.Option(min=1, help="Height and width of the traced clip.")] = 256,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the traced clip.")] = 12,
+    inputs: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="1x3x224x224", help="Size of an input; repeat it for a network of several."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which layers are tied and why; prune nothing.")
+    ] = False,
+    group: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="PATTERN", help="With --explain: only groups with such a layer. May be repeated."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="With --explain: every group on its own, in full.")] = False,
+    svg: Annotated[Optional[Path], typer.Option(help="With --explain: draw the groups into this file.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """Remove channels from a network and prove that the rest computes the same, or say what is tied to what.
+
+    MODEL may also be a network of your own: file.py:function or package.module:function, with --inputs.
+
+    Example: compressvqa prune rankdvqa --target-macs 0.5 --protect "scales.*.head" --out runs/small
+
+    Example: compressvqa prune net.py:build --inputs 1x3x224x224 --explain --svg net.svg
+    """
+    if not explain and (group or every or svg):
+        raise CompressVQAError("--group, --all and --svg say what is tied to what", hint="--explain")
+    if folder is not None and out is not None:
+        raise CompressVQAError("the folder is given twice", hint=f"--out {out} alone")
+    network, arguments = _network_and_inputs(model, inputs or (), size=size, frames=frames)
+    if explain:
+        choice = {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
+        _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
+        return
+    from compressvqa.models import save
+    from compressvqa.pruning import prune as prune_network
+
+    wishes = {
+        "ratios": _shares(ratio, ratios or (), zeros),
+        "target_macs": target_macs,
+        "target_params": target_params,
+        "target_latency": target_latency,
+        "runtime": runtime,
+        "importance": importance,
+        "scope": scope,
+        "max_ratio": max_ratio,
+        "attention": attention,
+        "protect": tuple(protect) if protect else None,
+        "round_to": round_to,
+        "min_channels": min_channels,
+    }
+    # What was not asked for has its default where it is explained, in `prune`.
+    choices: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
+    pruned = prune_network(network, arguments, **choices)
+    place = out or folder
+    saved = None if place is None else save(pruned.model, place)
+    counts = {
+        name: (getattr(pruned.complexity_before, name), getattr(pruned.complexity_after, name))
+        for name in ("params", "macs")
+    }
+    if as_json:
+        said = {"plan": dataclasses.asdict(pruned.plan), "removed": pruned.removed, "dead": pruned.dead, **counts}
+        print_json({**said, "max_error": pruned.max_error, "folder": saved})
+        return
+    print(pruned.plan)
+    for name, (before, after) in counts.items():
+        print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
+    print(f"pruned against zeroed: largest error {pruned.max_error:.1e} of the output's scale")
+    print("nothing was saved (--out FOLDER saves)" if saved is None else saved)
+
+
+def _explain(
+    title: str,
+    network: Any,
+    inputs: Any,
+    protect: Sequence[str],
+    patterns: Sequence[str],
+    every: bool,
+    svg: Path | None,
+    as_json: bool,
+    choices: dict[str, Any],
+) -> None:
+    """Prints which layers are tied and why, and draws it where a file is named."""
+    from compressvqa.pruning import trace
+    from compressvqa.pruning.explain import explain
+    from compressvqa.pruning.tree import to_tree
+
+    facts = explain(trace(network, inputs, **choices), protect)
+    if patterns:
+        facts = facts.about(patterns)
+    if svg is not None:
+        from compressvqa.report.channels import save_channels
+
+        save_channels(facts, title, svg)
+    if as_json:
+        print_json({"model": title, **facts.to_dict()})
+        return
+    # A line is broken for a reader at a terminal, not for a program or a file.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width).print(to_tree(facts, title, every=every), highlight=False)
+    if svg is not None:
+        print(svg)
+
+
+def _shares(ratio: float | None, ratios: Sequence[str], zeros: bool) -> Any:
+    """The ratios of the library from those of the command line."""
+    if zeros and (ratio is not None or ratios):
+        raise CompressVQAError("--zeros takes no ratio: the zeros decide")
+    named: dict[str, float] = {} if ratio is None or not ratios else {"*": ratio}
+    for text in ratios:
+        layer, equals, share = text.rpartition("=")
+        try:
+            named[layer] = float(share)
+        except ValueError:
+            equals = ""
+        if not (layer and equals):
+            raise CompressVQAError(f"{text!r} is no LAYER=SHARE", where="--ratios", hint="--ratios layer4=0.5")
+    return "zeros" if zeros else named or ratio
+
+
+def _network_and_inputs(name: str, shapes: Sequence[str], *, size: int, frames: int) -> tuple[Any, tuple[Any, ...]]:
+    """A network and what to call it with; inputs of sizes that the user gave are tried once."""
+    from compressvqa.models import example_inputs
+    from compressvqa.models.from_code import is_code, register_code, shape_of_text, try_inputs
+
+    sizes = [shape_of_text(text) for text in shapes]
+    own = not Path(name).is_dir() and is_code(name)
+    if own:
+        if not sizes:
+            raise CompressVQAError("the sizes of its inputs are not known", where=name, hint="--inputs 1x3x224x224")
+        register_code(name, sizes)
+    network = load_network(name)
+    if not sizes:
+        return network, example_inputs(network, size=size, frames=frames)
+    return network, try_inputs(network, sizes, name)

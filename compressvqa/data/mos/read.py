@@ -1,0 +1,175 @@
+"""From what a user types to a data set: a file, a folder, ``NAME=FOLDER``, ``FILE=FOLDER``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from compressvqa.data.mos.generic import GENERIC, MANIFESTS
+from compressvqa.data.mos.label_lines import is_label_lines, read_label_lines
+from compressvqa.data.mos.manifest import Manifest
+from compressvqa.data.mos.manifest_file import read_json, read_manifest
+from compressvqa.data.mos.subj_score import is_subj_score, read_subj_score
+from compressvqa.data.mos.table import read_text
+from compressvqa.data.mos.vmaf_dataset import is_vmaf_dataset, read_vmaf_dataset
+from compressvqa.errors import DataError
+from compressvqa.registry import mos_sets
+
+Form = Literal["manifest", "subj-score", "labels", "vmaf"]
+# Only the beginning of a file decides what it is.
+LOOKED_AT = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+    folder: Path | None
+
+
+def read_dataset(text: str | Path) -> Manifest:
+    """A data set, from what a user types.
+
+    Args:
+        text: one of
+
+            - a manifest (.csv or .json), a ``subj_score.json``, a label file of FAST-VQA or a Python data set of VMAF,
+              told apart by what they hold;
+            - ``FILE=FOLDER``: such a file of another form than ours whose videos are in another folder;
+            - ``NAME=FOLDER`` or ``NAME:FOLDER``: a named data set and its folder. Case, dashes and underscores of the
+              name do not matter;
+            - a folder that holds a manifest.csv, a manifest.json or a ``subj_score.json``.
+
+    Raises:
+        DataError: none of these, or a file that is not what it must be.
+    """
+    text = str(text)
+    named = _named(text)
+    if named is not None:
+        if named.folder is None:
+            raise DataError(f"where is the data set {named.name!r}?", where=text, hint=f"{named.name}=FOLDER")
+        manifest: Manifest = mos_sets[named.name].value(named.folder)
+        return manifest
+    path = Path(text)
+    if not path.exists() and "=" in text:
+        file, _, folder = text.rpartition("=")
+        return _read_beside(Path(file), Path(folder), text)
+    if path.is_dir():
+        return _read_folder(path)
+    form = _form(path)
+    if form is None:
+        what = "is no data set" if path.exists() else "no such file, folder or data set"
+        raise DataError(what, where=path, hint=f"a manifest (CSV or JSON), or NAME=FOLDER with {', '.join(mos_sets)}")
+    return read_manifest(path) if form == "manifest" else _read_foreign(form, path, None)
+
+
+def looks_like_dataset(text: str | Path) -> bool:
+    """Whether what a user typed is meant for a data set, and not for a model.
+
+    Names of data sets, tables (.csv and .tsv, also ones that are missing), and files and folders that hold one of the
+    forms that `read_dataset` reads.
+    """
+    text = str(text)
+    if _named(text) is not None:
+        return True
+    path = Path(text)
+    if not path.exists() and "=" in text:
+        file, _, folder = text.rpartition("=")
+        path = Path(file)
+        if not Path(folder).is_dir() or path.is_dir():
+            return False
+    if path.is_dir():
+        return _folder_file(path) is not None
+    return path.suffix.lower() in (".csv", ".tsv") or (path.is_file() and _form(path) is not None)
+
+
+def canonical(name: str) -> str | None:
+    """The registered name of a data set that `name` spells, without regard to case, dashes, underscores and spaces.
+
+    >>> canonical("KADID10k")
+    'kadid-10k'
+    """
+    folded = {_fold(known): known for known in mos_sets}
+    return folded.get(_fold(name))
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).casefold()
+
+
+def _named(text: str) -> _Named | None:
+    """NAME=FOLDER, NAME:FOLDER, or NAME alone where no file of that name is there."""
+    for divider in ("=", ":"):
+        name, found, folder = text.partition(divider)
+        known = canonical(name) if found else None
+        if known is not None:
+            return _Named(known, Path(folder) if folder else None)
+    known = canonical(text)
+    return _Named(known, None) if known is not None and not Path(text).exists() else None
+
+
+def _read_beside(file: Path, folder: Path, text: str) -> Manifest:
+    """FILE=FOLDER."""
+    if not file.exists():
+        name = text.partition("=")[0]
+        raise DataError(f"{name!r} is no data set and no file", hint=", ".join(mos_sets))
+    if not folder.is_dir():
+        raise DataError("no such folder", where=folder)
+    form = _form(file)
+    if form == "manifest":
+        raise DataError("a manifest names its folder itself", where=file, hint='"folder" in the JSON file')
+    if form is None:
+        raise DataError("is no data set", where=file, hint=GENERIC)
+    return _read_foreign(form, file, folder)
+
+
+def _folder_file(folder: Path) -> Path | None:
+    for name in MANIFESTS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob("*subj_score*.json"))
+    return found[0] if len(found) == 1 else None
+
+
+def _read_folder(folder: Path) -> Manifest:
+    file = _folder_file(folder)
+    if file is None:
+        hint = f"NAME={folder} with NAME one of {', '.join(mos_sets)}"
+        raise DataError("holds no manifest.csv, manifest.json or subj_score.json", where=folder, hint=hint)
+    return read_manifest(file) if file.name in MANIFESTS else read_subj_score(file)
+
+
+def _form(path: Path) -> Form | None:
+    """What a file is, by its suffix and content; None: no data set."""
+    suffix = path.suffix.lower()
+    if suffix == ".json" and path.is_file():
+        content = read_json(path)
+        if is_subj_score(content):
+            return "subj-score"
+        tables = any(path.with_suffix(table).is_file() for table in (".csv", ".tsv"))
+        return "manifest" if isinstance(content, dict) and ("items" in content or tables) else None
+    if suffix in (".py", ".txt") and path.is_file():
+        text = read_text(path)
+        if suffix == ".py":
+            return "vmaf" if is_vmaf_dataset(text) else None
+        return "labels" if is_label_lines(text[:LOOKED_AT]) else "manifest" if _has_header(text) else None
+    if suffix in (".csv", ".tsv"):
+        return "labels" if path.is_file() and is_label_lines(read_text(path)[:LOOKED_AT]) else "manifest"
+    return None
+
+
+def _has_header(text: str) -> bool:
+    from compressvqa.data.mos.columns import BY_NAME
+
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    names = [name.strip().casefold() for name in re.split(r"[,;\t]", first)]
+    return sum(name in BY_NAME for name in names) >= 2
+
+
+def _read_foreign(form: Form, path: Path, folder: Path | None) -> Manifest:
+    if form == "subj-score":
+        return read_subj_score(path, folder)
+    if form == "labels":
+        return read_label_lines(path, folder)
+    return read_vmaf_dataset(path, folder)

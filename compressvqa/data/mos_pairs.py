@@ -1,0 +1,358 @@
+"""The dataset ``mos-pairs``: scored videos in, random pairs of them and the difference of their scores out."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from compressvqa.data.align import blocks, stacked
+from compressvqa.data.build import Progress
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import MIN_SIDE, look
+from compressvqa.data.folders import split_contents
+from compressvqa.data.mos import Item, Manifest
+from compressvqa.errors import DataError
+from compressvqa.registry import datasets
+
+Part = Literal["train", "validation"]
+BY_COLUMN = "split"
+HELD_OUT = ("validation", "val", "valid", "test")  # what a manifest may call the part that is not trained on
+
+
+class MosBatch(NamedTuple):
+    """B pairs of clips.
+
+    Clips are (B, T, 3, H, W), float32 RGB in [0, 1]; references are None in a no-reference data set. `difference` is
+    (B,): how much better a is than b, in standard deviations of the part's opinion scores. A key names a clip exactly.
+    """
+
+    reference_a: Tensor | None
+    distorted_a: Tensor
+    reference_b: Tensor | None
+    distorted_b: Tensor
+    difference: Tensor
+    keys_a: list[str]
+    keys_b: list[str]
+
+
+class Draw(NamedTuple):
+    """The pairs of a batch before anything is read: item numbers, and `MosBatch.difference`."""
+
+    a: list[int]
+    b: list[int]
+    difference: Tensor
+
+
+@dataclass(frozen=True)
+class MosClips:
+    """The videos of one part of a data set. Nothing is decoded before it is asked for.
+
+    Args:
+        manifest: the data set.
+        items: those of its items that belong to the part.
+        frames: frames in each of them.
+        block: frames of a block.
+        blocks: at most so many blocks are looked at, evenly spread over a clip.
+        pairing: how a clip is brought together with its reference.
+    """
+
+    manifest: Manifest
+    items: tuple[Item, ...]
+    frames: tuple[int, ...]
+    block: int
+    blocks: int
+    pairing: Pairing = field(default_factory=Pairing)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def opinions(self) -> npt.NDArray[np.float64]:
+        """(n,) opinion scores, turned so that higher is better, in standard deviations about their mean."""
+        values = np.array([item.mos for item in self.items], dtype=np.float64)
+        spread = float(values.std())
+        turned = values if self.manifest.higher_is_better else -values
+        found: npt.NDArray[np.float64] = (turned - turned.mean()) / (spread if spread > 0 else 1.0)
+        return found
+
+    def key(self, index: int) -> str:
+        """A name of one clip, unique in the data set."""
+        return f"{self.manifest.name}/{self.items[index].distorted}"
+
+    def by_reference(self) -> list[list[int]]:
+        """Item numbers, those of one reference together."""
+        found: dict[str | None, list[int]] = {}
+        for index, item in enumerate(self.items):
+            found.setdefault(item.reference, []).append(index)
+        return list(found.values())
+
+    def firsts(self, index: int) -> list[int]:
+        """Numbers of the first frames of the blocks that are looked at."""
+        return list(range(0, self.frames[index], self.block * self._every(index)))
+
+    def read(self, index: int) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """The blocks of `firsts`: (reference or None, distorted), each (1, T, 3, H, W) in [0, 1].
+
+        Raises:
+            DataError: a file can't be read, or the two can't be compared.
+        """
+        item, pairing = self.items[index], replace(self.pairing, subsample=self._every(index))
+        return _blocks(self.manifest.reference(item), self.manifest.distorted(item), pairing, self.block)
+
+    def summary(self) -> dict[str, Any]:
+        """What the part holds, as plain values."""
+        values = [item.mos for item in self.items]
+        low, middle, high = (float(value) for value in np.percentile(values, [0, 50, 100]))
+        spread = {"lowest": low, "median": middle, "highest": high, "histogram": np.histogram(values, 10)[0].tolist()}
+        return {
+            "name": self.manifest.name,
+            "kind": self.manifest.kind,
+            "label": self.manifest.label,
+            "contents": len({item.scene for item in self.items}),
+            "clips": len(self.items),
+            "labels": {self.manifest.label: spread},
+            "notes": list(self.manifest.notes),
+        }
+
+    def _every(self, index: int) -> int:
+        return math.ceil(math.ceil(self.frames[index] / self.block) / self.blocks)
+
+
+@datasets.register("mos-pairs")
+class MosPairs:
+    """Random pairs of videos that viewers (or a proxy) scored; training and validation share no content.
+
+    Nothing is unpacked: `prepare` reads the manifest and looks at the files, pixels are decoded when they are needed.
+    """
+
+    class Config(BaseModel):
+        """Settings of the dataset ``mos-pairs``."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        source: str = Field(description="the data set: path of its manifest, or `NAME:FOLDER` of a known one")
+        validation: float | str = Field(
+            0.2,
+            description="share of the contents that is kept for validation; `split`: what the manifest says; "
+            "or another data set",
+        )
+        frames: int = Field(12, ge=1, description="frames of a block; images: 1")
+        blocks: int = Field(4, ge=1, description="blocks of a clip that are looked at, evenly spread over it")
+        length: Literal["refuse", "trim"] = Field(
+            "refuse", description="a clip and a reference of different length: refused, or cut to the shorter one"
+        )
+        size: int | None = Field(
+            256,
+            ge=MIN_SIDE,
+            description="training on pixels: side of the square that is cut out; null: whole frames (pooling over "
+            "patches learns nothing from a square that is one patch)",
+        )
+        seed: int = Field(0, ge=0, description="of the split")
+
+        @model_validator(mode="after")
+        def _is_a_share(self) -> MosPairs.Config:
+            if isinstance(self.validation, float) and not 0 < self.validation < 1:
+                raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
+            return self
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> MosClips:
+        """Reads the manifest, takes the items of one part, and counts their frames.
+
+        Args:
+            folder: not used: nothing is unpacked.
+            part: "train" or "validation".
+            progress: called with (files looked at, files in all).
+
+        Raises:
+            DataError: no such data set, a file is missing, no video, or can't be compared with its reference, or a part
+                is empty.
+        """
+        del folder
+        manifest, items = self._part(part)
+        pairing, counts = Pairing(length=self.config.length), []
+        for done, item in enumerate(items, start=1):
+            clip = manifest.distorted(item)
+            found = look(manifest.reference(item), clip, pairing).frames
+            if not found:
+                raise DataError("its frames can't be counted", where=clip.path)
+            counts.append(found)
+            if progress is not None:
+                progress(done, len(items))
+        return MosClips(manifest, tuple(items), tuple(counts), self.config.frames, self.config.blocks, pairing)
+
+    def batches(self, examples: MosClips, *, batch: int = 8, seed: int = 0) -> MosPairSampler:
+        """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""
+        return MosPairSampler(examples, batch=batch, size=self.config.size, seed=seed)
+
+    def evaluate(
+        self, examples: MosClips, network: Callable[..., Tensor], progress: Progress | None = None
+    ) -> dict[str, float]:
+        """Scores the blocks of every clip that are looked at, and correlates with the opinion scores.
+
+        Args:
+            examples: the clips.
+            network: called with reference and distorted (or distorted alone), (1, T, 3, H, W); returns (1,) scores.
+            progress: called with (clips done, clips in all).
+
+        Returns:
+            srocc and plcc (after the usual logistic fit), positive where network and viewers agree; pair_accuracy over
+            all pairs of clips whose opinion scores differ; n, how many clips were judged.
+        """
+        from compressvqa.metrics import correlation, pair_accuracy
+
+        scores = []
+        for index in range(len(examples)):
+            references, distorted = zip(*examples.read(index), strict=True)
+            inputs = [torch.cat(distorted, dim=1)]
+            if references[0] is not None:
+                inputs.insert(0, torch.cat([block for block in references if block is not None], dim=1))
+            scores.append(float(network(*inputs)))
+            if progress is not None:
+                progress(index + 1, len(examples))
+        judged, truth = np.array(scores), examples.opinions
+        fitted = correlation(judged, truth)
+        a, b = np.triu_indices(len(truth), 1)
+        differ = truth[a] != truth[b]
+        a, b = a[differ], b[differ]
+        accuracy = pair_accuracy(judged[a], judged[b], truth[a] > truth[b])
+        return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
+
+    def _part(self, part: Part) -> tuple[Manifest, list[Item]]:
+        source, validation = self.config.source, self.config.validation
+        if isinstance(validation, str) and validation != BY_COLUMN:
+            manifest, held = _manifest(source), _manifest(validation)
+            _refuse_shared(_files(manifest) & _files(held))
+            manifest = manifest if part == "train" else held
+            items = list(manifest.items)
+        else:
+            manifest = _manifest(source)
+            sides = self._by_column(manifest) if validation == BY_COLUMN else self._by_share(manifest)
+            _refuse_shared({item.scene for item in sides[0]} & {item.scene for item in sides[1]})
+            items = sides[0] if part == "train" else sides[1]
+        if len(items) < 2:
+            raise DataError(f"{len(items)} items in the part {part!r}: a pair needs two", where=manifest.folder)
+        return manifest, items
+
+    def _by_column(self, manifest: Manifest) -> tuple[list[Item], list[Item]]:
+        train = [item for item in manifest.items if item.split == "train"]
+        held = [item for item in manifest.items if item.split in HELD_OUT]
+        if not train or not held:
+            found = ", ".join(sorted({repr(item.split) for item in manifest.items}))
+            raise DataError(
+                f"the manifest's split does not say what is for training and what for validation: it holds {found}",
+                where=manifest.folder,
+                hint=f"'train' and one of {', '.join(map(repr, HELD_OUT))}, or `validation: 0.2`",
+            )
+        return train, held
+
+    def _by_share(self, manifest: Manifest) -> tuple[list[Item], list[Item]]:
+        assert isinstance(self.config.validation, float)
+        names = split_contents([item.scene for item in manifest.items], self.config.validation, self.config.seed)
+        train, held = ([item for item in manifest.items if item.scene in side] for side in names)
+        return train, held
+
+
+class MosPairSampler:
+    """Endless batches of random pairs of clips; each is a pure function of (seed, step).
+
+    Args:
+        clips: the clips to draw from.
+        batch: pairs of a batch.
+        size: side of the square that `batch_at` cuts out of a block; None: whole frames, which must be of one size.
+        seed: another seed gives other pairs.
+
+    Raises:
+        DataError: all opinion scores are equal.
+    """
+
+    def __init__(self, clips: MosClips, *, batch: int = 8, size: int | None = 256, seed: int = 0) -> None:
+        self.clips, self.batch, self.size, self.seed = clips, batch, size, seed
+        self._opinions = clips.opinions
+        if np.ptp(self._opinions) == 0:
+            raise DataError("all scores are equal: there is nothing to learn", where=clips.manifest.folder)
+
+    def draw_at(self, step: int) -> Draw:
+        """Which clips the batch of a step shows, without reading them; the two of a pair are never the same."""
+        rng = np.random.default_rng((self.seed, step))
+        a = rng.integers(len(self.clips), size=self.batch)
+        b = (a + rng.integers(1, len(self.clips), size=self.batch)) % len(self.clips)
+        difference = torch.from_numpy(self._opinions[a] - self._opinions[b]).float()
+        return Draw(a.tolist(), b.tolist(), difference)
+
+    def batch_at(self, step: int) -> MosBatch:
+        """The batch of one step, decoded: of each clip one block and a square of it, drawn at random."""
+        draw = self.draw_at(step)
+        rng = np.random.default_rng((self.seed, step, 1))
+        a, b = ([self._clip(index, rng) for index in side] for side in (draw.a, draw.b))
+        return MosBatch(*_stacked(a), *_stacked(b), draw.difference, [c[2] for c in a], [c[2] for c in b])
+
+    def _clip(self, index: int, rng: np.random.Generator) -> tuple[Tensor | None, Tensor, str]:
+        place = int(rng.integers(len(self.clips.firsts(index))))
+        reference, distorted = next(itertools.islice(self.clips.read(index), place, None))
+        key, pair = f"{self.clips.key(index)}@{place}", [reference, distorted]
+        if self.size is not None:
+            height, width = distorted.shape[3:]
+            if min(height, width) < self.size:
+                where = self.clips.manifest.distorted(self.clips.items[index]).path
+                raise DataError(f"is smaller than {self.size} pixels", where=where, hint="a smaller data.size")
+            top, left = int(rng.integers(height - self.size + 1)), int(rng.integers(width - self.size + 1))
+            pair = [clip if clip is None else clip[..., top:, left:][..., : self.size, : self.size] for clip in pair]
+            key += f"+{top}+{left}"
+        filled = [None if clip is None else _filled(clip, self.clips.block) for clip in pair]
+        assert filled[1] is not None
+        return filled[0], filled[1], key
+
+
+def _filled(clip: Tensor, frames: int) -> Tensor:
+    """(1, T, ...) filled up with its last frame."""
+    missing = frames - clip.shape[1]
+    return clip if missing <= 0 else torch.cat([clip, clip[:, -1:].expand(-1, missing, -1, -1, -1)], dim=1)
+
+
+def _stacked(clips: list[tuple[Tensor | None, Tensor, str]]) -> tuple[Tensor | None, Tensor]:
+    if len({distorted.shape for _, distorted, _ in clips}) > 1:
+        raise DataError("whole frames of several sizes don't make a batch", hint="data.size, for example 256")
+    references = [reference for reference, _, _ in clips if reference is not None]
+    return torch.cat(references) if references else None, torch.cat([distorted for _, distorted, _ in clips])
+
+
+def _manifest(source: str) -> Manifest:
+    # Imported late, as the readers of the published layouts are many and a training needs one.
+    manifest: Manifest = importlib.import_module("compressvqa.data.mos").read_dataset(source)
+    if not manifest.no_reference and any(item.reference is None for item in manifest.items):
+        raise DataError("some items have a reference and some have none", where=manifest.folder)
+    return replace(manifest, items=tuple(sorted(manifest.items, key=lambda item: item.distorted)))
+
+
+def _files(manifest: Manifest) -> set[str]:
+    """By what two data sets would share a content: their references, or where there is none the videos themselves."""
+    return {str((manifest.folder / (item.reference or item.distorted)).resolve()) for item in manifest.items}
+
+
+def _refuse_shared(shared: set[str]) -> None:
+    if shared:
+        raise DataError(f"{len(shared)} contents are in training and in validation", where=min(shared))
+
+
+def _blocks(
+    reference: Clip | None, distorted: Clip, pairing: Pairing, block: int
+) -> Iterator[tuple[Tensor | None, Tensor]]:
+    sight = look(reference, distorted, pairing)
+    for found in blocks(reference, [distorted], [sight], pairing, block=block):
+        frames = found.distorted[0]
+        # A reference that goes on for longer than its distorted clip is cut, where the pairing allows it.
+        yield None if found.reference is None else stacked(found.reference[: len(frames)]), stacked(frames)

@@ -1,0 +1,115 @@
+"""Scorers that see pictures: files are decoded in step, block by block, and each block is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressvqa.data.align import blocks, stacked
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import Sight, look
+from compressvqa.errors import WeightsError
+from compressvqa.scoring.scorer import Course, Progress, Scorer, Segment
+
+
+class BlockScorer(Scorer):
+    """Base of scorers that measure one block of frames after the other.
+
+    A subclass gives ``facts`` (one), `measure`, and what of the rest differs for it. The reference of a block is
+    decoded and prepared once for all distorted files.
+
+    Attributes:
+        block: frames of a block.
+        smallest_side: the smallest height or width that it can measure.
+    """
+
+    block: int = 12
+    smallest_side: int = 1
+
+    def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
+        """Called before the first block with what is known of the files; what it returns is said with the score."""
+        del sights
+        return {}
+
+    def prepare(self, reference: Tensor) -> Any:
+        """What is worked out once for a block of the reference, (1, T, 3, H, W) in [0, 1]; by default the block.
+
+        The tensor is written anew for the next block: keep no view of it.
+        """
+        return reference
+
+    def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
+        """Measures a block: (1, T, 3, H, W) in [0, 1].
+
+        Args:
+            prepared: of `prepare`; None for no-reference scorers.
+            distorted: a block of a distorted file.
+
+        Returns:
+            A small tensor that is kept: one number a block, one a frame (T,), or what `pool` reads.
+        """
+        raise NotImplementedError
+
+    def pool(self, parts: Sequence[Tensor]) -> float:
+        """The score of a file out of what its blocks gave; by default the mean over all numbers."""
+        return float(torch.cat([part.reshape(-1).double().cpu() for part in parts]).mean())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Entered for the time of a scoring."""
+        yield
+
+    def score(
+        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
+    ) -> list[dict[str, Course]]:
+        """As `Scorer.score`."""
+        facts = self.facts[0]
+        if facts.mode == "NR":
+            reference = None
+        sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
+        parts: list[list[Tensor]] = [[] for _ in distorted]
+        segments: list[list[Segment]] = [[] for _ in distorted]
+        total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
+        with self.running(), torch.inference_mode():
+            settings = {"block": self.block, "subsample": pairing.subsample, **self.start(sights)}
+            shown = sights[0].reference or sights[0].distorted
+            # Two clips that are written anew for each block: allocated each time, they leave holes that the allocator
+            # does not fill, and memory grows with the length of the files.
+            room = torch.empty((2, 1, self.block, 3, shown.height, shown.width))
+            for group in blocks(reference, distorted, sights, pairing, block=self.block):
+                prepared, length = None, -1
+                for side, frames in enumerate(group.distorted):
+                    if not frames:
+                        continue
+                    if group.reference is not None and length != len(frames):
+                        length = len(frames)  # a file that ends earlier has a shorter last block
+                        prepared = self.prepare(stacked(group.reference[:length], room[0]))
+                    part = self.measure(prepared, stacked(frames, room[1]))
+                    parts[side].append(part)
+                    segments[side] += self._segments(part, group.first, len(frames), distorted[side])
+                if progress is not None:
+                    progress(group.first + max(map(len, group.distorted)), total)
+        return [
+            {facts.name: Course(self._finite(self.pool(part), "the file", clip), tuple(course), settings)}
+            for part, course, clip in zip(parts, segments, distorted, strict=True)
+        ]
+
+    def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
+        """One segment a frame where the part holds a number for each, else one for the block."""
+        if part.ndim == 1 and part.shape[0] == frames:
+            values = [self._finite(value, f"frame {first + n}", clip) for n, value in enumerate(part.tolist())]
+            return [Segment(first + n, first + n, value) for n, value in enumerate(values)]
+        last = first + frames - 1
+        return [Segment(first, last, self._finite(self.pool([part]), f"frames {first} to {last}", clip))]
+
+    def _finite(self, value: float, what: str, clip: Clip) -> float:
+        if not math.isfinite(value):
+            name = self.facts[0].name
+            raise WeightsError(f"{name} scores {what} of {clip.path} as {value}", where=self.facts[0].source,
+                               hint="its weights may be damaged")  # fmt: skip
+        return value

@@ -1,0 +1,222 @@
+"""VMAF, PSNR, SSIM and MS-SSIM by libvmaf, all of them in one pass.
+
+libvmaf is that of the ffmpeg which the package brings. Frames reach it through our own reader, one picture under the
+other in one raw stream: it measures exactly what networks are shown, whether skipped, scaled, held or cut.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from compressvqa.data import ffmpeg
+from compressvqa.data.align import blocks
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import Sight, look
+from compressvqa.data.frames import Chroma, Colour, Planes, Samples, plane_shapes, sample_type
+from compressvqa.data.raw import RawFormat
+from compressvqa.data.reformat import Reformatter
+from compressvqa.data.vmaf import pixel_format
+from compressvqa.errors import DataError
+from compressvqa.registry import scorers
+from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+
+BLOCK = 12  # frames: `subsample` leaves out whole blocks, as it does for networks
+DEPTHS = (8, 10, 12, 16)
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """One score of libvmaf: what is asked of the filter, what its log calls it, and its limits."""
+
+    ask: str  # "feature" or "model"
+    value: str
+    key: str
+    score_range: tuple[float, float] | None
+    smallest_side: int
+
+
+def _model(version: str, smallest_side: int = 16) -> _Feature:
+    # The log calls a model by its `name`, in which only letters, digits and underscores are safe.
+    key = version.replace(".", "_")
+    return _Feature("model", rf"version={version}\:name={key}", key, (0.0, 100.0), smallest_side)
+
+
+FEATURES: dict[str, _Feature] = {
+    "psnr": _Feature("feature", "name=psnr", "psnr_y", None, 16),
+    "ssim": _Feature("feature", "name=float_ssim", "float_ssim", (0.0, 1.0), 16),
+    "ms_ssim": _Feature("feature", "name=float_ms_ssim", "float_ms_ssim", (0.0, 1.0), 176),
+    "vmaf_v0.6.1": _model("vmaf_v0.6.1"),
+    "vmaf_v0.6.1neg": _model("vmaf_v0.6.1neg"),
+    "vmaf_4k_v0.6.1": _model("vmaf_4k_v0.6.1"),
+    # Below 256 pixels a side version 1 prints 0.0 for everything, without an error.
+    "vmaf_v1.0.16_3d0h": _model("vmaf_v1.0.16_3d0h", 256),
+}
+
+
+class LibvmafScorer(Scorer):
+    """Some of libvmaf's scores (`FEATURES`) in one pass; a file's score is the mean over its frames.
+
+    Pictures are compared in the reference's chroma subsampling and range, at the larger of the two bit depths. PSNR is
+    that of luma, and capped as libvmaf caps it (60 dB at 8 bit); SSIM and MS-SSIM are of luma too.
+
+    Args:
+        names: keys of `FEATURES`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        unknown = [name for name in names if name not in FEATURES]
+        if unknown:
+            raise DataError(f"libvmaf is not asked for {unknown[0]!r}", hint=", ".join(FEATURES))
+        self.names = tuple(names)
+        source = f"libvmaf of ffmpeg {ffmpeg.version()}"
+        self.facts = tuple(
+            Facts(name, f"{source}:{name}", score_range=FEATURES[name].score_range, source=source) for name in names
+        )
+
+    def score(
+        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
+    ) -> list[dict[str, Course]]:
+        """As `Scorer.score`."""
+        if reference is None:
+            raise DataError(f"{', '.join(self.names)} compare with a reference, and there is none")
+        ffmpeg.require(filter="libvmaf")
+        smallest = max(FEATURES[name].smallest_side for name in self.names)
+        sights = [look(reference, clip, pairing, smallest_side=smallest) for clip in distorted]
+        with tempfile.TemporaryDirectory(prefix="compressvqa-") as place:
+            form, counts = _Form(sights), [0] * len(distorted)
+            chunks = self._stacked(reference, distorted, sights, pairing, form, counts, progress)
+            outputs = [word for side in range(len(distorted)) for word in ("-map", f"[o{side}]", "-f", "null", "-")]
+            ffmpeg.feed([*form.input(), "-filter_complex", self._graph(form), *outputs], chunks, folder=Path(place))
+            logs = [_read(Path(place) / f"{side}.json") for side in range(len(distorted))]
+        settings = {"block": BLOCK, "subsample": pairing.subsample, "compared as": form.title, "runtime": "libvmaf"}
+        return [
+            {name: _course(log[:count], name, pairing.subsample, clip, settings) for name in self.names}
+            for log, count, clip in zip(logs, counts, distorted, strict=True)
+        ]
+
+    def _stacked(
+        self, reference: Clip, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing, form: _Form,
+        counts: list[int], progress: Progress | None,
+    ) -> Iterator[bytes]:  # fmt: skip
+        """Every frame of the reference with the same frames of all distorted files below it, as raw bytes."""
+        # Motion is measured from frame to frame, so none is left out here; subsampling picks from what was measured.
+        everything = replace(pairing, subsample=1)
+        total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
+        for group in blocks(reference, distorted, sights, everything, block=BLOCK):
+            assert group.reference is not None
+            length = max(map(len, group.distorted))
+            for number, planes in enumerate(group.reference[:length]):
+                # A file that ended is filled up with the reference; what is measured there is not kept.
+                rest = [side[number] if number < len(side) else planes for side in group.distorted]
+                yield form.join([planes, *rest])
+            for side, frames in enumerate(group.distorted):
+                counts[side] += len(frames)
+            if progress is not None:
+                progress(group.first + length, total)
+
+    def _graph(self, form: _Form) -> str:
+        """Cuts the stacked pictures apart and measures each distorted one."""
+        asked: dict[str, list[str]] = {"model": [], "feature": []}
+        for name in self.names:
+            asked[FEATURES[name].ask].append(FEATURES[name].value)
+        options = "".join(f":{kind}='{'|'.join(values)}'" for kind, values in asked.items() if values)
+        if not asked["model"]:
+            options += ":model=''"  # else the filter runs its default model as well
+        count = form.count
+        names = [f"[p{place}]" for place in range(count)]
+        cuts = [f"[0:v]split={count}{''.join(names)}"]
+        for place, name in enumerate(names):
+            cuts.append(f"{name}crop={form.width}:{form.height}:0:{place * form.rows}:exact=1[c{place}]")
+        copies = "".join(f"[r{side}]" for side in range(count - 1))
+        cuts.append(f"[c0]split={count - 1}{copies}")
+        threads = max(1, (os.cpu_count() or 1) // (count - 1))
+        for side in range(count - 1):
+            log = f"log_fmt=json:log_path={side}.json:n_threads={threads}"
+            cuts.append(f"[c{side + 1}][r{side}]libvmaf={log}{options}[o{side}]")
+        return ";".join(cuts)
+
+
+for _name in FEATURES:
+    scorers.register(_name, mode="FR", one_pass=True)(LibvmafScorer)
+
+
+class _Form:
+    """The one form that all pictures are brought to, and their stacking."""
+
+    def __init__(self, sights: Sequence[Sight]) -> None:
+        shown = sights[0].reference
+        assert shown is not None
+        self.height, self.width, self.count = shown.height, shown.width, 1 + len(sights)
+        # libvmaf reads no grey pictures: they get neutral chroma.
+        self.chroma: Chroma = "420" if shown.chroma == "400" else shown.chroma
+        deepest = max(depth for sight in sights for depth in (shown.colour.bitdepth, sight.distorted.colour.bitdepth))
+        self.depth = next(depth for depth in DEPTHS if depth >= deepest)
+        self.full_range = shown.colour.full_range
+        self.rows = self.height + self.height % 2  # stacked pictures begin on whole chroma samples
+        self.raw = RawFormat(self.width, self.rows * self.count, cast(Any, self.chroma), self.depth)
+        self._reformat = Reformatter(
+            (self.height, self.width), chroma=self.chroma, bitdepth=self.depth, full_range=self.full_range
+        )
+
+    @property
+    def title(self) -> str:
+        return f"{self.width}x{self.height} {':'.join(self.chroma)} {self.depth} bit"
+
+    def input(self) -> list[str]:
+        """ffmpeg's options of the stacked stream."""
+        size = f"{self.width}x{self.rows * self.count}"
+        return ["-f", "rawvideo", "-pixel_format", pixel_format(self.raw), "-video_size", size, "-i", "pipe:0"]
+
+    def join(self, pictures: Sequence[Planes]) -> bytes:
+        """One raw frame of all pictures, one under the other."""
+        same = [self._planes(picture) for picture in pictures]
+        shapes = plane_shapes(self.rows, self.width, self.chroma)
+        parts = []
+        for number, (rows, _) in enumerate(shapes):
+            for planes in same:
+                plane = planes[number]
+                parts.append(plane if plane.shape[0] == rows else np.concatenate([plane, plane[-1:]]))
+        kind = sample_type(self.depth)
+        return b"".join(np.ascontiguousarray(part, dtype=kind).tobytes() for part in parts)
+
+    def _planes(self, picture: Planes) -> list[Samples]:
+        if picture.u is None or picture.v is None:
+            colour = Colour(picture.colour.bitdepth, picture.colour.matrix, picture.colour.full_range)
+            neutral = 1 << (colour.bitdepth - 1)
+            rows, columns = plane_shapes(*picture.size, self.chroma)[1]
+            grey = np.full((rows, columns), neutral, picture.y.dtype)
+            picture = Planes(picture.y, grey, grey, self.chroma, colour)
+        made = self._reformat(picture)
+        assert made.u is not None and made.v is not None
+        return [made.y, made.u, made.v]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [row["metrics"] for row in json.loads(path.read_text(encoding="utf-8"))["frames"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError("libvmaf left no log that can be read", where=path.name) from error
+
+
+def _course(rows: Sequence[dict[str, Any]], name: str, subsample: int, clip: Clip, settings: dict[str, Any]) -> Course:
+    key = FEATURES[name].key
+    segments = []
+    for number, row in enumerate(rows):
+        if (number // BLOCK) % subsample:
+            continue
+        value = row.get(key)
+        if value is None or not math.isfinite(value):
+            raise DataError(f"libvmaf gave no number for {name} at frame {number}", where=clip.path)
+        segments.append(Segment(number, number, float(value)))
+    if not segments:
+        raise DataError(f"libvmaf measured no frame of {name}", where=clip.path)
+    return Course(math.fsum(part.score for part in segments) / len(segments), tuple(segments), settings)
