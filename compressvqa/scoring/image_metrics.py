@@ -325,7 +325,8 @@ def _cannot_build(name: str, said: str, error: Exception) -> WeightsError:
     """One line that names what could not be fetched or read, out of what pyiqa said before it failed."""
     reason = _line(error)
     if isinstance(error, ModuleNotFoundError):
-        return WeightsError(f"pyiqa/{name} needs the package {error.name!r}, which is not installed")
+        hint = "pip install 'setuptools<81'" if error.name == "pkg_resources" else None
+        return WeightsError(f"pyiqa/{name} needs the package {error.name!r}, which is not installed", hint=hint)
     files = re.findall(r"Loading pretrained model \S+ from (.+)", said)
     if files:
         return WeightsError(f"pyiqa/{name} can't read its weights ({type(error).__name__}: {reason})", where=files[-1])
