@@ -29,7 +29,7 @@ _WINDOW = np.outer(gaussian_window(BLOCK // 2, BLOCK / 6), gaussian_window(BLOCK
 
 
 def shape_of_kurtosis(kurtosis: Array) -> Array:
-    """The shape of a generalised Gaussian with some kurtosis, 0.2 to 10; ST-GREED, equation of section III-A.
+    """The shape of a generalised Gaussian with some kurtosis, 0.2 to 10.
 
     ``kurtosis = G(5/s) G(1/s) / G(3/s) ** 2`` with the gamma function G, solved for s in a table.
 
@@ -60,7 +60,7 @@ def ggd_entropy(shape: Array, deviation: Array) -> Array:
 
 
 def scaled_entropy(bands: Array) -> Array:
-    """``log(1 + variance) * entropy`` of every block of some bands (ST-GREED, section III-A).
+    """``log(1 + variance) * entropy`` of every block of some bands.
 
     The shape is that of the whole band: its kurtosis, corrected for the noise variance W of a band of variance V by
     ``(V / (V - W)) ** 2``. The variance is the block's, weighted by a Gaussian. A block without any variation has 0.

@@ -23,7 +23,7 @@ def greed_features(reference: Clip, distorted: Clip, pairing: Pairing | None = N
     the distorted video is not held on the reference's clock as for other metrics: the reference is brought to the
     distorted rate, as the paper does. A picture of another size is averaged on the reference's grid.
 
-    There are 35 windows less than frames; window i looks at frames i to i + 35 in time, and at frame i in space, so that
+    There are 35 windows less than frames; window i looks at frames i to i + 35 in time and at frame i in space, so that
     the last 35 frames count in time only (as in the authors' program).
 
     Differs from the authors' program in that: codes of more than 8 bits are brought to the range of 8 bits; the scales

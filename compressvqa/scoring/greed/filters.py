@@ -13,7 +13,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 LEVELS = 3
 # Analysis filters of the biorthogonal 2.2 spline wavelet (Cohen, Daubechies and Feauveau 1992; also LeGall's 5/3), laid
-# into six taps each as wavelet toolboxes do, so that all bands of the packet are aligned in time.
+# into six taps each as wavelet toolboxes do, so that all bands of the packet are aligned in time. The authors' program
+# reads its filters from files that could not be compared with these.
 LOW = math.sqrt(2) / 8 * np.array([0.0, -1, 2, 6, 2, -1])
 HIGH = math.sqrt(2) / 4 * np.array([0.0, 1, -2, 1, 0, 0])
 
@@ -23,7 +24,7 @@ def filter_bank(levels: int = LEVELS) -> Array:
     """The band-pass filters, lowest band first; the low-pass band is left out.
 
     The filter of a band is the convolution of one analysis filter a level, each stretched by the decimation before it
-    (Mallat, "A Wavelet Tour of Signal Processing", section 8.1). ST-GREED, section III-B: three levels, seven bands.
+    (Mallat, "A Wavelet Tour of Signal Processing", chapter 8). ST-GREED takes three levels: seven bands.
 
     Args:
         levels: levels of the packet.

@@ -30,9 +30,8 @@ def fit_greed(
 ) -> GreedModel:
     """Fits a support vector regression with a Gaussian kernel to features and scores of viewers.
 
-    As in the paper, features are scaled to [0, 1] and the cost and the kernel's width are chosen on a grid by five-fold
-    cross-validation, in which no content is on both sides where `contents` are given. The
-    grid is our own.
+    Features are scaled to [0, 1], as in the authors' program; the cost and the kernel's width are chosen by five-fold
+    cross-validation on a grid of our own. Where `contents` are given, no content is on both sides of a fold.
 
     Args:
         features: (n, 16), see `greed_features`.

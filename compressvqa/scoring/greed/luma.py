@@ -66,7 +66,7 @@ def _areas(samples: int, wanted: int) -> _Weights:
 
 
 def without_local_mean(picture: Array) -> Array:
-    """A picture less its Gaussian local mean of 7x7 samples (ST-GREED, section III-C); edges are mirrored."""
+    """A picture less its Gaussian local mean of 7x7 samples; edges are mirrored."""
     mean = correlate1d(correlate1d(picture, _LOCAL, axis=0, mode="reflect"), _LOCAL, axis=1, mode="reflect")
     difference: Array = picture - mean
     return difference

@@ -51,7 +51,7 @@ class EntropyStream:
 class FeatureStream:
     """Features of one distorted video, fed in step with its reference.
 
-    ST-GREED, section III-D: the pseudo-reference is the reference brought to the distorted frame rate by leaving frames
+    The pseudo-reference is the reference brought to the distorted frame rate by leaving frames
     out. Reference frame n falls into the slot ``floor(n * ratio + 1/2)``; the pseudo-reference keeps the last frame of
     each slot (as ffmpeg's filter fps does), and the reference's entropies are averaged over the slot.
 
@@ -112,7 +112,7 @@ class FeatureStream:
 
 
 def _differences(reference: Array, pseudo: Array, distorted: Array) -> Array:
-    """(8,): the spatial mean of the entropic difference in each band (ST-GREED, equations of section III-D).
+    """(8,): the spatial mean of the entropic difference in each band.
 
     The temporal one, ``|(1 + |D - P|) (1 + R) / (1 + P) - 1|``, weighs what coding changed at one frame rate (D against
     the pseudo-reference P) by what the frame rate alone changed (R against P); at equal rates it is ``|D - R|``.

@@ -1,6 +1,8 @@
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -14,6 +16,7 @@ from compressvqa.scoring.greed import FEATURE_NAMES, greed_features
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.filters import filter_bank
 from compressvqa.scoring.greed.luma import grids
+from compressvqa.scoring.greed.stream import EntropyStream, FeatureStream
 
 from . import naive
 
@@ -85,6 +88,21 @@ def test_frame_drops_alone_are_seen_in_time_and_more_so_the_more_there_are(write
     assert (made[0] == 0).all()
     assert (made[1][2:] > 0).all()
     assert made[2][2:].sum() > made[1][2:].sum()
+
+
+@pytest.mark.parametrize("rate", [98, 82, 60, 30, 24])
+def test_the_pseudo_reference_is_what_ffmpegs_filter_keeps(write, rate: int) -> None:
+    """The rates of LIVE-YT-HFR, from 120: the same frames, and none between two that are kept is dropped."""
+    reference = write("r.y4m", 120, rate=120, size=(16, 48))
+    lower = reference.path.with_name("lower.y4m")
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", reference.path, "-vf", f"fps={rate}", lower]
+    subprocess.run(ffmpeg, check=True)
+    frames = [planes.y for planes in read_frames(reference.path)]
+    stream = FeatureStream(Fraction(rate, 120))
+    kept = [frame for number, frame in enumerate(frames) if stream.ends_slot(number)]
+    made = [planes.y for planes in read_frames(lower)]
+    assert len(kept) == len(made) == rate
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(kept, made, strict=True))
 
 
 def test_uneven_rates(write) -> None:
@@ -175,8 +193,6 @@ def test_what_cannot_be_compared_is_refused_in_a_line(write) -> None:
 
 def test_memory_does_not_grow_with_the_length(write) -> None:
     """The windows that wait are bounded, also where the reference runs ahead of a lower rate."""
-    from compressvqa.scoring.greed.stream import EntropyStream, FeatureStream
-
     whole, stream = EntropyStream(), FeatureStream(Fraction(1, 4))
     picture = np.random.default_rng(0).standard_normal((300, 5, 5))
     most = []
