@@ -1,6 +1,6 @@
 """The score of distorted videos against their reference: files in, a number and its course over time out."""
 
-from compressvqa.scoring import libvmaf
+from compressvqa.scoring import greed, image_metrics, libvmaf
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.engine import score, score_several
 from compressvqa.scoring.find import find_scorers
@@ -18,6 +18,8 @@ __all__ = [
     "Scorer",
     "Segment",
     "find_scorers",
+    "greed",
+    "image_metrics",
     "libvmaf",
     "model_folder",
     "pool",

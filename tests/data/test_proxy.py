@@ -101,6 +101,7 @@ def test_the_files_say_what_the_manifest_says(finished):
     read = [(r["ref"], r["dist"], float(r["mos"]), r["content"], r["ladder"], int(r["rung"])) for r in rows]
     assert read == [(i.reference, i.distorted, i.mos, i.content, i.ladder, i.rung) for i in finished.items]
     sidecar = json.loads((finished.folder / "manifest.json").read_text())
+    assert sidecar.pop("schema") == 1
     assert sidecar == {
         "name": "set", "kind": "proxy", "label": "VMAF 0.6.1", "higher_is_better": True, "scale": [0.0, 100.0],
         "notes": list(finished.notes),
