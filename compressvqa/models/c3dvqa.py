@@ -42,7 +42,7 @@ class C3DVQA(nn.Module):
 
     Called ``model(reference, distorted)`` with two (B, T, 3, H, W) tensors, RGB in [0, 1], H and W at least 36; returns
     (B,) scores, higher is better; with the published weights from about 0 (everybody sees a difference) to 100 or
-    somewhat more. Only luma is read (BT.709, as it stands in a limited-range video). All T frames are looked at together.
+    somewhat more. Only luma is read (BT.709, as it stands in a limited-range video). All frames are judged together.
 
     12 frames of 256x256 take 11.216 G MAC if frames are not cut. The paper's 11.236 G counts the transposed convolution
     at the positions that it puts out, where three of four products are with zeros.
