@@ -8,7 +8,7 @@ Facts of the published weights: trained on VideoSet at 720p, on 100 x the share 
 difference, so a higher score is better; what they read is the Y plane of a limited-range video divided by 255, cut into
 patches of 112x112 about the middle of the frame, 80 apart; the score is the mean over patches. Zeros from outside a
 patch reach far into it, so these weights mean little for frames that are not cut. They were shown one frame of two up
-to 30 frames a second and one of four up to 60; shown every frame, their scores are a little higher.
+to 30 frames a second and one of four up to 60; shown every frame, their scores differ a little and order clips alike.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class C3DVQA(nn.Module):
     """C3DVQA, sensitivity to errors in space and time: 227,232 parameters.
 
     Called ``model(reference, distorted)`` with two (B, T, 3, H, W) tensors, RGB in [0, 1], H and W at least 36; returns
-    (B,) scores, higher is better; with the published weights about 0 (everybody sees a difference) to 100. Only luma is
-    read (BT.709, as it stands in a limited-range video). All T frames are looked at together.
+    (B,) scores, higher is better; with the published weights from about 0 (everybody sees a difference) to 100 or
+    somewhat more. Only luma is read (BT.709, as it stands in a limited-range video). All frames are judged together.
 
     12 frames of 256x256 take 11.216 G MAC if frames are not cut. The paper's 11.236 G counts the transposed convolution
     at the positions that it puts out, where three of four products are with zeros.

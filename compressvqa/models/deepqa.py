@@ -1,12 +1,12 @@
 """DeepQA: where errors are seen, learnt; full-reference, frame by frame.
 
 Paper: J. Kim, S. Lee, "Deep Learning of Human Visual Sensitivity in Image Quality Assessment Framework", CVPR 2017.
-Written anew from the paper; sizes, the filter and the slope of LeakyReLU as in the authors' Theano code. It was trained
-on 1 - DMOS, so a higher score is better.
+Written anew from the paper; sizes, the filter and the slope of LeakyReLU as in the authors' Theano code. It was
+trained on 1 - DMOS, so a higher score is better.
 
 What differs on purpose: the score of a clip is the mean over its frames; frames are not cut into patches of 112x112;
-the last layer is linear, where the original ends in ReLU and a network that starts below 0 never learns (trained scores are
-above 0, and there both are the same).
+the last layer is linear, where the original ends in ReLU and a network that starts below 0 never learns (trained
+scores are above 0, and there both are the same).
 """
 
 from __future__ import annotations
