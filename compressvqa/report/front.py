@@ -170,6 +170,7 @@ def name_front(axes: Axes, drawn: Field, measure: Measure, margin: Sequence[Text
     place_labels(
         axes, [(p.x, p.y) for p in points], [p.name for p in points],
         lines=[line for line, _ in lines], weights=[weight for _, weight in lines],
+        size=7 if len(points) > 12 and axes.get_window_extent().width < 4 * axes.figure.dpi else None,
         colours=[style.INK if p.front else style.QUIET for p in points],
     )  # fmt: skip
     if not margin:

@@ -128,7 +128,8 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, layer="below",
                          line={"color": "var(--quiet)", "width": 1, "dash": "dash"})  # fmt: skip
         figure.add_annotation(text=html.escape(f"{name} {short(y)}"), xref="paper", x=1, y=y, xanchor="left",
-                              showarrow=False, xshift=4, yshift=round((height - y) / shift, 1), font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
+                              showarrow=False, xshift=4, yshift=round((height - y) / shift, 1),
+                              font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
     at = {point.name: point for point in points}
     for student, teacher in drawn.teachers.items():
         if student in at and teacher in at and student != teacher:

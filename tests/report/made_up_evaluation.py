@@ -7,6 +7,7 @@ items, latency, intervals, errors, F-tests and the proxy data set, made so that 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,24 @@ def synthetic_items(
          "std": .25 if dataset["kind"] == "human" else None}
         for k in range(n)
     ]  # fmt: skip
+
+
+def part_of(evaluation: dict[str, Any], models: Sequence[str], datasets: Sequence[str]) -> dict[str, Any]:
+    """The same evaluation with some of its models and data sets only."""
+    chosen = lambda line: line["model"] in models and line["dataset"] in datasets
+    return {
+        **evaluation,
+        "models": [model for model in evaluation["models"] if model["name"] in models],
+        "datasets": [dataset for dataset in evaluation["datasets"] if dataset["name"] in datasets],
+        "results": [line for line in evaluation["results"] if chosen(line)],
+        "scores": [line for line in evaluation["scores"] if chosen(line)],
+    }
+
+
+def without_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The same evaluation with null in the place of every figure."""
+    names = ("name", "model", "dataset", "kind", "label", "items", "mode")
+    blank = lambda line: {key: value if key in names else None for key, value in line.items()}
+    scores = [{**line, "items": [blank(item) for item in line["items"]]} for line in evaluation["scores"]]
+    lists = {key: [blank(line) for line in evaluation[key]] for key in ("models", "datasets", "results")}
+    return {"schema": 1, **lists, "scores": scores, "significance": None, "environment": None, "created": None}
