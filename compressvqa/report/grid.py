@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
 
 _LATEX = {
@@ -106,43 +106,44 @@ class Grid:
         return f'<table class="grid"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
     def to_rich(self, width: int | None = None) -> list[RichTable]:
-        """For the terminal. Where `width` letters don't hold all columns, further tables take the rest.
-
-        Figures are never cut; names fold.
+        """For the terminal. Where `width` letters don't hold all columns, further tables take the rest. The caption
+        is not in them; printing the grid itself prints it too. Figures are never cut; names fold.
         """
         from rich import box
         from rich.markup import escape
         from rich.table import Table
 
         widths = [
-            max(_width(text) for text in [*(row[place].text for row in self.rows), *head.split(), ""])
+            max(_width(text) for text in [*(row[place].text for row in self.rows), *_broken(head)])
             for place, head in enumerate(self.heads)
         ]
         name = min(widths[0], 28)
         parts: list[list[int]] = [[]]
         for place in range(1, len(self.heads)):
-            taken = name + 2 + sum(widths[at] + 1 for at in parts[-1])
-            if parts[-1] and width is not None and taken + widths[place] + 1 > width:
+            # One letter of padding and one between columns, and an edge on both sides.
+            taken = 2 + name + 1 + sum(widths[at] + 2 for at in [*parts[-1], place])
+            if parts[-1] and width is not None and taken > width:
                 parts.append([])
             parts[-1].append(place)
         tables = []
         for part, places in enumerate(parts):
-            last = part == len(parts) - 1
-            table = Table(
-                title=None if part else escape(self.title), caption=escape(self.caption) if last else None,
-                title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-            )  # fmt: skip
-            table.add_column(escape(self.heads[0]), overflow="fold", min_width=name, max_width=name)
+            title = None if part else escape(self.title)
+            table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            table.add_column(escape(self.heads[0]), overflow="fold", width=name)
             for place in places:
-                table.add_column(escape(self.heads[place]), justify="right", min_width=widths[place])
+                head = "\n".join(_broken(self.heads[place]))
+                table.add_column(escape(head), justify="right", width=widths[place])
             for row in self.rows:
                 shown = [row[0], *(row[place] for place in places)]
                 table.add_row(*(_bold(escape(entry.text), entry.best, "[bold]", "[/bold]") for entry in shown))
             tables.append(table)
         return tables
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
         yield from self.to_rich(options.max_width)
+        yield Text(self.caption, style="dim")
 
 
 def _bold(text: str, bold: bool, before: str, after: str | None = None) -> str:
