@@ -177,7 +177,7 @@ def name_front(axes: Axes, drawn: Field, measure: Measure, margin: Sequence[Text
         return
     low, high = axes.get_ylim()
     frame = axes.get_window_extent()
-    height = max(text.get_window_extent().height for text in margin) * (high - low) / frame.height
+    height = 1.05 * max(text.get_window_extent().height for text in margin) * (high - low) / frame.height
     wanted = [float(text.get_position()[1]) for text in margin]
     for text, y, at in zip(margin, wanted, spread(wanted, height, low, high), strict=True):
         text.set_y(at)

@@ -30,6 +30,7 @@ _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib, so figures are alike on every machine
     "font.size": 8,
+    "text.parse_math": False,  # a "$" in a name is a dollar
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
