@@ -230,9 +230,11 @@ def _legend(drawn: Field, measures: Sequence[Measure]) -> list[Line2D]:
     blank: dict[str, Any] = {"bar": None, "blind": False, "other": False}
     front, beaten = Point("", 0, 0, front=True, **blank), Point("", 0, 0, front=False, **blank)
     handles = []
-    if any(not point.front and not point.other for point in points):
+    if len(points) > len(measures):  # a front of one point needs no name
         on_front = {**front.look, "linestyle": "-", "color": (0, 0.447, 0.698, 0.4), "linewidth": 1.0}
-        handles = [Line2D([], [], label="Pareto front", **on_front), Line2D([], [], label="not on it", **beaten.look)]
+        handles.append(Line2D([], [], label="Pareto front", **on_front))
+    if any(not point.front and not point.other for point in points):
+        handles.append(Line2D([], [], label="not on it", **beaten.look))
     if any(point.blind for point in points):
         handles.append(Line2D([], [], label="no-reference", **{**beaten.look, "marker": "^"}))
     if any(point.other for point in points):

@@ -191,7 +191,7 @@ def _markdown(text: str) -> str:
     '&lt;b> a\\\\|b \\\\*c\\\\* rank_dvqa \\\\_x\\\\_'
     """
     text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split())).replace("<", "&lt;")
-    text = re.sub(r"([\\`*\[|])", r"\\\1", text)
+    text = re.sub(r"([\\`*|]|\[(?=[^]]*\][(\[]))", r"\\\1", text)  # a bracket alone makes no link
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # inside a word an underscore means nothing
 
 

@@ -119,6 +119,16 @@ def test_complexity_of_other_inputs_is_noticed(evaluation):
     assert found.odd_inputs == {"8 frames of 224x224": ["st-greed"]}
 
 
+def test_two_models_are_never_called_the_same(evaluation):
+    assert Evaluation.read(evaluation).title("psnr") == "PSNR"
+    for model in ({"name": "PSNR"}, {"name": "vmaf_v0.6.1neg"}):
+        evaluation["models"].append(model)
+    found = Evaluation.read(evaluation)
+    titles = [found.title(model["name"]) for model in found.models]
+    assert len(set(titles)) == len(titles)
+    assert found.title("psnr") == "psnr"
+
+
 def test_what_is_refused(evaluation, tmp_path):
     file = tmp_path / "evaluation.json"
     with pytest.raises(EvaluationError, match=r"evaluation\.json: there is no evaluation"):
