@@ -147,6 +147,12 @@ class Evaluation:
         """The facts of a model; EvaluationError where there is none of that name."""
         return _find(self.models, name, "model")
 
+    def title(self, model: str) -> str:
+        """What figures call a model: as people write it, or its own name where two would be called the same."""
+        title = label_title(model)
+        others = (str(other["name"]) for other in self.models if other["name"] != model)
+        return model if any(title in (other, label_title(other)) for other in others) else title
+
     def figure(self, model: str, dataset: str, key: str) -> float | None:
         """One figure of a model on a data set, None where it was not measured."""
         return number(self.results.get((model, dataset), {}), key)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from compressvqa.errors import CompressVQAError
 from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of
 from compressvqa.report.grid import Entry, Grid
-from compressvqa.report.results import label_title, number, part
+from compressvqa.report.results import number, part
 from compressvqa.report.summary import COUNTED
 from compressvqa.report.table import ABSENT, percent
 
@@ -103,7 +103,7 @@ def short(value: float | None, digits: int = 4) -> str:
 def accuracy_grid(evaluation: Evaluation) -> Grid:
     """Models as rows; SROCC and F-test on each data set, the mean, retention, and complexity as columns."""
     columns: list[tuple[str, list[Entry]]] = [
-        ("Model", [Entry(label_title(str(m["name"]))) for m in evaluation.models])
+        ("Model", [Entry(evaluation.title(str(m["name"]))) for m in evaluation.models])
     ]
     judged = evaluation.judged
     ordered = sorted(evaluation.datasets, key=lambda dataset: dataset["name"] not in judged)  # stable: proxies last
@@ -130,7 +130,7 @@ def statistics_grids(evaluation: Evaluation) -> list[Grid]:
         shown = [s for s in STATISTICS if any(s.value(result) is not None for result in found.values())]
         if not shown:
             continue
-        columns = [[Entry(label_title(model)) for model in found]]
+        columns = [[Entry(evaluation.title(model)) for model in found]]
         for statistic in shown:
             texts = [_statistic(statistic, result) for result in found.values()]
             values = [None if is_label(model, dataset) else statistic.value(found[model]) for model in found]
@@ -152,13 +152,14 @@ def accuracy_caption(evaluation: Evaluation) -> str:
         level = f" at {100 * alpha:g} %" if alpha is not None else ""
         words.append(
             f"In brackets: F-test{level} on the residuals after the fit, 1 better than "
-            f"{label_title(evaluation.baseline)}, -1 worse, 0 no difference shown."
+            f"{evaluation.title(evaluation.baseline)}, -1 worse, 0 no difference shown."
         )
     if len(judged) > 1:
         kind = "proxy data sets" if all(name in proxies for name in judged) else "data sets with viewers' scores"
         words.append(f"Overall: plain mean over the {len(judged)} {kind}, only where a model has all of them.")
     if evaluation.teacher and any(evaluation.retention(str(m["name"])) is not None for m in evaluation.models):
-        words.append(f"Retention: share of {label_title(evaluation.teacher)}'s Overall.")
+        of = "Overall" if len(judged) > 1 else "SROCC"
+        words.append(f"Retention: share of {evaluation.title(evaluation.teacher)}'s {of}.")
     words.append("Bold: the best of a column.")
     words += complexity_words(evaluation)
     words += [f"{d['name']}: {described(d)}." for d in evaluation.datasets]
@@ -177,7 +178,14 @@ def complexity_words(evaluation: Evaluation) -> list[str]:
     if measured and evaluation.inputs:
         words.append(f"MACs and latency: {evaluation.inputs}.")
         for inputs, names in evaluation.odd_inputs.items():
-            words.append(f"But {inputs} for {', '.join(map(label_title, names))}, so not comparable with the others.")
+            words.append(
+                f"But {inputs} for {', '.join(map(evaluation.title, names))}, so not comparable with the others."
+            )
+    runs = dict.fromkeys(
+        str(m["run"]) for m in evaluation.models if m.get("run") and number(m, "latency_ms") is not None
+    )
+    if runs:
+        words.append(f"Latency of {', '.join(runs)} was measured by the run itself, maybe on another machine.")
     return words
 
 
@@ -186,7 +194,7 @@ def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], head
     words += [text for head, text in EXPLAINED.items() if head in heads]
     if evaluation.confidence:
         words.append(f"In square brackets: {evaluation.confidence}.")
-    same = [label_title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
+    same = [evaluation.title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
     if same:
         words.append(f"{', '.join(same)} is this proxy's label itself.")
     return " ".join([*words, *(str(note) for note in dataset.get("notes") or ())])

@@ -14,7 +14,7 @@ from compressvqa.report import style
 from compressvqa.report.evaluation import Evaluation, is_label, is_proxy, label_of
 from compressvqa.report.front import Field, front_figure
 from compressvqa.report.measures import measures_of
-from compressvqa.report.results import label_title, number
+from compressvqa.report.results import number
 
 KEYS = ("params", "macs", "macs_conv_linear", "latency_ms", "latency_p90_ms")
 
@@ -68,7 +68,7 @@ def evaluation_field(
     rows = []
     for model in evaluation.models:
         name = str(model["name"])
-        row: dict[str, Any] = {"stage": label_title(name), "mode": model.get("mode")}
+        row: dict[str, Any] = {"stage": evaluation.title(name), "mode": model.get("mode")}
         row |= {key: model[key] for key in KEYS if number(model, key) is not None}
         if dataset is not None:
             if not is_label(name, evaluation.dataset(dataset)):
@@ -79,7 +79,7 @@ def evaluation_field(
         elif (own := _other_data(evaluation, name)) is not None:
             row |= own
         rows.append(row)
-    arrows = {label_title(student): label_title(teacher) for student, teacher in (teachers or {}).items()}
+    arrows = {evaluation.title(student): evaluation.title(teacher) for student, teacher in (teachers or {}).items()}
     return Field(rows, "srocc", accuracy_words(evaluation, dataset), evaluation.inputs, arrows)
 
 

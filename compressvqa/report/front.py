@@ -170,13 +170,14 @@ def name_front(axes: Axes, drawn: Field, measure: Measure, margin: Sequence[Text
     place_labels(
         axes, [(p.x, p.y) for p in points], [p.name for p in points],
         lines=[line for line, _ in lines], weights=[weight for _, weight in lines],
+        size=7 if len(points) > 12 and axes.get_window_extent().width < 4 * axes.figure.dpi else None,
         colours=[style.INK if p.front else style.QUIET for p in points],
     )  # fmt: skip
     if not margin:
         return
     low, high = axes.get_ylim()
     frame = axes.get_window_extent()
-    height = max(text.get_window_extent().height for text in margin) * (high - low) / frame.height
+    height = 1.05 * max(text.get_window_extent().height for text in margin) * (high - low) / frame.height
     wanted = [float(text.get_position()[1]) for text in margin]
     for text, y, at in zip(margin, wanted, spread(wanted, height, low, high), strict=True):
         text.set_y(at)
@@ -229,9 +230,11 @@ def _legend(drawn: Field, measures: Sequence[Measure]) -> list[Line2D]:
     blank: dict[str, Any] = {"bar": None, "blind": False, "other": False}
     front, beaten = Point("", 0, 0, front=True, **blank), Point("", 0, 0, front=False, **blank)
     handles = []
-    if any(not point.front and not point.other for point in points):
+    if len(points) > len(measures):  # a front of one point needs no name
         on_front = {**front.look, "linestyle": "-", "color": (0, 0.447, 0.698, 0.4), "linewidth": 1.0}
-        handles = [Line2D([], [], label="Pareto front", **on_front), Line2D([], [], label="not on it", **beaten.look)]
+        handles.append(Line2D([], [], label="Pareto front", **on_front))
+    if any(not point.front and not point.other for point in points):
+        handles.append(Line2D([], [], label="not on it", **beaten.look))
     if any(point.blind for point in points):
         handles.append(Line2D([], [], label="no-reference", **{**beaten.look, "marker": "^"}))
     if any(point.other for point in points):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
 
 _LATEX = {
@@ -104,28 +105,45 @@ class Grid:
             rows.append(f'<tr><th scope="row">{html.escape(first.text)}</th>{cells}</tr>')
         return f'<table class="grid"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
-    def to_rich(self) -> RichTable:
-        """For the terminal. Names fold, figures are never cut."""
+    def to_rich(self, width: int | None = None) -> list[RichTable]:
+        """For the terminal. Where `width` letters don't hold all columns, further tables take the rest. The caption
+        is not in them; printing the grid itself prints it too. Figures are never cut; names fold.
+        """
         from rich import box
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(
-            title=escape(self.title), caption=escape(self.caption), caption_justify="left", box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )  # fmt: skip
-        for place, head in enumerate(self.heads):
-            texts = [row[place].text for row in self.rows]
-            least = max((_width(text) for text in [*texts, *head.split()]), default=1)
-            table.add_column(
-                escape(head), justify="right" if place else "left", overflow="fold", min_width=least if place else 8
-            )
-        for row in self.rows:
-            table.add_row(*(_bold(escape(entry.text), entry.best, "[bold]", "[/bold]") for entry in row))
-        return table
+        widths = [
+            max(_width(text) for text in [*(row[place].text for row in self.rows), *_broken(head)])
+            for place, head in enumerate(self.heads)
+        ]
+        name = min(widths[0], 28)
+        parts: list[list[int]] = [[]]
+        for place in range(1, len(self.heads)):
+            # One letter of padding and one between columns, and an edge on both sides.
+            taken = 2 + name + 1 + sum(widths[at] + 2 for at in [*parts[-1], place])
+            if parts[-1] and width is not None and taken > width:
+                parts.append([])
+            parts[-1].append(place)
+        tables = []
+        for part, places in enumerate(parts):
+            title = None if part else escape(self.title)
+            table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            table.add_column(escape(self.heads[0]), overflow="fold", width=name)
+            for place in places:
+                head = "\n".join(_broken(self.heads[place]))
+                table.add_column(escape(head), justify="right", width=widths[place])
+            for row in self.rows:
+                shown = [row[0], *(row[place] for place in places)]
+                table.add_row(*(_bold(escape(entry.text), entry.best, "[bold]", "[/bold]") for entry in shown))
+            tables.append(table)
+        return tables
 
-    def __rich__(self) -> RichTable:
-        return self.to_rich()
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield from self.to_rich(options.max_width)
+        yield Text(self.caption, style="dim")
 
 
 def _bold(text: str, bold: bool, before: str, after: str | None = None) -> str:
@@ -173,7 +191,7 @@ def _markdown(text: str) -> str:
     '&lt;b> a\\\\|b \\\\*c\\\\* rank_dvqa \\\\_x\\\\_'
     """
     text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split())).replace("<", "&lt;")
-    text = re.sub(r"([\\`*\[|])", r"\\\1", text)
+    text = re.sub(r"([\\`*|]|\[(?=[^]]*\][(\[]))", r"\\\1", text)  # a bracket alone makes no link
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # inside a word an underscore means nothing
 
 

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from compressvqa.files import finite
 from compressvqa.report import page, style
-from compressvqa.report.evaluation import Evaluation, described, is_proxy, label_of
+from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of
 from compressvqa.report.evaluation_table import (
     accuracy_caption,
     accuracy_grid,
@@ -31,13 +31,13 @@ from compressvqa.report.front import Field, Point, front_steps
 from compressvqa.report.html import when, words
 from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure, measures_of
-from compressvqa.report.results import label_title, number
+from compressvqa.report.results import number
 from compressvqa.report.scatter import Panel, fitted_curve, panels_of
 
 MEAN = ""  # the data set's name that stands for the mean over all
 MOST_POINTS = 4000  # of one cloud on the page: more make it slow and look no different
 # CSS pixels of the figure, and of its axes from the left, the top, the right and the bottom, that names are placed for.
-WIDE, NARROW = (1240, 480, 70, 30, 130, 60), (470, 384, 80, 30, 130, 60)
+WIDE, NARROW = (1060, 480, 80, 30, 130, 60), (470, 384, 80, 30, 130, 60)
 LIGHT_INK, LIGHT_KEPT = "var(--ink)", "var(--kept)"  # the script puts the theme's colours in their place
 
 
@@ -128,7 +128,8 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, layer="below",
                          line={"color": "var(--quiet)", "width": 1, "dash": "dash"})  # fmt: skip
         figure.add_annotation(text=html.escape(f"{name} {short(y)}"), xref="paper", x=1, y=y, xanchor="left",
-                              showarrow=False, xshift=4, yshift=round((height - y) / shift, 1), font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
+                              showarrow=False, xshift=4, yshift=round((height - y) / shift, 1),
+                              font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
     at = {point.name: point for point in points}
     for student, teacher in drawn.teachers.items():
         if student in at and teacher in at and student != teacher:
@@ -136,8 +137,9 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
             figure.add_annotation(x=np.log10(end.x), y=end.y, ax=np.log10(start.x), ay=start.y, axref="x", ayref="y",
                                   text="", arrowhead=2, arrowwidth=1.2, arrowcolor="var(--gone)", standoff=6,
                                   startstandoff=6)  # fmt: skip
-    figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))}, dtick=1,
-                        minor={"dtick": "D1", "ticks": "outside", "tickcolor": "var(--grid)"})  # fmt: skip
+    ticks = style.round_numbers(10 ** span[0], 10 ** span[1])
+    figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))},
+                        tickvals=ticks, ticktext=[f"{tick:,.10g}" for tick in ticks])  # fmt: skip
     title = html.escape(drawn.title).replace("\n", "<br>")
     figure.update_yaxes(range=[low, high], title={"text": title})
     return figure
@@ -268,7 +270,7 @@ def _tradeoffs(evaluation: Evaluation, teachers: Mapping[str, str]) -> dict[str,
         drawn = evaluation_field(evaluation, name or None, teachers)
         figures = {}
         for measure in measures_of(drawn.rows):
-            note = _note(evaluation, drawn, measure)
+            note = _note(evaluation, name, drawn, measure)
             figures[measure.key] = {
                 "figure": tradeoff_plot(drawn, measure).to_plotly_json(),
                 "wide": point_names(drawn, measure, WIDE),
@@ -280,15 +282,21 @@ def _tradeoffs(evaluation: Evaluation, teachers: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _note(evaluation: Evaluation, drawn: Field, measure: Measure) -> str:
+def _note(evaluation: Evaluation, name: str, drawn: Field, measure: Measure) -> str:
     sentences = []
     bars = any(point.bar for point in drawn.points(measure))
     if bars and evaluation.confidence:
-        sentences.append(f"Bars: {evaluation.confidence}; those of a mean take the data sets as independent.")
+        mean = "" if name or len(evaluation.judged) == 1 else ", combined as those of independent data sets"
+        sentences.append(f"Bars: {evaluation.confidence}{mean}.")
     missing = drawn.absent([measure]).get(measure.name)
     if missing:
         sentences.append(f"Not drawn, since it was not measured: {', '.join(missing)}.")
-    unscored = [str(row["stage"]) for row in drawn.rows if number(row, "srocc") is None]
+    data = [evaluation.dataset(data) for data in ([name] if name else evaluation.judged)]
+    labels = [str(m["name"]) for m in evaluation.models if any(is_label(str(m["name"]), facts) for facts in data)]
+    if labels:
+        sentences.append(f"Not drawn, since it is the label itself: {', '.join(map(evaluation.title, labels))}.")
+    known = {evaluation.title(label) for label in labels}
+    unscored = [row["stage"] for row in drawn.rows if number(row, "srocc") is None and row["stage"] not in known]
     if unscored:
         sentences.append(f"Without an SROCC here: {', '.join(unscored)}.")
     other = dict.fromkeys(str(row["other"]) for row in drawn.scored if row.get("other"))
@@ -313,7 +321,7 @@ def _clouds(evaluation: Evaluation) -> list[dict[str, Any]]:
         clouds = {}
         order = sorted({group for panel in panels.values() for group in panel.groups})
         for model in evaluation.models:
-            title = label_title(str(model["name"]))
+            title = evaluation.title(str(model["name"]))
             if title in panels:
                 panel = panels[title]
                 groups = {group: place for place, group in enumerate(order)}
@@ -367,12 +375,18 @@ def _cloud(
 
 
 def _top(evaluation: Evaluation) -> str:
-    human = [dataset for dataset in evaluation.datasets if not is_proxy(dataset)]
-    proxies = [dataset for dataset in evaluation.datasets if is_proxy(dataset)]
+    own = [dataset for dataset in evaluation.datasets if not dataset.get("run")]
+    human = [dataset for dataset in own if not is_proxy(dataset)]
+    proxies = [dataset for dataset in own if is_proxy(dataset)]
     parts = [_count(len(human), "data set") + " with viewers' scores"] if human else []
     labels = ", ".join(dict.fromkeys(label_of(dataset) for dataset in proxies))
     parts += [f"{_count(len(proxies), 'data set')} labelled by a proxy ({labels})"] if proxies else []
-    lead = f"{_count(len(evaluation.models), 'model')} on {' and '.join(parts)}."
+    models = [model for model in evaluation.models if not model.get("run")]
+    lead = f"{_count(len(models), 'model')} on {' and '.join(parts)}."
+    if len(models) < len(evaluation.models):
+        added = _count(len(evaluation.models) - len(models), "network")
+        elsewhere = ", judged on other data" if len(own) < len(evaluation.datasets) else ""
+        lead += f" Besides, {added} of run folders{elsewhere}."
     if proxies:
         lead += " A proxy is another metric's output: agreeing with it is not agreeing with viewers."
     head = page.paragraph(when(evaluation.facts.get("created")).replace("report", "evaluation", 1), "when")
@@ -414,7 +428,7 @@ def _scatter_section(evaluation: Evaluation, clouds: Sequence[Mapping[str, Any]]
     if not clouds:
         return ""
     scored = {name for data in clouds for name in data["clouds"]}
-    models = [(str(m["name"]), label_title(str(m["name"]))) for m in evaluation.models if m["name"] in scored]
+    models = [(str(m["name"]), evaluation.title(str(m["name"]))) for m in evaluation.models if m["name"] in scored]
     datasets = [(str(place), str(data["name"])) for place, data in enumerate(clouds)]
     return (
         f'<div class="controls">{_select("scatter-model", "model", models)}'
@@ -439,7 +453,7 @@ def _how(evaluation: Evaluation) -> list[str]:
     if evaluation.confidence:
         lines.append(f"Intervals: {evaluation.confidence}.")
     if evaluation.baseline:
-        lines.append(f"F-test: on the residuals after the fit, against {label_title(evaluation.baseline)}.")
+        lines.append(f"F-test: on the residuals after the fit, against {evaluation.title(evaluation.baseline)}.")
     lines += complexity_words(evaluation)
     if any(number(model, "latency_ms") is not None for model in evaluation.models):
         lines.append("Latency holds for the machine under environment only.")
@@ -448,7 +462,7 @@ def _how(evaluation: Evaluation) -> list[str]:
 
 def _models(evaluation: Evaluation) -> str:
     facts = {
-        label_title(str(model["name"])): {
+        evaluation.title(str(model["name"])): {
             key: model.get(key) for key in ("mode", "higher_is_better", "inputs", "source")
         }
         for model in evaluation.models

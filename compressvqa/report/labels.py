@@ -15,7 +15,8 @@ from compressvqa.report.style import PAPER, QUIET
 Boxes = npt.NDArray[np.float64]
 _ANGLES = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200, 67, 113, 247, 293)
 _DISTANCES = (5.0, 9.0, 15.0, 23.0, 33.0)  # points between the marker's middle and the label's nearest edge
-_SWEEPS = 4
+_SWEEPS = 6
+_NOWHERE = -1e9  # pixels
 
 
 def _overlaps(boxes: Boxes, others: Boxes) -> Boxes:
@@ -59,6 +60,18 @@ def _candidates(point: tuple[float, float], size: tuple[float, float], scale: fl
     return np.stack([x, y, x + size[0], y + size[1]], axis=1)
 
 
+def _is_far(choice: int) -> bool:
+    """Whether a name at that place needs a line to its point."""
+    return _DISTANCES[choice // len(_ANGLES)] > _DISTANCES[1]
+
+
+def _ties(spot: Boxes, boxes: Boxes) -> Boxes:
+    """The lines from a point to the nearest spot of each box, (n, 4); of no length where none is drawn."""
+    near = np.clip(spot, boxes[:, :2], boxes[:, 2:])
+    far = np.array([_is_far(choice) for choice in range(len(boxes))])[:, None]
+    return np.concatenate([np.broadcast_to(spot, near.shape), np.where(far, near, spot)], axis=1)
+
+
 def place_labels(
     axes: Axes,
     points: Sequence[tuple[float, float]],
@@ -67,12 +80,14 @@ def place_labels(
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
     weights: Sequence[float] | None = None,
     colours: Sequence[str] | None = None,
+    size: float | None = None,
 ) -> list[Text]:
     """Writes `names` beside `points` (data coordinates) and returns the texts.
 
     The axes must have their final limits and place. A name that had to go far is joined to its point by a thin line.
     Every name is put at the best of some directions and distances in turn, a few times over, since each move makes
-    room for others; cost is the area shared with names and points, the length of line covered, and the distance.
+    room for others; cost is the area shared with names and points, the length of line covered, also of the
+    lines that join names to points, and the distance.
 
     Args:
         axes: drawn on; its limits must not change afterwards.
@@ -81,6 +96,7 @@ def place_labels(
         lines: straight lines that names should not cover, as pairs of points.
         weights: how much each line minds being covered; 1 where not given.
         colours: of the names; the style's ink where not given.
+        size: of the letters, in points; the style's where not given.
     """
     figure = axes.figure
     renderer: Any = cast(Any, figure.canvas).get_renderer()
@@ -88,18 +104,21 @@ def place_labels(
     spots = [tuple(axes.transData.transform(point)) for point in points]
     segments = np.array([(*axes.transData.transform(a), *axes.transData.transform(b)) for a, b in lines]).reshape(-1, 4)
     weight = np.ones(len(segments)) if weights is None else np.array(weights, dtype=np.float64)
-    texts = [axes.text(*point, name, ha="left", va="bottom") for point, name in zip(points, names, strict=True)]
+    texts = [
+        axes.text(*point, name, ha="left", va="bottom", fontsize=size)
+        for point, name in zip(points, names, strict=True)
+    ]
     if colours is not None:
         for text, colour in zip(texts, colours, strict=True):
             text.set_color(colour)
-    sizes = []
+    sizes: list[tuple[float, float]] = []
     for text in texts:
-        extent = text.get_window_extent(renderer)
-        sizes.append((extent.width + 2 * scale, extent.height))
+        written = text.get_window_extent(renderer)
+        sizes.append((written.width + 2 * scale, written.height))
     frame = np.array([axes.get_window_extent(renderer).extents])
     middle = np.array(spots, dtype=np.float64).reshape(-1, 2)
     markers = np.concatenate([middle - 4 * scale, middle + 4 * scale], axis=1)
-    choices = [_candidates((spot[0], spot[1]), size, scale) for spot, size in zip(spots, sizes, strict=True)]
+    choices = [_candidates((spot[0], spot[1]), extent, scale) for spot, extent in zip(spots, sizes, strict=True)]
     fixed = []  # what a place costs whatever the other names do
     for boxes, (width, height) in zip(choices, sizes, strict=True):
         area = _overlaps(boxes, markers).sum(axis=1)
@@ -108,23 +127,29 @@ def place_labels(
         rank = np.tile(np.arange(len(_ANGLES)), len(_DISTANCES)) + 4 * np.repeat(_DISTANCES, len(_ANGLES))
         fixed.append(30 * area + 60 * scale * covered + 50 * outside + scale * scale * rank)
 
+    ties = [_ties(spot, boxes) for spot, boxes in zip(middle, choices, strict=True)]
+    for place, lines_to in enumerate(ties):
+        others = np.delete(markers, place, axis=0)
+        fixed[place] += 60 * scale * _inside_lengths(others, lines_to).sum(axis=0)
+
     chosen = np.zeros(len(texts), dtype=int)
-    placed = np.full((len(texts), 4), -1e9)
+    placed, tied = np.full((len(texts), 4), _NOWHERE), np.full((len(texts), 4), _NOWHERE)
     for sweep in range(_SWEEPS):
         before = chosen.copy()
         for place, boxes in enumerate(choices):
-            placed[place] = -1e9  # not in its own way
-            chosen[place] = np.argmin(fixed[place] + 30 * _overlaps(boxes, placed).sum(axis=1))
-            placed[place] = boxes[chosen[place]]
+            placed[place] = tied[place] = _NOWHERE  # not in its own way
+            crossed = _inside_lengths(placed, ties[place]).sum(axis=0) + _inside_lengths(boxes, tied).sum(axis=1)
+            shared = _overlaps(boxes, placed).sum(axis=1)
+            chosen[place] = np.argmin(fixed[place] + 30 * shared + 20 * scale * crossed)
+            placed[place], tied[place] = boxes[chosen[place]], ties[place][chosen[place]]
         if sweep > 0 and (chosen == before).all():
             break
     back = axes.transData.inverted()
-    for text, box, spot, choice in zip(texts, placed, spots, chosen, strict=True):
+    for place, (text, box, choice) in enumerate(zip(texts, placed, chosen, strict=True)):
         text.set_position(tuple(back.transform((box[0] + scale, box[1]))))
         text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.85})  # over grid lines
-        if _DISTANCES[choice // len(_ANGLES)] > _DISTANCES[1]:
-            near = (min(max(spot[0], box[0]), box[2]), min(max(spot[1], box[1]), box[3]))
-            ends = back.transform([spot, near])
+        if _is_far(choice):
+            ends = back.transform(ties[place][choice].reshape(2, 2))
             axes.plot(ends[:, 0], ends[:, 1], color=QUIET, linewidth=0.5, zorder=1.5, scalex=False, scaley=False)
     return texts
 

@@ -20,7 +20,7 @@ from compressvqa.errors import CompressVQAError
 from compressvqa.report import style
 from compressvqa.report.evaluation import Evaluation, is_label, is_proxy, label_of
 from compressvqa.report.evaluation_table import short
-from compressvqa.report.results import label_title, number
+from compressvqa.report.results import number
 
 Values = npt.NDArray[np.float64]
 MOST_ROWS = 6  # panels above each other on one page
@@ -111,8 +111,8 @@ def panels_of(evaluation: Evaluation, *, model: str | None = None, dataset: str 
         if len(items) < 2 or is_label(name, facts):
             continue
         label = label_of(facts) + (" (proxy)" if is_proxy(facts) else "")
-        title = data if model is not None else label_title(name)
-        panels.append(Panel(title, items, evaluation.results.get((name, data), {}), label, label_title(name)))
+        title = data if model is not None else evaluation.title(name)
+        panels.append(Panel(title, items, evaluation.results.get((name, data), {}), label, evaluation.title(name)))
     return panels
 
 

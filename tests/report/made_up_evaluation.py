@@ -7,6 +7,7 @@ items, latency, intervals, errors, F-tests and the proxy data set, made so that 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,12 @@ def made_up_evaluation(items: bool = True) -> dict[str, Any]:
             result = {
                 "model": name, "dataset": dataset["name"], "n": dataset["n"], "srocc": srocc,
                 "srocc_low": srocc - 1.15 * half, "srocc_high": min(1.0, srocc + 0.85 * half),
-                "plcc": srocc + .004, "plcc_low": srocc - half, "plcc_high": min(1.0, srocc + .004 + .85 * half),
+                "plcc": min(.9999, srocc + .004), "plcc_low": srocc - half,
+                "plcc_high": min(1.0, srocc + .004 + .85 * half),
                 "krocc": srocc * .8, "krocc_low": srocc * .8 - half, "krocc_high": srocc * .8 + half,
                 "rmse": 20 * np.sqrt(1 - min(srocc, .999) ** 2), "outlier_ratio": round(.06 + .2 * (1 - srocc), 4),
                 "fit": "logistic4", "fit_parameters": None,
-                "logistic5": {"plcc": srocc + .006, "rmse": 19.5 * np.sqrt(1 - min(srocc, .999) ** 2),
+                "logistic5": {"plcc": min(.9999, srocc + .006), "rmse": 19.5 * np.sqrt(1 - min(srocc, .999) ** 2),
                               "outlier_ratio": .05, "parameters": [1, 2, 3, 4, 5]},
                 "retention": srocc / sroccs["rankdvqa"][place] if place < len(DATASETS) else None,
                 "different_similar_auc": .5 + srocc / 3, "better_worse_auc": .5 + srocc / 2.1,
@@ -124,3 +126,24 @@ def synthetic_items(
          "std": .25 if dataset["kind"] == "human" else None}
         for k in range(n)
     ]  # fmt: skip
+
+
+def part_of(evaluation: dict[str, Any], models: Sequence[str], datasets: Sequence[str]) -> dict[str, Any]:
+    """The same evaluation with some of its models and data sets only."""
+    chosen = lambda line: line["model"] in models and line["dataset"] in datasets
+    return {
+        **evaluation,
+        "models": [model for model in evaluation["models"] if model["name"] in models],
+        "datasets": [dataset for dataset in evaluation["datasets"] if dataset["name"] in datasets],
+        "results": [line for line in evaluation["results"] if chosen(line)],
+        "scores": [line for line in evaluation["scores"] if chosen(line)],
+    }
+
+
+def without_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The same evaluation with null in the place of every figure."""
+    names = ("name", "model", "dataset", "kind", "label", "items", "mode")
+    blank = lambda line: {key: value if key in names else None for key, value in line.items()}
+    scores = [{**line, "items": [blank(item) for item in line["items"]]} for line in evaluation["scores"]]
+    lists = {key: [blank(line) for line in evaluation[key]] for key in ("models", "datasets", "results")}
+    return {"schema": 1, **lists, "scores": scores, "significance": None, "environment": None, "created": None}
