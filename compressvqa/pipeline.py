@@ -185,6 +185,9 @@ class _Run:
         curves: dict[str, list[dict[str, Any]]] = {}
         for line in self.metrics.rows():
             curves.setdefault(line.pop("stage"), []).append(line)
+        validation = self.validation.summary()
+        if "identity" in validation:  # what it is judged on is also a matter of how much of each patch is shown
+            validation["identity"] += f"-{getattr(self.recipe.data, 'evaluation_size', None) or 'whole'}"
         return {
             "name": self.recipe.name,
             "description": self.recipe.description,
@@ -192,8 +195,8 @@ class _Run:
             "model": self.recipe.model.name,
             "inputs": [list(tensor.shape) for tensor in self.inputs],
             "environment": self.environment,
-            "data": {"train": self.train.summary(), "validation": self.validation.summary()},
-            "label": getattr(self.recipe.data, "label", None),
+            "data": {"train": self.train.summary(), "validation": validation},
+            "label": getattr(self.recipe.data, "label", None) or validation.get("label"),
             "table": self.rows,
             "curves": curves,
             "stages": self.figures,

@@ -45,9 +45,8 @@ def report(
         return
     if not evaluations and out is None:
         raise CompressVQAError("figures of several runs need a folder", hint="--out FOLDER")
-    nothing = {"schema": 1, "datasets": [], "models": [], "results": [], "scores": []}
     place = out or evaluations[0].parent
-    for path in write_evaluation_report(evaluations[0] if evaluations else nothing, place, runs=folders):
+    for path in write_evaluation_report(evaluations[0] if evaluations else None, place, runs=folders):
         print(path)
 
 

@@ -8,6 +8,7 @@ so a shard without it does not count. ``index.json`` names the shards of a finis
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -112,7 +113,8 @@ class PatchSet:
         self.references: list[ReferenceEntry] = []
         self.entries: list[PatchEntry] = []
         self._colours: dict[str, Colour] = {}
-        for shard in index["shards"]:
+        self.shards: list[str] = index["shards"]
+        for shard in self.shards:
             self._add(shard, _read_json(self.folder / f"{shard}.json"))
         # Enough open files for any number of shards; a closed one is opened again when it is needed.
         self._array = functools.lru_cache(maxsize=256)(self._open)
@@ -201,6 +203,8 @@ class PatchSet:
             "labels": labels,
             "skipped": self.skipped,
             "notes": self.notes,
+            # Shards' names change with everything that they depend on: equal identities are equal patches.
+            "identity": hashlib.sha256("\n".join(self.shards).encode()).hexdigest()[:16],
         }
 
 

@@ -139,6 +139,30 @@ class Evaluation:
         facts = {key: value for key, value in found.items() if key not in others}
         return cls(datasets, models, results, scores, part(found, "significance"), facts)
 
+    @classmethod
+    def of_runs(cls, folders: Sequence[str | Path]) -> Evaluation:
+        """The networks of run folders side by side, on the validation data of the first.
+
+        Runs whose results.json gives the same "identity" of its validation data and the same label stand on that data
+        set; the others get one of their own, as `with_runs` says.
+
+        Raises:
+            ResultsError: a folder has no results.json, or a damaged one.
+        """
+        file = _results_file(folders[0])
+        results = load(file)
+        label = str(results.get("label") or "")
+        n = next((row["n"] for row in reversed(results["table"]) if isinstance(row.get("n"), int)), None)
+        facts = {
+            "name": f"validation patches of {results.get('name') or file.absolute().parent.name}",
+            "kind": "human" if is_human(label) else "proxy",
+            "label": label,
+            "n": n,
+            # A results.json of an older version names no data: then it is the data of its own run only.
+            "identity": part(results, "data", "validation").get("identity") or str(file.absolute()),
+        }
+        return cls((facts,), (), {}, {}, {}, {"created": results.get("created")}).with_runs(folders)
+
     def dataset(self, name: str) -> Facts:
         """The facts of a data set; EvaluationError where there is none of that name."""
         return _find(self.datasets, name, "data set")
@@ -253,16 +277,21 @@ class Evaluation:
         """
         joined = self
         for folder in folders:
-            file = Path(folder) if Path(folder).suffix == ".json" else Path(folder) / "results.json"
-            joined = _with_run(joined, load(file), file.absolute().parent.name)
+            file = _results_file(folder)
+            joined = _with_run(joined, load(file), file.absolute())
         return joined
 
 
-def _with_run(evaluation: Evaluation, results: Facts, folder: str) -> Evaluation:
+def _results_file(folder: str | Path) -> Path:
+    return Path(folder) if Path(folder).suffix == ".json" else Path(folder) / "results.json"
+
+
+def _with_run(evaluation: Evaluation, results: Facts, file: Path) -> Evaluation:
+    folder = file.parent.name
     run = _unused(str(results.get("name") or folder), folder, {str(m["name"]).split(":")[0] for m in evaluation.models})
     label = str(results.get("label") or "")
     rows: list[Facts] = list(results["table"])
-    same = _same_data(evaluation, results, label)
+    same = _same_data(evaluation, results, label, str(file))
     dataset = same or f"validation patches of {run}"
     n = next((row["n"] for row in reversed(rows) if isinstance(row.get("n"), int)), None)
     datasets = evaluation.datasets
@@ -286,11 +315,9 @@ def _with_run(evaluation: Evaluation, results: Facts, folder: str) -> Evaluation
     )
 
 
-def _same_data(evaluation: Evaluation, results: Facts, label: str) -> str | None:
+def _same_data(evaluation: Evaluation, results: Facts, label: str, own: str) -> str | None:
     """Name of the data set that a run was judged on, None unless both say which data it is."""
-    identity = part(results, "data", "validation").get("identity")
-    if identity is None:
-        return None
+    identity = part(results, "data", "validation").get("identity") or own
     same = (
         str(dataset["name"])
         for dataset in evaluation.datasets

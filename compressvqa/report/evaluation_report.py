@@ -19,7 +19,7 @@ TABLES: tuple[tuple[str, Format], ...] = (("table.md", "markdown"), ("table.tex"
 
 
 def write_evaluation_report(
-    evaluation: Mapping[str, Any] | str | Path,
+    evaluation: Mapping[str, Any] | str | Path | None,
     folder: str | Path,
     *,
     runs: Sequence[str | Path] = (),
@@ -31,7 +31,7 @@ def write_evaluation_report(
     scatter-data-NAME as .svg and .png (where scores of items are known), table.md, .tex and .csv, and report.html.
 
     Args:
-        evaluation: what `compressvqa evaluate` wrote, or its path.
+        evaluation: what `compressvqa evaluate` wrote, or its path; None: only the runs, side by side.
         folder: made where it is missing. Each file is written whole or not at all.
         runs: run folders; the networks of their stages become further models, "RUN: STAGE". What they were judged on
             is other data unless both say that it is the same, and is then marked so everywhere.
@@ -44,7 +44,7 @@ def write_evaluation_report(
         EvaluationError: the evaluation is missing or damaged.
         ResultsError: a run folder has no results.
     """
-    found = Evaluation.read(evaluation).with_runs(runs)
+    found = Evaluation.of_runs(runs) if evaluation is None else Evaluation.read(evaluation).with_runs(runs)
     folder = Path(folder)
     paths: list[Path] = []
     if measures_of(evaluation_field(found).rows):

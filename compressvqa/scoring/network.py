@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -69,7 +70,7 @@ class NetworkScorer(BlockScorer):
         return (
             Facts(
                 self._name,
-                identity=f"network:{self.spec.name}:{_digest(self.network)}:{self.max_pixels}:{self.device.type}",
+                identity=f"network:{self._what()}:{_digest(self.network)}:{self.max_pixels}:{self.device.type}",
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
                 higher_is_better=self.spec.higher_is_better,
                 score_range=self.spec.score_range,
@@ -77,6 +78,11 @@ class NetworkScorer(BlockScorer):
                 params=sum(parameter.numel() for parameter in self.network.parameters()),
             ),
         )
+
+    def _what(self) -> str:
+        """Name and settings: some settings change scores and leave no trace in the weights."""
+        settings = json.dumps(self.spec.kwargs, sort_keys=True, default=str) if self.spec.kwargs else ""
+        return self.spec.name + settings
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Decides the tiles; `Scorer.score` is called with files of one size of reference."""
