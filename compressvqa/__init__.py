@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from compressvqa import metrics, sparsity
     from compressvqa.distillation import losses
+    from compressvqa.evaluation import Evaluation, evaluate
     from compressvqa.metrics import profile
     from compressvqa.models import create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
@@ -30,6 +31,8 @@ _HOME = {
     "prune": "compressvqa.pruning",
     "density": "compressvqa.pruning",
     "density_ratios": "compressvqa.pruning",
+    "Evaluation": "compressvqa.evaluation",
+    "evaluate": "compressvqa.evaluation",
     "Recipe": "compressvqa.recipe",
     "RunResult": "compressvqa.pipeline",
     "run": "compressvqa.pipeline",
@@ -55,12 +58,14 @@ _REGISTRIES = {
 }
 
 __all__ = [
+    "Evaluation",
     "Recipe",
     "RunResult",
     "Score",
     "create_model",
     "density",
     "density_ratios",
+    "evaluate",
     "example_inputs",
     "list_models",
     "load",

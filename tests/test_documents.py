@@ -42,7 +42,18 @@ def test_python_blocks_run(document, tmp_path):
 def test_readme_and_contributing_have_examples():
     assert len(blocks(ROOT / "README.md")) >= 3
     kinds = set(re.findall(r"^@cv\.register_(\w+)", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE))
-    every = {"model", "loss", "ratio_rule", "importance", "sparsifier", "objective", "dataset", "stage"}
+    every = {
+        "model",
+        "loss",
+        "ratio_rule",
+        "importance",
+        "sparsifier",
+        "objective",
+        "dataset",
+        "stage",
+        "scorer",
+        "mos_set",
+    }
     assert kinds == every, "a smallest plugin of each kind"
 
 

@@ -154,7 +154,7 @@ class Evaluation:
         label = str(results.get("label") or "")
         n = next((row["n"] for row in reversed(results["table"]) if isinstance(row.get("n"), int)), None)
         facts = {
-            "name": f"validation patches of {results.get('name') or file.absolute().parent.name}",
+            "name": f"{results.get('name') or file.absolute().parent.name} (validation)",
             "kind": "human" if is_human(label) else "proxy",
             "label": label,
             "n": n,
@@ -292,7 +292,7 @@ def _with_run(evaluation: Evaluation, results: Facts, file: Path) -> Evaluation:
     label = str(results.get("label") or "")
     rows: list[Facts] = list(results["table"])
     same = _same_data(evaluation, results, label, str(file))
-    dataset = same or f"validation patches of {run}"
+    dataset = same or f"{run} (validation)"
     n = next((row["n"] for row in reversed(rows) if isinstance(row.get("n"), int)), None)
     datasets = evaluation.datasets
     if same is None and any(number(row, "srocc") is not None for row in rows):

@@ -86,7 +86,7 @@ def test_a_runs_figures_stand_on_data_of_their_own(evaluation, results, tmp_path
     before = Evaluation.read(evaluation)
     found = before.with_runs([write_run(tmp_path / "run", results)])
     own = found.datasets[-1]
-    assert own["name"] == "validation patches of rankdvqa_mini"
+    assert own["name"] == "rankdvqa_mini (validation)"
     assert own["run"] and is_proxy(own) and own["n"] == 96
     assert found.figure("rankdvqa_mini: distilled", own["name"], "srocc") == 0.8991
     assert found.overall("rankdvqa_mini: distilled") is None

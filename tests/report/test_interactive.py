@@ -191,7 +191,7 @@ def test_runs_are_marked_everywhere(evaluation, results, tmp_path):
     bare = {**part_of(evaluation, MODELS, SETS[:1]), "scores": []}
     write_evaluation_report(bare, tmp_path / "out", runs=[tmp_path / "run"])
     page = Page((tmp_path / "out" / "report.html").read_text())
-    assert "validation patches of rankdvqa_mini (other data, VMAF 0.6.1)" in page.text
+    assert "rankdvqa_mini (validation) (other data, VMAF 0.6.1)" in page.text
     assert "can't be compared with theirs" in page.text
     assert "of other data, not comparable" in page.scripts[0]
     assert "other data" in (tmp_path / "out" / "table.md").read_text()
