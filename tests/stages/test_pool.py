@@ -70,8 +70,8 @@ def planted(folder: Path, network: RankDVQASTANet, count: int, seed: int, patche
     folder.mkdir(parents=True)
     quality = rng.normal(size=count)
     items = tuple(Item(f"{n}.mp4", float(q), "reference.mkv") for n, q in enumerate(quality))
-    for item in items:
-        (folder / item.distorted).write_bytes(b"not decoded")
+    for name in ("reference.mkv", *(item.distorted for item in items)):
+        (folder / name).write_bytes(b"not decoded")
     found = Descriptions(
         MosClips(Manifest(f"planted{seed}", folder, items), items, (12,) * count, 12, 1), network, folder
     )
