@@ -216,6 +216,26 @@ def test_mean_pooling_trains_nothing_and_reads_nothing(network: torch.nn.Module,
     assert stage(pooling="mean").run(result.network, context(tmp_path, None)).network.stride == GRID["stride"]
 
 
+def test_the_size_of_features_does_not_matter(network: torch.nn.Module, tmp_path: Path) -> None:
+    """STANet begins with weights that fit its features: a hundredth of them give the same saliency."""
+    from compressvqa.stages.pool import _fit_to_features
+
+    pooled = RankDVQASTANet.around(network, **GRID)
+    for number, factor in enumerate((1.0, 0.01)):
+        found = planted(tmp_path / str(number), pooled, 3, 1)
+        for index in range(3):
+            file = found._named(index, "features")
+            np.save(file, (np.load(file) * factor).astype(np.float16))
+        torch.manual_seed(0)
+        stanet = RankDVQASTANet.around(network, **GRID).pooling
+        _fit_to_features(stanet, found)
+        with torch.no_grad():
+            saliency = stanet.saliency(found.features(0))
+        if number == 0:
+            wanted = saliency
+    torch.testing.assert_close(saliency, wanted, rtol=0.01, atol=1e-3)
+
+
 def test_a_pruned_network(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> None:
     small = prune(network, cv.example_inputs(network, size=96), ratios=0.5).model
     result = stage(steps=1).run(small, context(tmp_path, clips))
