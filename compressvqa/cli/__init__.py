@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 
-from compressvqa.cli import data, doctor, models, prune, recipes, report, run, score
+from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
-__all__ = ["app", "data", "doctor", "main", "models", "prune", "recipes", "report", "run", "score"]
+__all__ = ["app", "data", "doctor", "evaluate", "main", "models", "prune", "recipes", "report", "run", "score"]
 
 
 def main() -> None:

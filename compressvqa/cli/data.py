@@ -1,10 +1,14 @@
-"""`compressvqa data`: prepare training data, check data sets."""
+"""`compressvqa data`: prepare training data, list and check data sets, build a proxy set."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal, Optional
 
-from compressvqa.cli.app import Overrides, data_app, print_json
+import typer
+
+from compressvqa.cli.app import Json, Overrides, data_app, print_json
+from compressvqa.errors import CompressVQAError
 
 
 @data_app.command("prepare")
@@ -20,3 +24,77 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
         with bar(f"data: {part}") as progress:
             examples = dataset.prepare(out / part, part=part, progress=progress)
         print_json({part: examples.summary()})
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """List the data sets with human scores that are read in their published layout."""
+    from compressvqa.data.mos.published import facts_of
+    from compressvqa.registry import mos_sets
+
+    entries = [(name, mos_sets[name].summary, facts_of(name)) for name in mos_sets]
+    if as_json:
+        print_json([{"name": n, "summary": summary, **(vars(facts) if facts else {})} for n, summary, facts in entries])
+        return
+    for name, summary, _ in entries:
+        print(f"{name:<18} {summary}")
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="A data set's name (`data list`), or a manifest.")],
+    folder: Annotated[Optional[Path], typer.Argument(metavar="DIR", help="Where the data set lies.")] = None,  # noqa: UP045
+    thorough: Annotated[bool, typer.Option("--thorough", help="Open every file, not a sample.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is missing or odd in a data set.
+
+    Example: compressvqa data check tid2013 ~/datasets/tid2013
+    """
+    from compressvqa.data.mos import check
+
+    report = check(name, folder, thorough=thorough)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print("\n".join(report.lines()))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("proxy")
+def data_proxy(
+    sources: Annotated[list[Path], typer.Argument(metavar="CLIPS...", help="Folders of videos, or videos.")],
+    out: Annotated[Path, typer.Option(help="Folder for the set.")],
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each reference.")] = 60,
+    start: Annotated[Optional[int], typer.Option(min=0, help="First frame; by default from the middle.")] = None,  # noqa: UP045
+    downscale: Annotated[str, typer.Option(help="Whole factor, or auto: hides what a clip's own codec did.")] = "auto",
+    label: Annotated[
+        Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"],
+        typer.Option(help="What stands for the human score."),
+    ] = "vmaf_v0.6.1",
+    name: Annotated[Optional[str], typer.Option(help="Name of the set; by default the folder's.")] = None,  # noqa: UP045
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Encoders at a time.")] = None,  # noqa: UP045
+) -> None:
+    """Build an evaluation set where no human scores exist: encodes of known order, and VMAF of each.
+
+    It is a proxy: never call its scores MOS. A build that was stopped goes on.
+
+    Example: compressvqa data proxy clips/ --out runs/proxy
+    """
+    from compressvqa.data.folders import list_videos
+    from compressvqa.data.proxy import build_proxy_set
+    from compressvqa.progress import bar
+
+    if downscale != "auto" and not downscale.isdigit():
+        raise CompressVQAError(f"{downscale!r} is no whole number", where="--downscale", hint="1, 2, ... or auto")
+    clips = sources[0] if len(sources) == 1 else [path for place in sources for _, path in list_videos(place)]
+    with bar("proxy set") as progress:
+        manifest = build_proxy_set(
+            clips, out, frames=frames, start=start, downscale="auto" if downscale == "auto" else int(downscale),
+            label=label, name=name, workers=workers, progress=progress,
+        )  # fmt: skip
+    for note in manifest.notes:
+        print(f"note: {note}")
+    scenes = len({item.scene for item in manifest.items})
+    print(f"{out / 'manifest.csv'}: {len(manifest.items)} items of {scenes} clips, {manifest.label} (a proxy, no MOS)")

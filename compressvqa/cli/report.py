@@ -4,20 +4,54 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
+EVALUATION, RESULTS = "evaluation.json", "results.json"
+
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(help="A run folder with results.json.")]) -> None:
-    """Write the report of a finished run again."""
-    from compressvqa.report import write_report
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, and folders or files of an evaluation.")
+    ],
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the figures; by default the first RUN.")] = None,  # noqa: UP045
+) -> None:
+    """Draw what came out: of one run its report; of an evaluation, also beside runs, figures, tables and a page.
 
-    file, recipe = run_folder / "results.json", run_folder / "recipe.yaml"
-    if not file.is_file():
-        raise CompressVQAError("no results.json: the run is not finished", where=run_folder)
-    print(write_report(json.loads(file.read_text()), run_folder, recipe.read_text() if recipe.exists() else ""))
+    Example: compressvqa report runs/judged
+
+    Example: compressvqa report runs/a runs/b --out runs/both
+    """
+    from compressvqa.report import write_evaluation_report, write_report
+
+    evaluations = [path for path in map(_evaluation, runs) if path is not None]
+    folders = [run for run in runs if _evaluation(run) is None]
+    for folder in folders:
+        if not (folder / RESULTS).is_file():
+            raise CompressVQAError(f"no {RESULTS} and no {EVALUATION}: not finished, or no run", where=folder)
+    if len(evaluations) > 1:
+        raise CompressVQAError("reports are of one evaluation", where=evaluations[1],
+                               hint="evaluate both data sets in one command: scores are kept")  # fmt: skip
+    if not evaluations and len(folders) == 1 and out is None:
+        (folder,) = folders
+        recipe = folder / "recipe.yaml"
+        results = json.loads((folder / RESULTS).read_text())
+        print(write_report(results, folder, recipe.read_text() if recipe.exists() else ""))
+        return
+    if not evaluations and out is None:
+        raise CompressVQAError("figures of several runs need a folder", hint="--out FOLDER")
+    nothing = {"schema": 1, "datasets": [], "models": [], "results": [], "scores": []}
+    place = out or evaluations[0].parent
+    for path in write_evaluation_report(evaluations[0] if evaluations else nothing, place, runs=folders):
+        print(path)
+
+
+def _evaluation(path: Path) -> Path | None:
+    """The file of an evaluation, None for anything else."""
+    file = path / EVALUATION if path.is_dir() else path
+    return file if file.name.endswith(".json") and file.is_file() and file.name != RESULTS else None

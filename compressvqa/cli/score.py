@@ -11,6 +11,8 @@ from rich.console import Console
 from compressvqa.cli.app import BitDepth, Height, Json, Length, PixelFormat, Rate, Size, Width, app
 from compressvqa.errors import CompressVQAError
 
+SHOWN = 20  # segments that are shown without being asked for
+
 
 @app.command()
 def score(
@@ -40,6 +42,7 @@ def score(
     height: Height = None,
     pixel_format: PixelFormat = "420",
     bitdepth: BitDepth = 8,
+    segments: Annotated[bool, typer.Option("--segments", help="Show every segment, however many.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
     as_json: Json = False,
@@ -54,7 +57,7 @@ def score(
     """
     from compressvqa.data.clip import Pairing
     from compressvqa.progress import bar
-    from compressvqa.scoring import find_scorers, score_several, score_table, scores_table, to_csv, to_json, to_xml
+    from compressvqa.scoring import find_scorers, logs, score_several, score_table, scores_table, segments_table
 
     scorer = find_scorers([model], device=device)[0]
     reference, distorted = _sides(files or [], reference_file, distorted_files or [], scorer.facts[0].mode)
@@ -71,17 +74,21 @@ def score(
         )
     if plot is not None:
         from compressvqa.report import plot_course
+        from compressvqa.report.results import label_title
 
         courses = {
             name: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
             for name, one in zip(_names(distorted), scores, strict=True)
         }
         fps = (scores[0].reference or scores[0].distorted).frame_rate
-        plot_course(courses, plot, fps=None if fps is None else float(fps), label=scorer.facts[0].name)
+        plot_course(courses, plot, fps=None if fps is None else float(fps), label=label_title(scorer.facts[0].name))
     if as_json or as_csv or as_xml:
-        print((to_json if as_json else to_csv if as_csv else to_xml)(scores), end="")
+        print((logs.to_json if as_json else logs.to_csv if as_csv else logs.to_xml)(scores), end="")
     else:
-        Console().print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
+        console = Console()
+        console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
+        if segments or max(len(one.per_segment) for one in scores) <= SHOWN:
+            console.print(segments_table(scores))
 
 
 def _sides(

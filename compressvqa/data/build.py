@@ -74,7 +74,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {"format": FORMAT, "frames": cutting.frames, "size": cutting.size, "names": sorted(names)}
     if not _finished(folder, wanted):
-        _remove_dead_work(folder)
+        remove_dead_work(folder)
         work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
         work.mkdir()
         try:
@@ -125,7 +125,7 @@ def _finish(folder: Path, wanted: dict[str, Any], notes: list[str]) -> None:
             path.unlink()
 
 
-def _remove_dead_work(folder: Path) -> None:
+def remove_dead_work(folder: Path) -> None:
     """Removes what builds left behind that were killed."""
     for path in [*folder.glob(".work-*"), *folder.glob(".*.tmp")]:
         number = re.search(r"(?:-|\.)(\d+)(?:-\d+|\.tmp)$", path.name)

@@ -32,6 +32,7 @@ class Codec:
         highest: the largest (worst) quality number; 0 is the best.
         depths: bit depths that it takes; others are converted by ffmpeg.
         suffix: of the file it writes.
+        chromas: chroma subsamplings that it takes; others become 4:2:0.
     """
 
     encoder: str
@@ -39,6 +40,7 @@ class Codec:
     highest: int
     depths: tuple[int, ...] = (8, 10)
     suffix: str = ".mkv"
+    chromas: tuple[str, ...] = ("420", "422", "444")
 
 
 CODECS: dict[str, Codec] = {
@@ -48,14 +50,25 @@ CODECS: dict[str, Codec] = {
         lambda q: ["-preset", "ultrafast", "-crf", str(q), "-x265-params", "pools=1:frame-threads=1:log-level=none"],
         51,
     ),
-    "svt-av1": Codec("libsvtav1", lambda q: ["-preset", "10", "-crf", str(q), "-svtav1-params", "lp=1"], 63),
+    "svt-av1": Codec(
+        "libsvtav1", lambda q: ["-preset", "10", "-crf", str(q), "-svtav1-params", "lp=1"], 63, chromas=("420",)
+    ),
     "vp9": Codec(
         "libvpx-vp9",
         lambda q: ["-deadline", "good", "-cpu-used", "5", "-b:v", "0", "-crf", str(q), "-threads", "1"],
         63,
     ),
-    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only.
-    "vvc": Codec("libvvenc", lambda q: ["-preset", "faster", "-qp", str(q), "-threads", "1"], 63, (10,), ".266"),
+    # Matroska mixes up the times of VVC's leading pictures; a plain bitstream has none. VVenC codes 10 bit only. Its
+    # own threads are those beside the caller: with one of them, about every other clip of more than 32 frames ends in
+    # an empty file and no error.
+    "vvc": Codec(
+        "libvvenc",
+        lambda q: ["-preset", "faster", "-qp", str(q), "-threads", "1", "-vvenc-params", "threads=0"],
+        63,
+        (10,),
+        ".266",
+        ("420",),
+    ),
 }
 
 
@@ -134,8 +147,16 @@ def usable(rungs: list[Rung]) -> tuple[list[Rung], list[str]]:
     return kept, lacking
 
 
-def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path) -> None:
+def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path, *, tagged: bool = False) -> None:
     """Encodes a headerless .yuv file with one rung.
+
+    Args:
+        reference: the file.
+        raw: what it holds.
+        rung: codec, quality and size.
+        bitstream: where to; its suffix chooses the container.
+        tagged: for a file that is kept: states matrix and range, which a reader would otherwise guess from the height
+            (another one for a smaller rung), and leaves out the random numbers that Matroska files begin with.
 
     Raises:
         DataError: the encoder failed.
@@ -143,10 +164,15 @@ def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path) -> None
     codec = CODECS[rung.codec]
     h, w = rung.coded_size(raw.height, raw.width)
     depth = raw.bitdepth if raw.bitdepth in codec.depths else 10
-    pixels = f"yuv{raw.pixel_format}p" + ("" if depth == 8 else f"{depth}le")
-    resize = [] if (h, w) == (raw.height, raw.width) else ["-vf", f"scale={w}:{h}:flags=lanczos"]
-    ffmpeg.run([*vmaf.raw_input(raw), "-i", f"file:{reference.absolute()}", *resize, "-pix_fmt", pixels,
-                "-c:v", codec.encoder, *codec.options(rung.quality), "-an", bitstream.name],
+    chroma = raw.pixel_format if raw.pixel_format in codec.chromas else "420"
+    pixels = f"yuv{chroma}p" + ("" if depth == 8 else f"{depth}le")
+    steps = [] if (h, w) == (raw.height, raw.width) else [f"scale={w}:{h}:flags=lanczos"]
+    if tagged:
+        steps.append(vmaf.colour_tags(raw.colour))
+    filters = ["-vf", ",".join(steps)] if steps else []
+    ffmpeg.run([*vmaf.raw_input(raw), "-i", f"file:{reference.absolute()}", *filters, "-pix_fmt", pixels,
+                "-c:v", codec.encoder, *codec.options(rung.quality), "-an",
+               *(["-fflags", "+bitexact"] if tagged else []), bitstream.name],
                folder=bitstream.parent)  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from compressvqa.data import ffmpeg
+from compressvqa.data.frames import Colour, Matrix
 from compressvqa.data.raw import RawFormat
 from compressvqa.errors import DataError
 
@@ -28,6 +29,12 @@ MODELS = {
 LABELS = (*MODELS, "psnr_y")
 # Below this side version 1 prints 0.0 for everything, without an error.
 V1_MIN_SIDE = 256
+# ffmpeg's names of matrix, primaries and transfer curve.
+COLOUR_NAMES: dict[Matrix, tuple[str, str, str]] = {
+    "bt601": ("smpte170m", "smpte170m", "smpte170m"),
+    "bt709": ("bt709", "bt709", "bt709"),
+    "bt2020": ("bt2020nc", "bt2020", "bt2020-10"),
+}
 
 
 def vmaf_filter(height: int, width: int, log: str) -> str:
@@ -62,31 +69,45 @@ def read_log(path: Path, frames: int) -> Labels:
     return labels
 
 
-def measure(reference: Path, distorted: Path, raw: RawFormat, *, folder: Path) -> Labels:
-    """Labels of two headerless .yuv files of one format.
+def measure(
+    reference: Path, distorted: Path, raw: RawFormat, *, folder: Path, raw_distorted: RawFormat | None = None
+) -> Labels:
+    """Labels of two headerless .yuv files.
 
     Args:
         reference: the reference.
         distorted: the distorted video, as long as the reference.
-        raw: what both files hold.
+        raw: what the reference holds, and the distorted file too unless `raw_distorted` is given.
         folder: a folder for the log.
+        raw_distorted: what the distorted file holds; it is brought to the reference's size (bicubic) and format.
 
     Raises:
         DataError: ffmpeg or libvmaf failed, or the lengths differ.
     """
     ffmpeg.require(filter="libvmaf")
-    frames = reference.stat().st_size // raw.frame_bytes
-    if distorted.stat().st_size != reference.stat().st_size:
+    other = raw_distorted or raw
+    frames, rest = divmod(reference.stat().st_size, raw.frame_bytes)
+    if rest or divmod(distorted.stat().st_size, other.frame_bytes) != (frames, 0):
         raise DataError("the distorted video is not as long as the reference", where=distorted)
-    graph = f"[0:v][1:v]{vmaf_filter(raw.height, raw.width, 'vmaf.json')}"
-    inputs = [word for path in (distorted, reference) for word in (*raw_input(raw), "-i", f"file:{path.absolute()}")]
-    ffmpeg.run([*inputs, "-filter_complex", graph, "-f", "null", "-"], folder=folder)
+    scaled = f"[0:v]scale={raw.width}:{raw.height}:flags=bicubic,format={pixel_format(raw)},settb=1/25,setpts=N[d];"
+    pair = f"{scaled}[1:v]settb=1/25,setpts=N[r];[d][r]" if other != raw else "[0:v][1:v]"
+    graph = f"{pair}{vmaf_filter(raw.height, raw.width, 'vmaf.json')}"
+    inputs = [word for path, held in ((distorted, other), (reference, raw))
+              for word in (*raw_input(held), "-i", f"file:{path.absolute()}")]  # fmt: skip
+    ffmpeg.run([*inputs, "-filter_complex_threads", "1", "-filter_complex", graph, "-f", "null", "-"], folder=folder)
     return read_log(folder / "vmaf.json", frames)
 
 
 def pixel_format(raw: RawFormat) -> str:
     """ffmpeg's name of a raw format, such as ``yuv420p10le``."""
     return f"yuv{raw.pixel_format}p" + ("" if raw.bitdepth == 8 else f"{raw.bitdepth}le")
+
+
+def colour_tags(colour: Colour) -> str:
+    """The ffmpeg filter that states matrix and range of the samples without touching them."""
+    matrix, primaries, curve = COLOUR_NAMES[colour.matrix]
+    span = "pc" if colour.full_range else "tv"
+    return f"setparams=range={span}:colorspace={matrix}:color_primaries={primaries}:color_trc={curve}"
 
 
 def raw_input(raw: RawFormat) -> list[str]:

@@ -6,7 +6,7 @@ from compressvqa.metrics.dependent import CorrelationTest, compare_correlations
 from compressvqa.metrics.fits import Fit, fit_scores
 from compressvqa.metrics.intervals import Interval, intervals
 from compressvqa.metrics.judge import judge
-from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, compare_pairs
+from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, compare_pairs, pair_rule
 from compressvqa.metrics.latency import Latency, compare_latency, latency
 from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
 from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
@@ -36,5 +36,6 @@ __all__ = [
     "ladder_accuracy",
     "latency",
     "pair_accuracy",
+    "pair_rule",
     "profile",
 ]

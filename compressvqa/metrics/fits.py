@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import scipy.optimize
 from scipy.special import expit
 
@@ -19,8 +20,9 @@ from compressvqa.errors import DataError
 from compressvqa.metrics.values import Array, Values, finite, pair
 
 PARAMETERS = {"logistic4": 4, "logistic5": 5, "linear": 2, "none": 0}
-_STARTS = 6  # best points of the grid that least squares begins from
-_NARROWEST, _WIDEST = 1e-3, 1e3  # width of the bend: in robust standard deviations of the scores, in ranges of them
+_STARTS = 8  # points of the grid that least squares begins from
+_WIDEST = 1e3  # width of the bend in ranges of the scores: all but a straight line
+_FARTHEST = 12.0  # how many widths the bend may lie outside the scores: there the curve is exponential to five digits
 
 
 @dataclass(frozen=True)
@@ -137,49 +139,71 @@ def _linear(x: Array, y: Array) -> Fit:
 def _bent(x: Array, y: Array, name: str) -> Fit | None:
     centre = float(np.median(x))
     quarters = np.quantile(x, (0.25, 0.75))
-    scale = float(quarters[1] - quarters[0]) / 1.349 or float(
-        x.std()
-    )  # of most scores: one outlier must not squeeze them
-    z, high = (x - centre) / scale, float(y.std())
-    target = (y - y.mean()) / high
+    # Of most scores: one far away must not squeeze the others.
+    scale = float(quarters[1] - quarters[0]) / 1.349 or float(x.std())
+    z, level, spread = (x - centre) / scale, float(y.mean()), float(y.std())
+    target = (y - level) / spread
     project = _PROJECTIONS[name]
-    reach = float(np.ptp(z))
-    lowest, highest = float(z.min()) - reach, float(z.max()) + reach
+    half, between = float(np.ptp(z)) / 2, (float(z.min()) + float(z.max())) / 2
+
+    def bend(place: Array) -> tuple[float, float]:
+        """Middle and width from the two numbers that are searched over, so that their limits are a rectangle."""
+        width = float(np.exp(place[1]))
+        return between + float(place[0]) * (half + _FARTHEST * width), width
 
     def residual(place: Array) -> Array:
-        weights, columns = project(z, place[0], float(np.exp(place[1])), target)
+        weights, columns = project(z, *bend(place), target)
         return np.asarray(weights @ columns - target)
 
-    widths = np.geomspace(0.02, max(10.0, 3 * reach), 13)
-    grid = [(middle, float(np.log(width))) for middle in _middles(z, reach) for width in widths]
-    grid.append((0.5 * (lowest + highest), float(np.log(_WIDEST * reach / 2))))  # as good as a straight line
-    costs = [float(np.sum(residual(np.array(point)) ** 2)) for point in grid]
+    # An eightieth of the smallest gap between scores: there the curve is a step between two neighbours.
+    narrowest = min(0.01, max(float(np.diff(np.unique(z)).min()) / 80, 1e-9))
+    widths = np.append(narrowest, np.geomspace(0.02, max(10.0, 6 * half), 13))
+    middles = _middles(z)
+    grid = np.empty((middles.size + 4, widths.size, 2))
+    for column, width in enumerate(widths):
+        grid[2:-2, column, 0] = (middles - between) / (half + _FARTHEST * width)
+        grid[[0, 1, -2, -1], column, 0] = -1, -0.6, 0.6, 1  # beyond the scores: all but exponential
+        grid[:, column, 1] = np.log(width)
+    costs = np.array([[float(np.sum(residual(place) ** 2)) for place in row] for row in grid])
+    straight = np.array([0.0, np.log(_WIDEST * half)])
+    lowest, highest = np.array([-1.0, np.log(narrowest)]), np.array([1.0, np.log(max(2 * _WIDEST * half, 1.0))])
     best: tuple[float, Array] | None = None
-    bounds = ((lowest, float(np.log(_NARROWEST))), (highest, float(np.log(max(_WIDEST * reach, 1.0)))))
-    starts = [grid[index] for index in np.argsort(costs, kind="stable")[:_STARTS]] + [grid[-1]]
-    for start in starts:
+    for start in [*grid[_valleys(costs)], straight]:
         found = scipy.optimize.least_squares(
-            residual, np.clip(start, *bounds), bounds=bounds, x_scale=(1.0, 0.5), xtol=1e-12, ftol=1e-12, gtol=1e-12
+            residual,
+            np.clip(start, lowest, highest),
+            bounds=(lowest, highest),
+            x_scale=(0.1, 0.5),
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
         )
         if np.isfinite(found.cost) and (best is None or found.cost < best[0]):
             best = (float(found.cost), found.x)
     if best is None:
         return None
-    middle, width = float(best[1][0]), float(np.exp(best[1][1]))
+    middle, width = bend(best[1])
     weights, columns = project(z, middle, width, target)
-    fitted = (weights @ columns) * high + y.mean()
-    parameters = _RESCALED[name](weights * high, middle, width, centre, scale, float(y.mean()))
-    return Fit(name, tuple(float(value) for value in parameters), fitted)
+    parameters = _RESCALED[name](weights * spread, middle, width, centre, scale, level)
+    return Fit(name, tuple(float(value) for value in parameters), (weights @ columns) * spread + level)
 
 
-def _middles(z: Array, reach: float) -> Array:
-    """Places for the bend: between neighbouring scores, so that a step is found, and beyond both ends."""
+def _middles(z: Array) -> Array:
+    """Places for the bend: between neighbouring scores, so that a step is found."""
     values = np.unique(z)
     between = (values[1:] + values[:-1]) / 2
-    if between.size > 25:
-        between = np.quantile(between, np.linspace(0, 1, 25))
-    outside = reach * np.array([-0.6, -0.2, 1.2, 1.6]) + z.min()
-    return np.concatenate([between, outside])
+    return between if between.size <= 30 else np.asarray(np.quantile(between, np.linspace(0, 1, 30)))
+
+
+def _valleys(costs: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The lowest points of the grid that no neighbour is below: from others the search would end in the same place."""
+    around = np.pad(costs, 1, constant_values=np.inf)
+    shifts = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
+    height, width = costs.shape
+    lowest = np.min([around[row : row + height, column : column + width] for row, column in shifts], axis=0)
+    rows, columns = np.nonzero(costs <= lowest)
+    order = np.argsort(costs[rows, columns], kind="stable")[:_STARTS]
+    return rows[order], columns[order]
 
 
 # --- for a given place and width of the bend: (weights, columns), whose product is nearest to the target -------------
@@ -198,16 +222,16 @@ def _project4(z: Array, middle: float, width: float, target: Array) -> tuple[Arr
 def _project5(z: Array, middle: float, width: float, target: Array) -> tuple[Array, Array]:
     columns = np.stack([expit((z - middle) / width) - 0.5, z, np.ones_like(z)])
     centred = columns[:2] - columns[:2].mean(axis=1, keepdims=True)
+    sizes = np.maximum(np.sqrt(np.sum(centred**2, axis=1)), 1e-9)
     # The cut keeps a bend that is all but straight from trading huge weights with the straight part.
-    weights = np.linalg.lstsq(centred.T, target, rcond=1e-7)[0]
+    weights = np.linalg.lstsq((centred / sizes[:, None]).T, target, rcond=1e-7)[0] / sizes
     return np.append(weights, -float(weights @ columns[:2].mean(axis=1))), columns
 
 
 _PROJECTIONS: dict[str, _Projection] = {"logistic4": _project4, "logistic5": _project5}
 
 
-# --- parameters on the scale of the scores
-# -----------------------------------------------------------------------------
+# --- parameters on the scale of the scores ---------------------------------------------------------------------------
 
 
 def _rescaled4(

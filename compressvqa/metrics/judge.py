@@ -9,11 +9,9 @@ from typing import Any
 from compressvqa.errors import DataError
 from compressvqa.metrics.correlation import Correlation, correlation, pearson
 from compressvqa.metrics.intervals import Interval, intervals
-from compressvqa.metrics.krasula import analyse_pairs, usable
+from compressvqa.metrics.krasula import Column, analyse_pairs, pair_rule, usable
 from compressvqa.metrics.ordering import ladder_accuracy
 from compressvqa.metrics.values import Array, Values, finite
-
-Column = Sequence["float | None"] | Values
 
 
 def judge(
@@ -92,7 +90,7 @@ def judge(
         "outlier_ratio": _number(wider.outlier_ratio),
         "parameters": list(wider.parameters),
     }
-    if (spread is not None and counts is not None) or limits is not None or gap is not None:
+    if pair_rule(std=spread, ratings=counts, ci=limits, gap=gap) is not None:
         pairs = analyse_pairs(
             x, y, higher_is_better=higher_is_better, std=spread, ratings=counts, ci=limits, gap=gap, seed=seed
         )

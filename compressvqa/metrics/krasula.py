@@ -20,6 +20,7 @@ from compressvqa.metrics.roc import Roc, roc
 from compressvqa.metrics.values import Array, Values, beside, finite
 
 Integers = npt.NDArray[np.int64]
+Column = Sequence["float | None"] | Values  # of a manifest: None where an item lacks it
 _Z95 = 1.959963984540054
 MOST_PAIRS = 2_000_000  # beyond, pairs are drawn: the areas' own errors are far larger than what drawing adds
 
@@ -215,7 +216,30 @@ def compare_pairs(
 _NAMES = ("different_similar", "better_worse", "better_worse_correct")
 
 
-def usable(values: Sequence[float | None] | Values | None) -> Array | None:
+def pair_rule(
+    *,
+    std: Column | None = None,
+    ratings: Column | None = None,
+    ci: Column | None = None,
+    gap: float | None = None,
+    alpha: float = 0.05,
+) -> str | None:
+    """How `analyse_pairs` calls pairs different, in words, given these columns; None where nothing says it.
+
+    >>> pair_rule(gap=6.0)
+    'ground truth 6 or more apart'
+    >>> pair_rule(std=[0.5, 0.7], ratings=[24, 24], gap=6.0)
+    'z-test of the human scores, 95 % either way, standard errors from std and ratings'
+    """
+    test = f"z-test of the human scores, {100 * (1 - alpha):g} % either way, standard errors from "
+    if usable(std) is not None and usable(ratings) is not None:
+        return test + "std and ratings"
+    if usable(ci) is not None:
+        return test + "confidence intervals"
+    return None if gap is None else f"ground truth {gap:g} or more apart"
+
+
+def usable(values: Column | None) -> Array | None:
     """A column of a manifest, None where it is missing for any item."""
     if values is None or (isinstance(values, Sequence) and any(value is None for value in values)):
         return None
@@ -244,31 +268,28 @@ def _prepared(
     x, y = x if higher_is_better[0] else -x, y if higher_is_better[1] else -y
     first, second, drawn = _all_pairs(x.size, most_pairs, seed)
     difference = y[first] - y[second]
-    error, rule = _standard_errors(x.size, std, ratings, ci)
+    rule = pair_rule(std=std, ratings=ratings, ci=ci, gap=gap, alpha=alpha)
+    error = _standard_errors(x.size, std, ratings, ci)
     if error is not None:
         limit = float(scipy.stats.norm.ppf(1 - alpha)) * np.sqrt(error[first] ** 2 + error[second] ** 2)
         far = (np.abs(difference) >= limit) & (difference != 0)
-        rule = f"z-test of the human scores, {100 * (1 - alpha):g} % either way, standard errors from {rule}"
-    elif gap is not None:
-        if not gap > 0:
-            raise DataError(f"a gap of {gap:g} separates nothing", hint="a difference of ground truth above 0")
+    elif gap is not None and gap > 0:
         far = np.abs(difference) >= gap
-        rule = f"ground truth {gap:g} or more apart"
+    elif gap is not None:
+        raise DataError(f"a gap of {gap:g} separates nothing", hint="a difference of ground truth above 0")
     else:
         raise DataError("nothing says which pairs differ", hint="std and ratings, ci, or gap")
     verdict = np.where(far, np.sign(difference), 0).astype(np.int64)
-    return x, _Pairs(first, second, verdict, x.size, rule, drawn)
+    return x, _Pairs(first, second, verdict, x.size, rule or "", drawn)
 
 
-def _standard_errors(n: int, std: Values | None, ratings: Values | None, ci: Values | None) -> tuple[Array | None, str]:
+def _standard_errors(n: int, std: Values | None, ratings: Values | None, ci: Values | None) -> Array | None:
     if std is not None and ratings is not None:
         counts = beside(ratings, n, "numbers of ratings")
         if (counts < 1).any():
             raise DataError("an item without ratings", where=f"position {int(np.flatnonzero(counts < 1)[0])}")
-        return beside(std, n, "standard deviations") / np.sqrt(counts), "std and ratings"
-    if ci is not None:
-        return beside(ci, n, "confidence intervals") / _Z95, "confidence intervals"
-    return None, ""
+        return beside(std, n, "standard deviations") / np.sqrt(counts)
+    return None if ci is None else beside(ci, n, "confidence intervals") / _Z95
 
 
 def _all_pairs(n: int, most: int, seed: int) -> tuple[Integers, Integers, bool]:
@@ -277,7 +298,8 @@ def _all_pairs(n: int, most: int, seed: int) -> tuple[Integers, Integers, bool]:
         return first, second, False
     drawn = np.random.default_rng(seed).integers(0, n, (2, most))
     low, high = drawn.min(axis=0), drawn.max(axis=0)
-    number = np.unique(low[low < high] * n + high[low < high])
+    number = np.sort(low[low < high] * n + high[low < high])
+    number = number[np.append(True, np.diff(number) > 0)]
     return number // n, number % n, True
 
 

@@ -91,9 +91,12 @@ def hanley_mcneil_error(area: float, positives: int, negatives: int) -> float:
 
 def _share_below(values: Array, others: Array) -> Array:
     """For each value the share of others below it, ties counting one half."""
-    ordered = np.sort(others)
-    left, right = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-    return np.asarray((left + right) / (2 * others.size))
+    ordered, order = np.sort(others), np.argsort(values)
+    ascending = values[order]  # so that the search walks through memory once
+    share = np.empty(values.size)
+    twice = np.searchsorted(ordered, ascending, "left") + np.searchsorted(ordered, ascending, "right")
+    share[order] = twice / (2 * others.size)
+    return share
 
 
 def _contributions(deviations: Array) -> Array:

@@ -1,16 +1,24 @@
 """The networks: one file each, made by `create_model`, kept by `save` and brought back by `load`."""
 
+from compressvqa.models.c3dvqa import C3DVQA
+from compressvqa.models.deepqa import DeepQA
+from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
 from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
 from compressvqa.models.stanet import STANet
 from compressvqa.models.storage import load, save
+from compressvqa.models.wadiqam import WaDIQaM
 
 __all__ = [
+    "C3DVQA",
+    "DeepQA",
+    "DeepVQA",
     "ModelSpec",
     "RankDVQA",
     "RankDVQASTANet",
     "STANet",
+    "WaDIQaM",
     "create_model",
     "example_inputs",
     "list_models",

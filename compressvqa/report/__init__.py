@@ -1,4 +1,4 @@
-"""What a run shows at its end: the table, the trade-off plot, the report page and the model card."""
+"""What a run and an evaluation show at their end: tables, figures, report pages and the model card."""
 
 from __future__ import annotations
 
@@ -8,22 +8,42 @@ from typing import Any
 
 from compressvqa.files import write_text
 from compressvqa.report.card import model_card
+from compressvqa.report.course import plot_course
+from compressvqa.report.evaluation import Evaluation, EvaluationError
+from compressvqa.report.evaluation_report import write_evaluation_report
+from compressvqa.report.evaluation_table import accuracy_grid, evaluation_table, statistics_grids
+from compressvqa.report.evaluation_tradeoff import plot_evaluation_tradeoff
 from compressvqa.report.html import report_html
+from compressvqa.report.interactive import evaluation_html
+from compressvqa.report.measures import measures_of
+from compressvqa.report.pareto import pareto_front
 from compressvqa.report.results import Results, ResultsError, Row, check, inputs_title, load
+from compressvqa.report.scatter import plot_scatter
 from compressvqa.report.table import ResultTable, plain_rows, result_table
-from compressvqa.report.tradeoff import measures_of, plot_tradeoff
+from compressvqa.report.tradeoff import plot_tradeoff
 
 __all__ = [
+    "Evaluation",
+    "EvaluationError",
     "ResultTable",
     "Results",
     "ResultsError",
     "Row",
+    "accuracy_grid",
+    "evaluation_html",
+    "evaluation_table",
     "load",
     "model_card",
+    "pareto_front",
     "plain_rows",
+    "plot_course",
+    "plot_evaluation_tradeoff",
+    "plot_scatter",
     "plot_tradeoff",
     "report_html",
     "result_table",
+    "statistics_grids",
+    "write_evaluation_report",
     "write_report",
 ]
 

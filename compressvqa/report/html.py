@@ -10,6 +10,7 @@ from typing import Any
 
 from compressvqa.report import page, style
 from compressvqa.report.curves import curve_figures
+from compressvqa.report.measures import measures_of
 from compressvqa.report.results import (
     baseline,
     density_before_pruning,
@@ -22,7 +23,7 @@ from compressvqa.report.results import (
 )
 from compressvqa.report.summary import counted, last, limits, summary
 from compressvqa.report.table import COLUMNS, percent, result_table
-from compressvqa.report.tradeoff import measures_of, tradeoff_figure
+from compressvqa.report.tradeoff import tradeoff_figure
 
 DATA_TITLES = {"references": "reference patches", "patches": "distorted patches", "codecs": "patches by encoder"}
 FIGURE_TITLES = {
@@ -78,13 +79,13 @@ def _top(results: Mapping[str, Any], name: str) -> str:
     if end is not base and time:
         tiles.insert(min(2, len(tiles)), (f"{1 / time:.2g}x", f"the speed of {base['stage']}"))
     return (
-        f"<header><h1>{html.escape(name)}</h1>{page.paragraph(_when(results.get('created')), 'when')}"
+        f"<header><h1>{html.escape(name)}</h1>{page.paragraph(when(results.get('created')), 'when')}"
         f"{page.paragraph(summary(results), 'lead')}{page.tiles(tiles)}"
         f"{page.paragraph(str(results['description']), 'note') if results.get('description') else ''}</header>\n"
     )
 
 
-def _when(created: Any) -> str:
+def when(created: Any) -> str:
     """The date in words, or as it was given where it is no ISO date."""
     try:
         moment = datetime.fromisoformat(str(created))
@@ -254,13 +255,13 @@ def _environment(results: Mapping[str, Any]) -> str:
     if not facts:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{page.text(key.replace("_", " "))}</th><td>{_words(value)}</td></tr>'
+        f'<tr><th scope="row">{page.text(key.replace("_", " "))}</th><td>{words(value)}</td></tr>'
         for key, value in facts.items()
     )
     return page.scroll(f"<table><tbody>{rows}</tbody></table>")
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
     """A fact of the environment; a table of versions as words."""
     if isinstance(value, Mapping):
         return ", ".join(f"{page.text(key)} {page.text(item)}" for key, item in value.items() if item is not None)

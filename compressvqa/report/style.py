@@ -30,6 +30,7 @@ _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib, so figures are alike on every machine
     "font.size": 8,
+    "text.parse_math": False,  # a "$" in a name is a dollar
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
@@ -71,15 +72,19 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def log_ticks(axis: Any, low: float, high: float) -> None:
-    """Labels a log axis with plain round numbers (0.5, 1, 2), at least three of them between `low` and `high`."""
+def round_numbers(low: float, high: float) -> list[float]:
+    """Plain round numbers (0.5, 1, 2) for a log axis, at least three of them between `low` and `high`."""
     decades = [10.0**power for power in range(-15, 16)]
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0), tuple(map(float, range(1, 10)))):
         ticks = [step * decade for decade in decades for step in steps if low <= step * decade <= high]
         if len(ticks) >= 3:
-            break
-    else:
-        ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+            return ticks
+    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+
+
+def log_ticks(axis: Any, low: float, high: float) -> None:
+    """Labels a log axis with plain round numbers between `low` and `high`."""
+    ticks = round_numbers(low, high)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

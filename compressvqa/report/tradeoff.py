@@ -6,7 +6,6 @@ import csv
 import io
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +15,11 @@ from matplotlib.figure import Figure
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_text
 from compressvqa.report import style
+from compressvqa.report.front import Field, front_figure, interval
 from compressvqa.report.labels import place_labels
-from compressvqa.report.results import label_title, number
+from compressvqa.report.measures import Measure, accuracy_title, measures_of
+from compressvqa.report.results import number
 from compressvqa.report.table import plain_rows
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A complexity that can be an x axis: the row's key, its name, its unit and what the unit divides by."""
-
-    key: str
-    name: str
-    unit: str
-    divide: float
-
-    def title(self, inputs: str | None) -> str:
-        """The axis's name; MACs and time also say what they were counted on."""
-        counted = inputs is not None and self.key != "params"
-        return f"{self.name} ({self.unit}, {inputs})" if counted else f"{self.name} ({self.unit})"
-
-
-MEASURES = (
-    Measure("macs", "MACs", "G", 1e9),
-    Measure("params", "Parameters", "M", 1e6),
-    Measure("latency_ms", "Latency", "ms", 1.0),
-)
-
-
-def accuracy_title(label: str | None, n: int | None, key: str = "srocc") -> str:
-    """The y axis's name.
-
-    >>> accuracy_title("vmaf_v0.6.1", 96)
-    'SROCC against VMAF 0.6.1\\non 96 validation patches'
-    """
-    title = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "pair_accuracy": "Pair accuracy"}.get(key, key)
-    title += f" against {label_title(label)}" if label else ""
-    return title + (f"\non {n:,} validation patches" if n else "")
-
-
-def measures_of(rows: Sequence[Mapping[str, Any]], accuracy: str = "srocc") -> list[Measure]:
-    """The complexities that at least one row with an accuracy has (a log axis needs them positive)."""
-    scored = [row for row in rows if number(row, accuracy) is not None]
-    return [measure for measure in MEASURES if any((number(row, measure.key) or 0) > 0 for row in scored)]
 
 
 def draw_tradeoff(
@@ -69,7 +31,7 @@ def draw_tradeoff(
     connect: bool = True,
     inputs: str | None = None,
 ) -> None:
-    """Draws one panel: a point a row, named beside it, an arrow from each row to the next.
+    """Draws one panel: a point a row, with its confidence bar where known, an arrow from each row to the next.
 
     Axes limits are set here; names are placed by `name_points` once the figure's layout is final.
     """
@@ -81,13 +43,13 @@ def draw_tradeoff(
     low, high = min(xs), max(xs)
     room = max((high / low) ** 0.16, 1.25)
     axes.set_xlim(low / room, high * room)
-    span = max(max(ys) - min(ys), 0.02)
-    axes.set_ylim(min(ys) - 0.2 * span, max(ys) + 0.2 * span)
     style.log_ticks(axes.xaxis, *axes.get_xlim())
     style.bare(axes)
     axes.set_xlabel(measure.title(inputs))
     for row, x, y in zip(shown, xs, ys, strict=True):
         colour, marker = colours[str(row["stage"])]
+        if (ends := interval(row, accuracy)) is not None:
+            axes.plot([x, x], ends, color=colour, linewidth=0.9, alpha=0.45, solid_capstyle="butt", zorder=1.8)
         edge: dict[str, Any] = {"markeredgecolor": style.PAPER, "markeredgewidth": 0.6}
         axes.plot([x], [y], marker, color=colour, markersize=6, zorder=3, **edge)
     if connect:
@@ -103,6 +65,8 @@ def name_points(
     shown = [row for row in rows if number(row, accuracy) is not None and (number(row, measure.key) or 0) > 0]
     points = [(float(row[measure.key]) / measure.divide, float(row[accuracy])) for row in shown]
     lines = list(itertools.pairwise(points)) if connect else []
+    bars = [(x, interval(row, accuracy)) for (x, _), row in zip(points, shown, strict=True)]
+    lines += [((x, ends[0]), (x, ends[1])) for x, ends in bars if ends is not None]
     place_labels(axes, points, [str(row["stage"]) for row in shown], lines=lines)
 
 
@@ -123,6 +87,7 @@ def tradeoff_figure(
     for axes, measure in zip(panels, measures, strict=True):
         draw_tradeoff(axes, rows, measure, accuracy=accuracy, connect=connect, inputs=inputs)
     ys = [float(row[accuracy]) for row in rows if number(row, accuracy) is not None]
+    ys += [end for row in rows if number(row, accuracy) is not None for end in interval(row, accuracy) or ()]
     span = max(max(ys) - min(ys), 0.02)
     panels[0].set_ylim(min(ys) - 0.2 * span, max(ys) + 0.2 * span)
     panels[0].set_ylabel(accuracy_title(label, n, accuracy))
@@ -142,18 +107,27 @@ def plot_tradeoff(
     n: int | None = None,
     inputs: str | None = None,
     connect: bool = True,
+    front: bool = False,
+    title: str | None = None,
+    teachers: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Plots complexity against accuracy for any set of networks, as figure for print and as table.
 
     Args:
         rows: a mapping a network with "stage" (its name), the accuracy, and any of "macs", "params", "latency_ms" in
-            plain units (MACs, parameters, milliseconds). Each complexity that some row has becomes a panel.
+            plain units (MACs, parameters, milliseconds). Each complexity that some row has becomes a panel. Where the
+            accuracy's key with "_low" and "_high" is there, it is drawn as a confidence bar.
         path: written are this path with the suffixes .svg, .png (300 dpi) and .csv, each by way of a temporary name.
         accuracy: the row's key for the y axis: "srocc", "plcc", "krocc" or "pair_accuracy".
         label: what the accuracy is taken against, "vmaf_v0.6.1".
         n: over how many validation patches. Where neither is given the axis does not say.
         inputs: what complexity was counted on, "12 frames of 256x256".
         connect: an arrow from each row to the next, for the stages of one run.
+        front: draws a field of unrelated metrics instead, with the Pareto front: see `compressvqa.report.front`. Rows
+            without any complexity of a network become horizontal lines; a row's "other" (what other data its accuracy
+            is of) keeps it off the front and marks it. `connect` is then ignored.
+        title: of the y axis, instead of the one made from `accuracy`, `label` and `n`.
+        teachers: {student: teacher}, an arrow each, where `front` is set.
 
     Returns:
         The three paths.
@@ -166,9 +140,15 @@ def plot_tradeoff(
         raise CompressVQAError(f"no row has {accuracy} and one of params, macs, latency_ms", hint="evaluate first")
     stem = Path(path).with_suffix("") if Path(path).suffix in (".svg", ".png", ".csv") else Path(path)
     with style.house_style():
-        figure = tradeoff_figure(
-            rows, measures=measures, accuracy=accuracy, label=label, n=n, inputs=inputs, connect=connect
-        )
+        if front:
+            field = Field(rows, accuracy, title or accuracy_title(label, n, accuracy), inputs, teachers or {})
+            figure = front_figure(field, measures)
+        else:
+            figure = tradeoff_figure(
+                rows, measures=measures, accuracy=accuracy, label=label, n=n, inputs=inputs, connect=connect
+            )
+            if title is not None:
+                figure.axes[0].set_ylabel(title)
         paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png", ".csv")]
         style.save(figure, paths[0])
         style.save(figure, paths[1])

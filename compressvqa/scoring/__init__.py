@@ -1,12 +1,12 @@
 """The score of distorted videos against their reference: files in, a number and its course over time out."""
 
-from compressvqa.scoring import libvmaf
+from compressvqa.scoring import greed, image_metrics, libvmaf
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.engine import score, score_several
 from compressvqa.scoring.find import find_scorers
 from compressvqa.scoring.logs import to_csv, to_json, to_xml, write_scores
 from compressvqa.scoring.network import NetworkScorer, model_folder
-from compressvqa.scoring.result import Score, pool, score_table, scores_table
+from compressvqa.scoring.result import Score, pool, score_table, scores_table, segments_table
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "Scorer",
     "Segment",
     "find_scorers",
+    "greed",
+    "image_metrics",
     "libvmaf",
     "model_folder",
     "pool",
@@ -25,6 +27,7 @@ __all__ = [
     "score_several",
     "score_table",
     "scores_table",
+    "segments_table",
     "to_csv",
     "to_json",
     "to_xml",

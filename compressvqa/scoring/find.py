@@ -65,7 +65,7 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
     if text.startswith("pyiqa/"):
         from compressvqa.scoring.image_metrics import pyiqa_scorer
 
-        return cast(Scorer, pyiqa_scorer(text.removeprefix("pyiqa/")))
+        return pyiqa_scorer(text.removeprefix("pyiqa/"))
     kind, equals, file = text.partition("=")
     if equals and kind in scorers:
         return cast(Scorer, scorers[kind].value(Path(file)))

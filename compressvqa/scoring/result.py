@@ -74,9 +74,10 @@ class Score:
         """What a person reads: (name, value), the score first."""
         pooled = {name: "-" if value is None else f"{value:.4f}" for name, value in self.pooled.items()}
         count = len(self.per_segment)
+        kind = "frame" if all(part.first_frame == part.last_frame for part in self.per_segment) else "block"
         found = [
             (str(self.model["name"]), f"{self.score:.4f}"),
-            ("min / max", f"{pooled['min']} / {pooled['max']} over {count} block{'' if count == 1 else 's'}"),
+            ("min / max", f"{pooled['min']} / {pooled['max']} over {count} {kind}{'' if count == 1 else 's'}"),
             ("harmonic mean", pooled["harmonic_mean"]),
         ]
         if self.reference is not None:
@@ -92,6 +93,27 @@ class Score:
         """`lines` in two columns, without colour."""
         width = max(len(name) for name, _ in self.lines())
         return "".join(f"{name.ljust(width)}  {value}\n" for name, value in self.lines())
+
+
+def segments_table(scores: Sequence[Score]) -> Table:
+    """The course over time for the terminal: a row a segment, a column a file."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("frames", "seconds", *(score.distorted.path.name for score in scores)):
+        table.add_column(escape(name), justify="right")
+    rate = (scores[0].reference or scores[0].distorted).frame_rate
+    rows: dict[tuple[int, int], list[str]] = {}
+    for place, score in enumerate(scores):
+        for part in score.per_segment:
+            row = rows.setdefault((part.first_frame, part.last_frame), ["-"] * len(scores))
+            row[place] = f"{part.score:.4f}"
+    for (first, last), values in sorted(rows.items()):
+        seconds = "-" if rate is None else f"{first / float(rate):.2f}"
+        table.add_row(str(first) if first == last else f"{first} to {last}", seconds, *values)
+    return table
 
 
 def scores_table(scores: Sequence[Score]) -> Table:

@@ -65,9 +65,11 @@ class Scorer(ABC):
 
     Attributes:
         facts: one for each score that it gives.
+        reads_files: whether it opens the files; one that looks scores up needs no file to be there.
     """
 
     facts: tuple[Facts, ...]
+    reads_files: bool = True
 
     @abstractmethod
     def score(

@@ -9,29 +9,27 @@ import pytest
 from compressvqa.errors import DataError
 from compressvqa.metrics import analyse_pairs, correlation, intervals, judge
 
-KEYS = set(
-    [
-        "n",
-        "srocc",
-        "srocc_low",
-        "srocc_high",
-        "plcc",
-        "plcc_low",
-        "plcc_high",
-        "krocc",
-        "krocc_low",
-        "krocc_high",
-        "rmse",
-        "outlier_ratio",
-        "fit",
-        "fit_parameters",
-        "logistic5",
-        "different_similar_auc",
-        "better_worse_auc",
-        "better_worse_correct",
-        "ladder_accuracy",
-    ]
-)
+KEYS = {
+    "n",
+    "srocc",
+    "srocc_low",
+    "srocc_high",
+    "plcc",
+    "plcc_low",
+    "plcc_high",
+    "krocc",
+    "krocc_low",
+    "krocc_high",
+    "rmse",
+    "outlier_ratio",
+    "fit",
+    "fit_parameters",
+    "logistic5",
+    "different_similar_auc",
+    "better_worse_auc",
+    "better_worse_correct",
+    "ladder_accuracy",
+}
 NUMBERS = [key for key in KEYS if key not in ("n", "fit", "fit_parameters", "logistic5")]
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from compressvqa.errors import CompressVQAError
 from compressvqa.report import plot_tradeoff, style
 from compressvqa.report.labels import place_labels
-from compressvqa.report.tradeoff import MEASURES, tradeoff_figure
+from compressvqa.report.measures import MEASURES
+from compressvqa.report.tradeoff import tradeoff_figure
 
 
 def test_three_files(results, tmp_path):

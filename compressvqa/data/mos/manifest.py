@@ -31,6 +31,9 @@ class Item:
         height: its luma rows.
         pixel_format: its chroma subsampling.
         bitdepth: its bit depth.
+        reference_width: of a headerless reference, where it differs from the distorted file's.
+        reference_height: likewise.
+        reference_bitdepth: likewise.
         split: "train", "val", "test" or any other name of a part of the data set.
         ladder: name of a series of encodes of one content whose order is known (one codec, one size, falling rate).
         rung: place on that ladder, 0 is the best.
@@ -49,6 +52,9 @@ class Item:
     height: int | None = None
     pixel_format: Chroma = "420"
     bitdepth: int = 8
+    reference_width: int | None = None
+    reference_height: int | None = None
+    reference_bitdepth: int | None = None
     split: str | None = None
     ladder: str | None = None
     rung: int | None = None
@@ -89,20 +95,34 @@ class Manifest:
         return all(item.reference is None for item in self.items)
 
     def distorted(self, item: Item) -> Clip:
-        """The distorted file of an item, with what it holds where it is headerless."""
-        return Clip(self.folder / item.distorted, self._raw(item, item.distorted, item.fps))
+        """The distorted file of an item, with what it holds where it is headerless.
+
+        Raises:
+            DataError: a headerless file without width and height, or a grey one.
+        """
+        size = item.width, item.height
+        return Clip(self.folder / item.distorted, self._raw(item, item.distorted, size, item.bitdepth, item.fps))
 
     def reference(self, item: Item) -> Clip | None:
-        """The reference of an item."""
+        """The reference of an item, None in a no-reference data set.
+
+        Raises:
+            DataError: as `distorted`.
+        """
         if item.reference is None:
             return None
-        return Clip(self.folder / item.reference, self._raw(item, item.reference, item.reference_fps or item.fps))
+        size = item.reference_width or item.width, item.reference_height or item.height
+        depth, fps = item.reference_bitdepth or item.bitdepth, item.reference_fps or item.fps
+        return Clip(self.folder / item.reference, self._raw(item, item.reference, size, depth, fps))
 
-    def _raw(self, item: Item, name: str, fps: Fraction | None) -> RawFormat | None:
+    def _raw(
+        self, item: Item, name: str, size: tuple[int | None, int | None], bitdepth: int, fps: Fraction | None
+    ) -> RawFormat | None:
         if Path(name).suffix.lower() not in (".yuv", ".raw"):
             return None
-        if item.width is None or item.height is None:
+        width, height = size
+        if width is None or height is None:
             raise DataError("a headerless file needs width and height in the manifest", where=self.folder / name)
         if item.pixel_format == "400":
             raise DataError("headerless grey video is not read", where=self.folder / name)
-        return RawFormat(item.width, item.height, item.pixel_format, item.bitdepth, fps)
+        return RawFormat(width, height, item.pixel_format, bitdepth, fps)

@@ -1,0 +1,137 @@
+"""`compressvqa evaluate`: judge models on data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+from rich.console import Console
+
+from compressvqa.cli.app import Json, Length, Rate, Size, app, print_json
+from compressvqa.errors import CompressVQAError
+
+
+@app.command()
+def evaluate(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... DATASET...",
+            help="Models (folders, NAME=WEIGHTS, psnr, lpips, ...) and data sets (manifests, NAME=FOLDER).",
+        ),
+    ],
+    out: Annotated[Optional[Path], typer.Option(help="Folder for tables, plots and the page.")] = None,  # noqa: UP045
+    split: Annotated[Optional[str], typer.Option(help="Only this part of the data sets.")] = None,  # noqa: UP045
+    teacher: Annotated[Optional[str], typer.Option(help="Retention is the SROCC over this model's.")] = None,  # noqa: UP045
+    baseline: Annotated[Optional[str], typer.Option(help="The F-test compares with this model.")] = None,  # noqa: UP045
+    title: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="MODEL=NAME", help="What a model is called in the tables. May be repeated."),
+    ] = None,
+    scores: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME=FILE", help="Scores taken elsewhere: CSV, JSON, or a folder of libvmaf's logs."),
+    ] = None,
+    command: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME=COMMAND", help="An outside program: 'tool {reference} {distorted}'."),
+    ] = None,
+    lower_is_better: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="A score of --scores or --command of which less is better."),
+    ] = None,
+    size: Size = "scale",
+    rate: Rate = "auto",
+    length: Length = "refuse",
+    frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
+    subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
+    gap: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Scores so far apart differ, where a data set gives no deviations."),
+    ] = None,
+    by_content: Annotated[bool, typer.Option("--by-content", help="Intervals draw whole contents, not items.")] = False,
+    resamples: Annotated[int, typer.Option(min=0, help="Resamples of the confidence intervals.")] = 2000,
+    latency: Annotated[bool, typer.Option("--latency", help="Measure each network's time.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first item that can't be scored.")] = False,
+    cache: Annotated[Optional[Path], typer.Option(help="Folder of kept scores.")] = None,  # noqa: UP045
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where networks run.")] = "auto",
+    form: Annotated[
+        Literal["text", "markdown", "latex", "csv"], typer.Option("--format", help="How the table is printed.")
+    ] = "text",
+    as_json: Json = False,
+) -> None:
+    """Judge models on data sets: SROCC, PLCC, KROCC, RMSE, OR, F-test, Krasula's analyses, retention, cost.
+
+    Scores are kept: the same command goes on where it was stopped, and a model more costs only itself.
+
+    Example: compressvqa evaluate runs/mini vmaf_v0.6.1 psnr live-vqa=LIVE/ --teacher mini --out runs/judged
+    """
+    from compressvqa.data.clip import Pairing
+    from compressvqa.data.mos import looks_like_dataset
+    from compressvqa.evaluation import evaluate as judge
+    from compressvqa.progress import bar
+    from compressvqa.report import evaluation_table
+
+    datasets = [text for text in what if looks_like_dataset(text)]
+    models: list[Any] = [text for text in what if text not in datasets]
+    models += _outside(scores or [], command or [], lower_is_better or [])
+    if not datasets or not models:
+        lacks = "a data set" if not datasets else "a model"
+        raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
+                               hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
+    with bar("evaluate") as progress:
+        found = judge(
+            models,
+            datasets,
+            titles=dict(_pair(text, "--title") for text in title or []),
+            split=split,
+            teacher=teacher,
+            baseline=baseline,
+            pairing=Pairing(frames, subsample, size=size, rate=rate, length=length),
+            gap=gap,
+            latency=latency,
+            strict=strict,
+            cache=cache,
+            resamples=resamples,
+            by_content=by_content,
+            device=device,
+            progress=progress,
+        )
+    written = [] if out is None else found.write(out)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        table = evaluation_table(found.to_dict(), format=form)
+        Console().print(table) if form == "text" else print(table)
+        for path in written:
+            print(path)
+    if any(one["left_out"] for one in found.facts["datasets"]):
+        raise typer.Exit(1)
+
+
+def _outside(scores: list[str], commands: list[str], lower: list[str]) -> list[Any]:
+    """Scorers of files of scores and of outside programs."""
+    from compressvqa.scoring.command import CommandScorer
+    from compressvqa.scoring.score_file import ScoreFile
+
+    found: list[Any] = []
+    for text in scores:
+        name, value = _pair(text, "--scores")
+        found.append(ScoreFile(name, Path(value), higher_is_better=name not in lower))
+    for text in commands:
+        name, value = _pair(text, "--command")
+        found.append(CommandScorer(name, value, higher_is_better=name not in lower))
+    unknown = set(lower) - {one.facts[0].name for one in found}
+    if unknown:
+        raise CompressVQAError(f"{min(unknown)!r} is no score of --scores or --command", where="--lower-is-better")
+    return found
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if option == "--title":  # a model may hold an equals sign itself: NAME=WEIGHTS
+        name, equals, value = text.rpartition("=")
+    if not (name and equals and value):
+        raise CompressVQAError(f"{text!r} is no NAME=VALUE", where=option)
+    return name, value

@@ -1,0 +1,327 @@
+"""The tables of an evaluation: one of the form of RankDVQA-mini's Table I, and one of all statistics a data set."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compressvqa.errors import CompressVQAError
+from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of
+from compressvqa.report.grid import Entry, Grid
+from compressvqa.report.results import number, part
+from compressvqa.report.summary import COUNTED
+from compressvqa.report.table import ABSENT, percent
+
+Format = Literal["markdown", "latex", "csv", "text"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure of a model on a data set: where it is kept, its heading, digits, and which end is the better one."""
+
+    path: tuple[str, ...]
+    title: str
+    digits: int = 4
+    best: Literal["high", "low"] | None = "high"
+    interval: bool = False
+
+    def value(self, result: Mapping[str, Any]) -> float | None:
+        """The figure, None where it was not measured."""
+        return number(part(result, *self.path[:-1]), self.path[-1])
+
+
+STATISTICS = (
+    Statistic(("n",), "n", 0, None),
+    Statistic(("srocc",), "SROCC", interval=True),
+    Statistic(("plcc",), "PLCC", interval=True),
+    Statistic(("krocc",), "KROCC", interval=True),
+    Statistic(("rmse",), "RMSE", 3, "low"),
+    Statistic(("outlier_ratio",), "OR", 4, "low"),
+    Statistic(("logistic5", "plcc"), "PLCC, 5 par."),
+    Statistic(("logistic5", "rmse"), "RMSE, 5 par.", 3, "low"),
+    Statistic(("logistic5", "outlier_ratio"), "OR, 5 par.", 4, "low"),
+    Statistic(("different_similar_auc",), "AUC different/similar"),
+    Statistic(("better_worse_auc",), "AUC better/worse"),
+    Statistic(("better_worse_correct",), "Correct better/worse"),
+    Statistic(("ladder_accuracy",), "Ladders in order"),
+    Statistic(("retention",), "Retention"),
+)
+
+EXPLAINED = {
+    "PLCC": "PLCC, RMSE and OR (share of items whose error is above two standard deviations): after a 4-parameter "
+    "logistic fit of the scores to the label.",
+    "PLCC, 5 par.": "'5 par.': after a 5-parameter logistic fit instead.",
+    "AUC different/similar": "AUC and share correct: Krasula's analyses, of pairs that are significantly different or "
+    "not, and of which clip of a different pair is the better one.",
+    "Ladders in order": "Ladders in order: share of the neighbours on a ladder of encodes that the scores put in the "
+    "order of their rates.",
+}
+
+
+def evaluation_table(evaluation: Evaluation | Mapping[str, Any] | str | Path, format: Format = "markdown") -> str:
+    """The tables of an evaluation as text.
+
+    Args:
+        evaluation: what `compressvqa evaluate` wrote, or the path of its evaluation.json.
+        format: "markdown", "latex" (booktabs) or "text" for people: the table in the form of Table I of the
+            RankDVQA-mini paper, then one of all statistics for each data set. "csv" for programs: a line a model and
+            data set, every figure unrounded, empty where it was not measured.
+
+    Raises:
+        EvaluationError: the evaluation is damaged.
+        CompressVQAError: unknown format.
+    """
+    found = Evaluation.read(evaluation)
+    if format == "csv":
+        return _csv(found)
+    tables = [accuracy_grid(found), *statistics_grids(found)]
+    if format == "latex":
+        return "\n".join(table.to_latex() for table in tables)
+    if format == "markdown":
+        return "\n".join(f"## {table.title}\n\n{table.to_markdown()}" for table in tables)
+    if format == "text":
+        return "\n".join(f"{table.title}\n\n{table.to_text()}" for table in tables)
+    raise CompressVQAError(f"no table of format {format!r}", hint="markdown, latex, csv or text")
+
+
+def short(value: float | None, digits: int = 4) -> str:
+    """A correlation as the field prints it, without the zero before the point.
+
+    >>> short(0.8846), short(-0.25, 2), short(1.0), short(None)
+    ('.8846', '-.25', '1.0000', '-')
+    """
+    if value is None:
+        return ABSENT
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def accuracy_grid(evaluation: Evaluation) -> Grid:
+    """Models as rows; SROCC and F-test on each data set, the mean, retention, and complexity as columns."""
+    columns: list[tuple[str, list[Entry]]] = [
+        ("Model", [Entry(evaluation.title(str(m["name"]))) for m in evaluation.models])
+    ]
+    judged = evaluation.judged
+    ordered = sorted(evaluation.datasets, key=lambda dataset: dataset["name"] not in judged)  # stable: proxies last
+    after_mean = [dataset for dataset in ordered if dataset["name"] not in judged]
+    for dataset in ordered:
+        if dataset in after_mean[:1]:
+            columns += _overall(evaluation)
+        columns.append((_dataset_head(dataset), _srocc_column(evaluation, dataset)))
+    if not after_mean:
+        columns += _overall(evaluation)
+    columns += _complexity(evaluation)
+    rows = zip(*(entries for _, entries in columns), strict=True)
+    title = f"SROCC and complexity of {len(evaluation.models)} models"
+    return Grid(title, accuracy_caption(evaluation), tuple(head for head, _ in columns), tuple(rows))
+
+
+def statistics_grids(evaluation: Evaluation) -> list[Grid]:
+    """A table a data set: every statistic that was measured on it."""
+    grids = []
+    for dataset in evaluation.datasets:
+        name = str(dataset["name"])
+        found = {str(m["name"]): evaluation.results[str(m["name"]), name] for m in evaluation.models
+                 if (str(m["name"]), name) in evaluation.results}  # fmt: skip
+        shown = [s for s in STATISTICS if any(s.value(result) is not None for result in found.values())]
+        if not shown:
+            continue
+        columns = [[Entry(evaluation.title(model)) for model in found]]
+        for statistic in shown:
+            texts = [_statistic(statistic, result) for result in found.values()]
+            values = [None if is_label(model, dataset) else statistic.value(found[model]) for model in found]
+            columns.append(_with_best(texts, values, statistic))
+        heads = ("Model", *(statistic.title for statistic in shown))
+        rows = tuple(zip(*columns, strict=True))
+        grids.append(Grid(name, _statistics_caption(evaluation, dataset, heads), heads, rows, f"evaluation-{name}"))
+    return grids
+
+
+def accuracy_caption(evaluation: Evaluation) -> str:
+    """What the figures of the table are, how they were counted and on which data."""
+    judged = evaluation.judged
+    proxies = [str(d["name"]) for d in evaluation.datasets if is_proxy(d)]
+    words = ["SROCC: Spearman's rank correlation of the raw scores with the label, positive where they agree."]
+    matrix = part(evaluation.significance, "matrix")
+    if matrix and evaluation.baseline:
+        alpha = number(evaluation.significance, "alpha")
+        level = f" at {100 * alpha:g} %" if alpha is not None else ""
+        words.append(
+            f"In brackets: F-test{level} on the residuals after the fit, 1 better than "
+            f"{evaluation.title(evaluation.baseline)}, -1 worse, 0 no difference shown."
+        )
+    if len(judged) > 1:
+        kind = "proxy data sets" if all(name in proxies for name in judged) else "data sets with viewers' scores"
+        words.append(f"Overall: plain mean over the {len(judged)} {kind}, only where a model has all of them.")
+    if evaluation.teacher and any(evaluation.retention(str(m["name"])) is not None for m in evaluation.models):
+        of = "Overall" if len(judged) > 1 else "SROCC"
+        words.append(f"Retention: share of {evaluation.title(evaluation.teacher)}'s {of}.")
+    words.append("Bold: the best of a column.")
+    words += complexity_words(evaluation)
+    words += [f"{d['name']}: {described(d)}." for d in evaluation.datasets]
+    return " ".join(words)
+
+
+def complexity_words(evaluation: Evaluation) -> list[str]:
+    """How complexity was counted, one sentence each."""
+    words = []
+    if any(number(model, key) is not None for model in evaluation.models for key in ("macs", "macs_conv_linear")):
+        words.append(COUNTED["macs"].split(" 'All'")[0])
+    if any(number(model, "macs_conv_linear") is not None for model in evaluation.models):
+        words.append(COUNTED["macs_conv_linear"])
+    measured = any(number(m, key) is not None for m in evaluation.models for key in ("macs", "macs_conv_linear",
+                                                                                     "latency_ms"))  # fmt: skip
+    if measured and evaluation.inputs:
+        words.append(f"MACs and latency: {evaluation.inputs}.")
+        for inputs, names in evaluation.odd_inputs.items():
+            words.append(
+                f"But {inputs} for {', '.join(map(evaluation.title, names))}, so not comparable with the others."
+            )
+    runs = dict.fromkeys(
+        str(m["run"]) for m in evaluation.models if m.get("run") and number(m, "latency_ms") is not None
+    )
+    if runs:
+        words.append(f"Latency of {', '.join(runs)} was measured by the run itself, maybe on another machine.")
+    return words
+
+
+def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], heads: Sequence[str]) -> str:
+    words = [f"{dataset['name']}: {described(dataset)}.", "Correlations are positive where scores and label agree."]
+    words += [text for head, text in EXPLAINED.items() if head in heads]
+    if evaluation.confidence:
+        words.append(f"In square brackets: {evaluation.confidence}.")
+    same = [evaluation.title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
+    if same:
+        words.append(f"{', '.join(same)} is this proxy's label itself.")
+    return " ".join([*words, *(str(note) for note in dataset.get("notes") or ())])
+
+
+def _dataset_head(dataset: Mapping[str, Any]) -> str:
+    name = str(dataset["name"])
+    if dataset.get("run"):
+        return f"{name} (other data, {label_of(dataset)})"
+    return f"{name} (proxy: {label_of(dataset)})" if is_proxy(dataset) else name
+
+
+def _srocc_column(evaluation: Evaluation, dataset: Mapping[str, Any]) -> list[Entry]:
+    name = str(dataset["name"])
+    texts: list[str] = []
+    values: list[float | None] = []
+    for model in evaluation.models:
+        value = evaluation.figure(str(model["name"]), name, "srocc")
+        if is_label(str(model["name"]), dataset):
+            texts.append(ABSENT if value is None else "the label")
+            values.append(None)
+            continue
+        wins = evaluation.wins(str(model["name"]), name)
+        texts.append(short(value) + (f" ({wins})" if wins is not None and value is not None else ""))
+        values.append(value)
+    # Data that only the stages of one run have is no contest.
+    return [Entry(text) for text in texts] if dataset.get("run") else _with_best(texts, values, STATISTICS[1])
+
+
+def _overall(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
+    names = [str(model["name"]) for model in evaluation.models]
+    columns = []
+    means = [mean.value if (mean := evaluation.overall(name)) else None for name in names]
+    if len(evaluation.judged) > 1 and any(mean is not None for mean in means):
+        proxy = all(is_proxy(evaluation.dataset(name)) for name in evaluation.judged)
+        head = "Overall (proxies)" if proxy else "Overall"
+        columns.append((head, _with_best([short(mean) for mean in means], means, STATISTICS[1])))
+    kept = [evaluation.retention(name) for name in names]
+    if any(share is not None for share in kept):
+        texts = [ABSENT if share is None else percent(share) for share in kept]
+        columns.append(("Retention", [Entry(text) for text in texts]))
+    return columns
+
+
+def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
+    columns = []
+    for key, head, divide, digits in (
+        ("macs_conv_linear", "MACs, conv & linear (G)", 1e9, 3),
+        ("macs", "MACs, all (G)", 1e9, 3),
+        ("params", "Params (M)", 1e6, 3),
+        ("latency_ms", "Latency (ms)", 1.0, 1),
+        ("latency_p90_ms", "p90 (ms)", 1.0, 1),
+    ):
+        values = [number(model, key) for model in evaluation.models]
+        if any(value is not None for value in values):
+            texts = [ABSENT if value is None else f"{value / divide:.{digits}f}" for value in values]
+            columns.append((head, [Entry(text) for text in texts]))
+    return columns
+
+
+def _statistic(statistic: Statistic, result: Mapping[str, Any]) -> str:
+    value = statistic.value(result)
+    if statistic.path == ("retention",):
+        return ABSENT if value is None else percent(value)
+    if statistic.title.startswith("RMSE") or statistic.digits == 0:
+        return ABSENT if value is None else f"{value:,.{statistic.digits}f}"
+    text = short(value, statistic.digits)
+    low, high = number(result, f"{statistic.path[0]}_low"), number(result, f"{statistic.path[0]}_high")
+    if statistic.interval and value is not None and low is not None and high is not None:
+        text += f" [{short(low, 3)}, {short(high, 3)}]"
+    return text
+
+
+def _with_best(texts: Sequence[str], values: Sequence[float | None], statistic: Statistic) -> list[Entry]:
+    """Marks the best, and all that look like it at the printed digits; nothing where all look alike."""
+    known = [round(value, statistic.digits) for value in values if value is not None]
+    if statistic.best is None or len(set(known)) < 2:
+        return [Entry(text) for text in texts]
+    best = max(known) if statistic.best == "high" else min(known)
+    return [
+        Entry(text, value is not None and round(value, statistic.digits) == best)
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def _csv(evaluation: Evaluation) -> str:
+    lines = []
+    of_model = ("mode", "higher_is_better", "source", "params", "macs", "macs_conv_linear", "latency_ms",
+                "latency_p90_ms", "inputs")  # fmt: skip
+    for model in evaluation.models:
+        name = str(model["name"])
+        facts = {key: model.get(key) for key in of_model}
+        for dataset in evaluation.datasets:
+            result = evaluation.results.get((name, str(dataset["name"])))
+            if result is None:
+                continue
+            line: dict[str, Any] = {"model": name, "dataset": dataset["name"], "kind": _kind(dataset)}
+            line |= {"label": dataset.get("label")}
+            for statistic in STATISTICS:
+                key = "_".join(statistic.path)
+                line[key] = None if statistic.value(result) is None else _raw(result, statistic.path)
+                if statistic.interval:
+                    line |= {f"{key}_{end}": number(result, f"{key}_{end}") for end in ("low", "high")}
+            line["f_test"] = evaluation.wins(name, str(dataset["name"]))
+            lines.append(line | facts)
+        mean = evaluation.overall(name)
+        if mean is not None and len(evaluation.judged) > 1:
+            kind = _kind(evaluation.dataset(evaluation.judged[0]))
+            figures = {"srocc": mean.value, "srocc_low": mean.low, "srocc_high": mean.high}
+            lines.append(
+                {"model": name, "dataset": "Overall", "kind": kind, **figures, "retention": evaluation.retention(name)}
+                | facts
+            )
+        if not any(line["model"] == name for line in lines):
+            lines.append({"model": name, **facts})  # complexity alone is worth a line
+    text = io.StringIO()
+    names = list(dict.fromkeys(key for line in lines for key in line))
+    writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _raw(result: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """A figure as the file has it: a count stays whole."""
+    return part(result, *path[:-1])[path[-1]]
+
+
+def _kind(dataset: Mapping[str, Any]) -> str:
+    return "proxy" if is_proxy(dataset) else "human"

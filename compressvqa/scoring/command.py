@@ -1,0 +1,214 @@
+"""Any outside program as a scorer: a command with places for the files, and a number in what it prints or writes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+import shlex
+import string
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressvqa.data.align import blocks
+from compressvqa.data.clip import Clip, Pairing
+from compressvqa.data.compare import Sight, look
+from compressvqa.data.frames import Planes
+from compressvqa.data.raw import write_y4m
+from compressvqa.errors import DataError
+from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+
+TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
+PLACES = ("reference", "distorted", "reference_y4m", "distorted_y4m", "output")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+
+
+class CommandScorer(Scorer):
+    """Runs a command for each distorted file; no shell sees it.
+
+    ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand
+    for uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
+    video. ``{output}`` is a file for the program to write its result to; without it, what it prints is read. Either is
+    a log as libvmaf writes it (JSON or CSV), a JSON number, or any text: then its last number counts.
+
+    Args:
+        name: what the score is called, and its name inside a log that holds several.
+        template: the command.
+        higher_is_better: direction of the number.
+        mode: "FR" or "NR".
+
+    Raises:
+        DataError: a place that does not exist, or none for the distorted file.
+    """
+
+    def __init__(self, name: str, template: str, *, higher_is_better: bool = True, mode: str = "FR") -> None:
+        try:
+            self.words = shlex.split(template)
+            used = {field for word in self.words for _, field, _, _ in string.Formatter().parse(word) if field}
+        except ValueError as error:
+            raise DataError(f"the command of {name} is not well formed ({error})", where=template) from error
+        unknown = sorted(used - set(PLACES))
+        if unknown:
+            hint = ", ".join(f"{{{place}}}" for place in PLACES)
+            raise DataError(f"the command of {name} has no place {{{unknown[0]}}}", where=template, hint=hint)
+        if not self.words or not used & {"distorted", "distorted_y4m"}:
+            raise DataError(f"the command of {name} does not say where the distorted file goes", where=template,
+                            hint="{distorted}")  # fmt: skip
+        self.used, self.name = used, name
+        identity = hashlib.sha256(template.encode()).hexdigest()[:24]
+        self.facts = (
+            Facts(name, f"command:{identity}", "NR" if mode == "NR" else "FR", higher_is_better, source=template),
+        )
+
+    def score(
+        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
+    ) -> list[dict[str, Course]]:
+        """As `Scorer.score`."""
+        if reference is None and self.used & {"reference", "reference_y4m"}:
+            raise DataError(f"{self.name} compares with a reference, and there is none")
+        found = []
+        for number, clip in enumerate(distorted):
+            sight = look(reference, clip, pairing)
+            self._check(sight, pairing, clip)
+            with tempfile.TemporaryDirectory(prefix="compressvqa-") as place:
+                found.append({self.name: self._run(reference, clip, sight, pairing, Path(place))})
+            if progress is not None:
+                progress(number + 1, len(distorted))
+        return found
+
+    def _check(self, sight: Sight, pairing: Pairing, clip: Clip) -> None:
+        """A program that reads the files itself knows nothing of what the pairing asks for."""
+        if "distorted_y4m" in self.used:
+            return
+        if pairing.frames or pairing.skip_reference or pairing.skip_distorted:
+            raise DataError(f"the command of {self.name} reads whole files and can't leave frames out", where=clip.path,
+                            hint="{reference_y4m} and {distorted_y4m}")  # fmt: skip
+        changed = [one for one in sight.differences if one.what in ("frame size", "frame rate", "frame count")]
+        if changed:
+            raise DataError(f"{self.name} would see files that differ ({changed[0]})", where=clip.path,
+                            hint="{reference_y4m} and {distorted_y4m} are brought together first")  # fmt: skip
+
+    def _run(self, reference: Clip | None, clip: Clip, sight: Sight, pairing: Pairing, place: Path) -> Course:
+        values = {"reference": "" if reference is None else str(reference.path.absolute())}
+        values |= {"distorted": str(clip.path.absolute()), "output": str(place / "output")}
+        values |= {f"{side}_y4m": str(place / f"{side}.y4m") for side in ("reference", "distorted")}
+        if self.used & {"reference_y4m", "distorted_y4m"}:
+            for side in ("reference", "distorted"):
+                if f"{side}_y4m" in self.used:
+                    write_y4m(place / f"{side}.y4m", _frames(side, reference, clip, sight, pairing), _rate(sight))
+        words = [word.format(**values) for word in self.words]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+                                  stdin=subprocess.DEVNULL, check=False, cwd=place)  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise DataError(f"the command of {self.name} can't be run ({error})", where=words[0]) from error
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise DataError(f"the command of {self.name} failed ({done.returncode}): {said[-1] if said else ''}",
+                            where=clip.path)  # fmt: skip
+        text = done.stdout
+        if "output" in self.used:
+            try:
+                text = (place / "output").read_text(errors="replace")
+            except OSError as error:
+                raise DataError(f"the command of {self.name} wrote no {{output}}", where=clip.path) from error
+        return read_scores(text, self.name, where=str(clip.path))
+
+
+def _frames(side: str, reference: Clip | None, clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:
+    for group in blocks(reference, [clip], [sight], pairing, block=12):
+        frames = group.distorted[0]
+        yield from frames if side == "distorted" else (group.reference or [])[: len(frames)]
+
+
+def _rate(sight: Sight) -> Any:
+    from fractions import Fraction
+
+    return (sight.reference or sight.distorted).frame_rate or Fraction(25)
+
+
+def read_scores(text: str, name: str, *, where: str) -> Course:
+    """The score that a program wrote: a log as libvmaf writes it, a JSON number, or the last number of a text.
+
+    Args:
+        text: what was written.
+        name: which score of a log is meant; where it holds one only, that one.
+        where: what to name in an error.
+
+    Raises:
+        DataError: there is no number in it, or the log does not hold the score.
+
+    >>> read_scores("frames: 60, score = 71.5", "mine", where="a.mp4").score
+    71.5
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return _from_log(found, name, where)
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        return _whole(float(found), name, where)
+    if text.startswith("Frame,"):
+        return _from_csv(text, name, where)
+    numbers = NUMBER.findall(text)
+    if not numbers:
+        raise DataError(f"{name} gave no number: {text.strip()[:80]!r}", where=where)
+    return _whole(float(numbers[-1]), name, where)
+
+
+def _from_log(log: dict[str, Any], name: str, where: str) -> Course:
+    frames: list[dict[str, Any]] = log["frames"] if isinstance(log.get("frames"), list) else []
+    pooled = log.get("pooled_metrics")
+    known = list(pooled) if isinstance(pooled, dict) else list(frames[0].get("metrics", {})) if frames else []
+    key = _key(name, known, log)
+    segments = tuple(
+        Segment(int(frame["frameNum"]), int(frame.get("lastFrameNum", frame["frameNum"])), float(value))
+        for frame in frames
+        if (value := frame.get("metrics", {}).get(key)) is not None
+    )
+    value = log.get("score") if key is None else None
+    if key is not None and isinstance(pooled, dict) and isinstance(pooled.get(key), dict):
+        value = pooled[key].get("mean")
+    if value is None and segments:
+        value = math.fsum(part.score for part in segments) / len(segments)
+    if value is None:
+        raise DataError(f"the log holds no score {name!r}", where=where, hint=", ".join(known) or None)
+    return Course(_whole(float(value), name, where).score, segments, {})
+
+
+def _key(name: str, known: Sequence[str], log: dict[str, Any]) -> str | None:
+    if name in known:
+        return name
+    if len(known) == 1:
+        return known[0]
+    if "score" in log:
+        return None
+    # libvmaf calls its main score "vmaf" whatever the model.
+    return "vmaf" if "vmaf" in known else None
+
+
+def _from_csv(text: str, name: str, where: str) -> Course:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    known = [column for column in (rows[0] if rows else {}) if column and column != "Frame"]
+    key = _key(name, known, {})
+    if key is None:
+        raise DataError(f"the log holds no score {name!r}", where=where, hint=", ".join(known) or None)
+    try:
+        segments = tuple(Segment(int(row["Frame"]), int(row["Frame"]), float(row[key])) for row in rows if row[key])
+        mean = math.fsum(part.score for part in segments) / len(segments)
+    except (ValueError, ZeroDivisionError) as error:
+        raise DataError(f"the log of {name} is damaged ({error})", where=where) from error
+    return Course(_whole(mean, name, where).score, segments, {})
+
+
+def _whole(value: float, name: str, where: str) -> Course:
+    if not math.isfinite(value):
+        raise DataError(f"{name} gave {value}, which is no score", where=where)
+    return Course(value, (), {})

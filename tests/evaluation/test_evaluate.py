@@ -1,0 +1,208 @@
+"""An evaluation: its figures against scipy on scores taken by hand, what it keeps, and what it leaves out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from compressvqa.data import Clip, Pairing
+from compressvqa.data.mos import Manifest
+from compressvqa.errors import DataError
+from compressvqa.evaluation import ScoreCache, evaluate
+from compressvqa.scoring import score
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
+
+
+class Counting(Scorer):
+    """Scores a file by its size's digits and counts how often it is asked."""
+
+    def __init__(self, name="counting", *, better=True, fails=()):
+        self.facts = (Facts(name, f"test:{name}:{better}", higher_is_better=better),)
+        self.asked, self.fails = [], fails
+
+    def score(self, reference, distorted, pairing, progress=None):
+        found = []
+        for clip in distorted:
+            if clip.path.name in self.fails:
+                raise DataError("is damaged", where=clip.path)
+            self.asked.append(clip.path.name)
+            content, rung = clip.path.stem[1:].split("-")
+            value = float(rung) + 0.3 * int(content)
+            value = -value if self.facts[0].higher_is_better else value
+            found.append({self.facts[0].name: Course(value, (Segment(0, 5, value),), {})})
+        return found
+
+
+def test_figures_against_scipy_on_scores_taken_one_by_one(noise_set, cache):
+    found = evaluate(["psnr", "ssim"], [noise_set], cache=cache, resamples=200)
+    mos = [item.mos for item in noise_set.items]
+    for name in ("psnr", "ssim"):
+        alone = [
+            score(noise_set.reference(item).path, noise_set.distorted(item).path, model=name).score
+            for item in noise_set.items
+        ]
+        row = found.row(name, "noise")
+        assert row["srocc"] == pytest.approx(scipy.stats.spearmanr(alone, mos).statistic)
+        assert row["krocc"] == pytest.approx(scipy.stats.kendalltau(alone, mos).statistic)
+        assert row["srocc_low"] <= row["srocc"] <= row["srocc_high"] and row["n"] == 15
+        assert row["ladder_accuracy"] == 1 and row["better_worse_auc"] > 0.9
+        kept = next(s for s in found.facts["scores"] if s["model"] == name)
+        assert [item["score"] for item in kept["items"]] == pytest.approx(alone)
+
+
+def test_direction_of_scores_and_of_the_data_set_turn_the_sign(noise_set, cache):
+    models = [Counting("up"), Counting("down", better=False)]
+    falling = replace(noise_set, name="dmos", higher_is_better=False,
+                      items=tuple(replace(item, mos=-item.mos) for item in noise_set.items))  # fmt: skip
+    found = evaluate(models, [noise_set, falling], cache=cache, resamples=0)
+    assert [row["srocc"] > 0.9 for row in found.facts["results"]] == [True] * 4
+
+
+def test_nothing_is_scored_twice_also_where_files_were_renamed(noise_set, cache, tmp_path):
+    first, second = Counting(), Counting()
+    evaluate([first], [noise_set], cache=cache, resamples=0)
+    assert len(first.asked) == 15
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for file in noise_set.folder.glob("*.y4m"):
+        (moved / file.name).write_bytes(file.read_bytes())
+    evaluate([second], [replace(noise_set, folder=moved)], cache=cache, resamples=0)
+    assert second.asked == []
+    (moved / "d0-0.y4m").write_bytes((moved / "d0-1.y4m").read_bytes())
+    evaluate([second], [replace(noise_set, folder=moved)], cache=cache, resamples=0)
+    assert second.asked == []  # the content of d0-1 has a score already, whatever it is called
+    (moved / "d0-0.y4m").write_bytes((moved / "d0-0.y4m").read_bytes()[:-1] + b"z")
+    evaluate([second], [replace(noise_set, folder=moved)], cache=cache, resamples=0)
+    assert second.asked == ["d0-0.y4m"]
+    third = Counting()
+    evaluate([third], [noise_set], cache=cache, resamples=0, pairing=Pairing(subsample=2))
+    assert len(third.asked) == 15  # another pairing is another score
+
+
+def test_what_one_model_cannot_score_counts_for_none(noise_set, cache):
+    sound, failing = Counting("sound"), Counting("failing", fails=("d1-3.y4m", "d2-0.y4m"))
+    found = evaluate([failing, sound], [noise_set], cache=cache, resamples=0)
+    assert [row["n"] for row in found.facts["results"]] == [13, 13]
+    (facts,) = found.facts["datasets"]
+    assert facts["left_out"] == 2 and any("d1-3.y4m: " in note and "is damaged" in note for note in facts["notes"])
+    with pytest.raises(DataError, match=r"d1-3\.y4m: is damaged"):
+        evaluate([Counting("failing", fails=("d1-3.y4m",))], [noise_set], cache=cache / "b", strict=True)
+    everything = Counting("failing", fails=[f"d{c}-{r}.y4m" for c in range(3) for r in range(5)])
+    with pytest.raises(DataError, match=r"noise: none of 15 items can be scored"):
+        evaluate([everything], [noise_set], cache=cache / "c")
+
+
+def test_retention_baseline_and_significance(noise_set, cache):
+    found = evaluate([Counting("a"), "psnr"], [noise_set], cache=cache, teacher="psnr", resamples=0)
+    rows = {row["model"]: row for row in found.facts["results"]}
+    assert rows["a"]["retention"] == pytest.approx(rows["a"]["srocc"] / rows["psnr"]["srocc"])
+    assert found.facts["significance"]["baseline"] == "psnr"
+    assert found.facts["significance"]["matrix"]["noise"]["psnr"] == 0
+    assert found.facts["significance"]["matrix"]["noise"]["a"] in (-1, 0, 1)
+    with pytest.raises(DataError, match="teacher 'x' is none of the models"):
+        evaluate(["psnr"], [noise_set], cache=cache, teacher="x")
+
+
+def test_a_part_of_a_data_set(noise_set, cache):
+    found = evaluate(["psnr"], [noise_set], split="train", cache=cache, resamples=0)
+    assert found.facts["datasets"][0]["n"] == 5
+    with pytest.raises(DataError, match=r"no part 'val'.*test, train"):
+        evaluate(["psnr"], [noise_set], split="val", cache=cache)
+
+
+def test_a_network_has_its_cost_beside_its_scores(noise_set, cache, tmp_path):
+    from compressvqa.models import create_model, save
+
+    folder = save(create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8), tmp_path / "tiny")
+    found = evaluate([folder, "psnr"], [noise_set], split="train", cache=cache, resamples=0)
+    model, metric = found.facts["models"]
+    assert model["name"] == "tiny" and model["params"] > 0 and model["macs"] >= model["macs_conv_linear"] > 0
+    assert metric["params"] is None and "macs" not in metric
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_data_set_that_is_not_there(noise_set, cache, tmp_path):
+    gone = replace(noise_set, folder=tmp_path)
+    with pytest.raises(DataError, match="not one of its 15 distorted files is there"):
+        evaluate(["psnr"], [gone], cache=cache)
+    with pytest.raises(DataError, match="two data sets are called 'noise'"):
+        evaluate([Counting()], [noise_set, noise_set], cache=cache, resamples=0)
+
+
+def test_scores_taken_elsewhere_need_no_files(noise_set, cache, tmp_path):
+    from compressvqa.scoring.score_file import ScoreFile
+
+    lines = ["dist,score", *(f"{item.distorted},{100 - item.mos}" for item in noise_set.items)]
+    (tmp_path / "scores.csv").write_text("\n".join(lines))
+    scorer = ScoreFile("published", tmp_path / "scores.csv", higher_is_better=False)
+    found = evaluate([scorer], [replace(noise_set, folder=tmp_path / "none")], cache=cache, resamples=0)
+    assert found.row("published", "noise")["srocc"] == pytest.approx(1)
+
+
+def test_kept_scores_come_back_whole(noise_set, cache):
+    kept = ScoreCache(cache)
+    clip, facts = Clip(noise_set.folder / "d0-0.y4m"), Facts("a", "one")
+    course = Course(0.1 + 0.2, (Segment(0, 11, 1 / 3), Segment(12, 13, -5e-9)), {"block": 12})
+    assert kept.get(facts, None, clip, Pairing()) is None
+    kept.put(facts, None, clip, Pairing(), course)
+    kept.close()
+    again = ScoreCache(cache)
+    assert again.get(facts, None, clip, Pairing()) == course
+    assert again.get(Facts("a", "two"), None, clip, Pairing()) is None
+    assert again.get(facts, clip, clip, Pairing()) is None
+    (cache / "scores.sqlite").write_bytes(b"no data base" * 100)
+    with pytest.raises(DataError, match="can't be kept here"):
+        ScoreCache(cache)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from compressvqa.data.mos import read_manifest
+from compressvqa.evaluation import evaluate
+from evaluation.test_evaluate import Counting
+class Slow(Counting):
+    def score(self, *arguments, **more):
+        print("asked", flush=True)
+        time.sleep(float(sys.argv[1]))
+        return super().score(*arguments, **more)
+found = evaluate([Slow()], [read_manifest(Path({manifest!r}))], cache=Path({cache!r}), resamples=0)
+print(found.row("counting", "noise")["n"])
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_was_killed_goes_on(noise_set, cache):
+    script = SLOW.format(tests=str(Path(__file__).parents[1]), manifest=str(noise_set.folder / "manifest.csv"),
+                         cache=str(cache))  # fmt: skip
+    first = subprocess.Popen([sys.executable, "-c", script, "2"], stdout=subprocess.PIPE, text=True)
+    for _ in range(3):  # the third pass has begun: two are kept
+        first.stdout.readline()
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    time.sleep(0.1)
+    done = subprocess.run([sys.executable, "-c", script, "0"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["asked"] * (done.stdout.count("asked")) + ["15"]
+    assert done.stdout.count("asked") == 6 - 2  # three contents in two passes each
+
+
+def test_flat_sets_without_references_take_only_models_that_need_none(noise_set, cache):
+    alone = Manifest("alone", noise_set.folder, tuple(replace(item, reference=None) for item in noise_set.items))
+
+    class Bare(Counting):
+        def __init__(self):
+            super().__init__("bare")
+            self.facts = (replace(self.facts[0], mode="NR"),)
+
+    found = evaluate([Counting(), Bare()], [alone], cache=cache, resamples=0)
+    assert [row["model"] for row in found.facts["results"]] == ["bare"]
+    assert np.isfinite(found.row("bare", "alone")["srocc"])
