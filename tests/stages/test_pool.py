@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 
 import compressvqa as cv
-from compressvqa.data import mos
 from compressvqa.data.mos import Item, Manifest
 from compressvqa.data.mos_pairs import MosClips, MosPairSampler
 from compressvqa.errors import CompressVQAError, DataError
@@ -260,14 +259,16 @@ def test_mistakes(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> 
         stage(features=[3, 6]).run(small, context(tmp_path, clips))
 
 
-def test_the_recipe_runs_whole(network: torch.nn.Module, clips: MosClips, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_recipe_runs_whole(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> None:
     """The shipped recipe, with a small network on the small data set; then the network is trained on pixels too."""
-    monkeypatch.setattr(mos, "read_dataset", {"small": clips.manifest}.__getitem__, raising=False)
+    manifest = clips.manifest.folder / "manifest.csv"
+    rows = [f"{item.reference},{item.distorted},{item.mos},{item.split}" for item in clips.items]
+    manifest.write_text("\n".join(["ref,dist,mos,split", *rows, ""]))
     assert "pool" in stages
     weights = cv.save(network, tmp_path / "pqanet")
     overrides = [
-        f"model.weights={weights}", "model.size=96", "data.source=small", "data.validation=split", "data.blocks=1",
-        "stages.stanet.steps=4", "stages.stanet.batch=2", "stages.mean.options={patch: 96, stride: [96, 96]}",
+        f"model.weights={weights}", f"data.source={manifest}", "model.size=96", "data.validation=split",
+        "data.blocks=1", "stages.stanet.steps=4", "stages.stanet.batch=2", "stages.mean.options={patch: 96, stride: [96, 96]}",
         "runtime.precision='32'", "runtime.threads=1",
     ]  # fmt: skip
     recipe = Recipe.load(shipped()["rankdvqa_stanet"], overrides)
