@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -332,7 +331,9 @@ def _stacked(clips: list[tuple[Tensor | None, Tensor, str]]) -> tuple[Tensor | N
 
 def _manifest(source: str) -> Manifest:
     # Imported late, as the readers of the published layouts are many and a training needs one.
-    manifest: Manifest = importlib.import_module("compressvqa.data.mos").read_dataset(source)
+    from compressvqa.data.mos import read_dataset
+
+    manifest = read_dataset(source)
     if not manifest.no_reference and any(item.reference is None for item in manifest.items):
         raise DataError("some items have a reference and some have none", where=manifest.folder)
     return replace(manifest, items=tuple(sorted(manifest.items, key=lambda item: item.distorted)))

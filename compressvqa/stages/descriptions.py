@@ -137,8 +137,15 @@ class Descriptions:
         return [(every[every // count == block] % count).tolist() for block in range(blocks)]
 
     def _file(self, index: int) -> str:
-        state = self.clips.manifest.distorted(self.clips.items[index]).path.stat()
-        text = f"{self.clips.key(index)} {self.clips.frames[index]} {state.st_size} {state.st_mtime_ns}"
+        manifest, item = self.clips.manifest, self.clips.items[index]
+        text = f"{self.clips.key(index)} {self.clips.frames[index]}"
+        for clip in (manifest.reference(item), manifest.distorted(item)):
+            assert clip is not None
+            try:
+                state = clip.path.stat()
+            except OSError as error:
+                raise DataError("no such file", where=clip.path) from error
+            text += f" {state.st_size} {state.st_mtime_ns}"  # a file that was written anew is described anew
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def _named(self, index: int, what: str) -> Path:

@@ -79,6 +79,7 @@ class PoolStage:
             sampler.clips, pooled, context.folder / "patches", patches=config.patches, seed=context.seed
         )
         descriptions.make(pooled, fabric.device)
+        _fit_to_features(pooled.pooling, descriptions)
         task = _Task(pooled.pooling, _scale(descriptions) / getattr(context.objective.config, "scale", 1.0))
         pairs = DescribedPairs(sampler, descriptions, config.patches_per_step)
 
@@ -112,6 +113,20 @@ class _Task(nn.Module):
         saliency = self.stanet.saliency(features.flatten(0, 1)).reshape(scores.shape).float()
         weights = saliency.masked_fill(~there, -torch.inf).softmax(dim=1)
         return self.scale.exp() * (weights * scores).sum(dim=1)
+
+
+@torch.no_grad()
+def _fit_to_features(stanet: STANet, descriptions: Descriptions) -> None:
+    """Divides the first convolution's weights by the size of the features that it will read.
+
+    Features of a trained PQANet can be a hundredth of what an initialisation expects: the weights of the patches then
+    stay equal for hundreds of steps.
+    """
+    looked_at = np.linspace(0, len(descriptions.clips) - 1, min(32, len(descriptions.clips))).astype(int)
+    squares = [float(descriptions.features(index).square().mean()) for index in looked_at]
+    first = stanet.weigh[0]
+    assert isinstance(first, nn.Conv3d)
+    first.weight.div_(max(float(np.mean(squares)) ** 0.5, 1e-8))
 
 
 def _scale(descriptions: Descriptions) -> float:

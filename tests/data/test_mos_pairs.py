@@ -26,7 +26,7 @@ def manifest(tmp_path_factory):
 def known(monkeypatch, manifest):
     """Data sets by name, without a manifest file."""
     sets = {"small": manifest}
-    monkeypatch.setattr(mos, "read_dataset", sets.__getitem__, raising=False)
+    monkeypatch.setattr(mos, "read_dataset", sets.__getitem__)
     return sets
 
 

@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 
 import compressvqa as cv
-from compressvqa.data import mos
 from compressvqa.data.mos import Item, Manifest
 from compressvqa.data.mos_pairs import MosClips, MosPairSampler
 from compressvqa.errors import CompressVQAError, DataError
@@ -70,8 +69,8 @@ def planted(folder: Path, network: RankDVQASTANet, count: int, seed: int, patche
     folder.mkdir(parents=True)
     quality = rng.normal(size=count)
     items = tuple(Item(f"{n}.mp4", float(q), "reference.mkv") for n, q in enumerate(quality))
-    for item in items:
-        (folder / item.distorted).write_bytes(b"not decoded")
+    for name in ("reference.mkv", *(item.distorted for item in items)):
+        (folder / name).write_bytes(b"not decoded")
     found = Descriptions(
         MosClips(Manifest(f"planted{seed}", folder, items), items, (12,) * count, 12, 1), network, folder
     )
@@ -216,6 +215,26 @@ def test_mean_pooling_trains_nothing_and_reads_nothing(network: torch.nn.Module,
     assert stage(pooling="mean").run(result.network, context(tmp_path, None)).network.stride == GRID["stride"]
 
 
+def test_the_size_of_features_does_not_matter(network: torch.nn.Module, tmp_path: Path) -> None:
+    """STANet begins with weights that fit its features: a hundredth of them give the same saliency."""
+    from compressvqa.stages.pool import _fit_to_features
+
+    pooled = RankDVQASTANet.around(network, **GRID)
+    for number, factor in enumerate((1.0, 0.01)):
+        found = planted(tmp_path / str(number), pooled, 3, 1)
+        for index in range(3):
+            file = found._named(index, "features")
+            np.save(file, (np.load(file) * factor).astype(np.float16))
+        torch.manual_seed(0)
+        stanet = RankDVQASTANet.around(network, **GRID).pooling
+        _fit_to_features(stanet, found)
+        with torch.no_grad():
+            saliency = stanet.saliency(found.features(0))
+        if number == 0:
+            wanted = saliency
+    torch.testing.assert_close(saliency, wanted, rtol=0.01, atol=1e-3)
+
+
 def test_a_pruned_network(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> None:
     small = prune(network, cv.example_inputs(network, size=96), ratios=0.5).model
     result = stage(steps=1).run(small, context(tmp_path, clips))
@@ -240,15 +259,17 @@ def test_mistakes(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> 
         stage(features=[3, 6]).run(small, context(tmp_path, clips))
 
 
-def test_the_recipe_runs_whole(network: torch.nn.Module, clips: MosClips, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_recipe_runs_whole(network: torch.nn.Module, clips: MosClips, tmp_path: Path) -> None:
     """The shipped recipe, with a small network on the small data set; then the network is trained on pixels too."""
-    monkeypatch.setattr(mos, "read_dataset", {"small": clips.manifest}.__getitem__, raising=False)
+    manifest = clips.manifest.folder / "manifest.csv"
+    rows = [f"{item.reference},{item.distorted},{item.mos},{item.split}" for item in clips.items]
+    manifest.write_text("\n".join(["ref,dist,mos,split", *rows, ""]))
     assert "pool" in stages
     weights = cv.save(network, tmp_path / "pqanet")
     overrides = [
-        f"model.weights={weights}", "model.size=96", "data.source=small", "data.validation=split", "data.blocks=1",
-        "stages.stanet.steps=4", "stages.stanet.batch=2", "stages.mean.options={patch: 96, stride: [96, 96]}",
-        "runtime.precision='32'", "runtime.threads=1",
+        f"model.weights={weights}", f"data.source={manifest}", "model.size=96", "data.validation=split",
+        "data.blocks=1", "stages.stanet.steps=4", "stages.stanet.batch=2",
+        "stages.mean.options={patch: 96, stride: [96, 96]}", "runtime.precision='32'", "runtime.threads=1",
     ]  # fmt: skip
     recipe = Recipe.load(shipped()["rankdvqa_stanet"], overrides)
     result = run(recipe, out=tmp_path / "run")
