@@ -77,7 +77,7 @@ def evaluate(
     models: list[Any] = [text for text in what if text not in datasets]
     models += _outside(scores or [], command or [], lower_is_better or [])
     if not datasets or not models:
-        lacks = "a data set" if not datasets else "a model"
+        lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
     with bar("evaluate") as progress:

@@ -33,7 +33,7 @@ def make_set(folder: Path, name: str = "noise") -> Manifest:
             write_y4m(folder / f"d{content}-{rung}.y4m", picture(content, noise), Fraction(25))
             items.append(
                 Item(
-                    f"d{content}-{rung}.y4m", mos=5 - rung - 0.1 * content, reference=f"r{content}.y4m", std=0.5,
+                    f"d{content}-{rung}.y4m", mos=5 - 0.9 * rung - 0.1 * content, reference=f"r{content}.y4m", std=0.5,
                     ratings=20, content=f"c{content}", split="test" if content else "train", ladder="noise", rung=rung,
                 )
             )  # fmt: skip
