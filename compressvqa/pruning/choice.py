@@ -112,6 +112,8 @@ class Scores:
 
     def _score(self, group: Group) -> Tensor:
         slots, weights = self._weights(group)
+        if not weights:  # dead layers that are kept: nothing reads them, so that no channel of theirs matters
+            return torch.zeros(group.channels)
         gradients: list[Tensor | None] = []
         activations: list[Tensor | None] = []
         for slot in slots:

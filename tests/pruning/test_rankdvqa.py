@@ -133,3 +133,11 @@ def test_a_dead_reader_demands_nothing(clips: tuple[torch.Tensor, ...]) -> None:
     nonzero = sum(int(p.count_nonzero()) for p in alive) / PARAMETERS
     reports = {report.rule: report for report in compare_rules(sparse, clips)}
     assert reports["budget"].params == pytest.approx(nonzero, rel=0.03)
+
+
+def test_dead_layers_that_are_kept_shrink_too():
+    """The sixth stage is read by nothing, so that no weight of it can say which of its channels matter."""
+    model = create_model("rankdvqa", widths=(8, 8, 8, 8, 8, 8), merge_width=8, mlp_width=8)
+    pruned = prune(model, example_inputs(model, size=96), ratios=0.5, remove_dead=False)
+    assert pruned.max_error < 1e-5
+    assert pruned.model.extractor.stages[5][0].out_channels == 4
