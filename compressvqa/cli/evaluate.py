@@ -71,7 +71,6 @@ def evaluate(
     from compressvqa.data.mos import looks_like_dataset
     from compressvqa.evaluation import evaluate as judge
     from compressvqa.progress import bar
-    from compressvqa.report import evaluation_table
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
@@ -102,12 +101,23 @@ def evaluate(
     if as_json:
         print_json(found.to_dict())
     else:
-        table = evaluation_table(found.to_dict(), format=form)
-        Console().print(table) if form == "text" else print(table)
+        _show(found.to_dict(), form)
         for path in written:
             print(path)
     if any(one["left_out"] for one in found.facts["datasets"]):
         raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any], form: Literal["text", "markdown", "latex", "csv"]) -> None:
+    """Prints the tables; a terminal's are folded to its width."""
+    from compressvqa.report import accuracy_grid, evaluation_table, statistics_grids
+
+    console = Console()
+    if form != "text" or not console.is_terminal:
+        print(evaluation_table(found, format=form))
+        return
+    for grid in (accuracy_grid(found), *statistics_grids(found)):
+        console.print(grid)
 
 
 def _outside(scores: list[str], commands: list[str], lower: list[str]) -> list[Any]:

@@ -282,6 +282,15 @@ class Evaluation:
         return joined
 
 
+def sentence(note: str) -> str:
+    """A note as a sentence, so that several can stand in a row.
+
+    >>> sentence("vvc codes 10 bit"), sentence("Done.")
+    ('Vvc codes 10 bit.', 'Done.')
+    """
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
+
+
 def _results_file(folder: str | Path) -> Path:
     return Path(folder) if Path(folder).suffix == ".json" else Path(folder) / "results.json"
 

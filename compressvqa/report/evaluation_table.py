@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of
+from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of, sentence
 from compressvqa.report.grid import Entry, Grid
 from compressvqa.report.results import number, part
 from compressvqa.report.summary import COUNTED
@@ -197,7 +197,7 @@ def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], head
     same = [evaluation.title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
     if same:
         words.append(f"{', '.join(same)} is this proxy's label itself.")
-    return " ".join([*words, *(str(note) for note in dataset.get("notes") or ())])
+    return " ".join([*words, *(sentence(str(note)) for note in dataset.get("notes") or ())])
 
 
 def _dataset_head(dataset: Mapping[str, Any]) -> str:

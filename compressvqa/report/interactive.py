@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from compressvqa.files import finite
 from compressvqa.report import page, style
-from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of
+from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of, sentence
 from compressvqa.report.evaluation_table import (
     accuracy_caption,
     accuracy_grid,
@@ -139,7 +139,10 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
                                   startstandoff=6)  # fmt: skip
     ticks = style.round_numbers(10 ** span[0], 10 ** span[1])
     figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))},
-                        tickvals=ticks, ticktext=[f"{tick:,.10g}" for tick in ticks])  # fmt: skip
+                        tickmode="array", tickvals=ticks, ticktext=[f"{tick:,.10g}" for tick in ticks])  # fmt: skip
+    # The names at the margin are as long as they are: Plotly cuts what leaves the figure.
+    room = max([30, *(7 * len(f"{name} {short(y)}") for name, y in lines)])
+    figure.update_layout(margin_r=room)
     title = html.escape(drawn.title).replace("\n", "<br>")
     figure.update_yaxes(range=[low, high], title={"text": title})
     return figure
@@ -484,7 +487,7 @@ def _datasets(evaluation: Evaluation) -> str:
         better = dataset.get("higher_is_better")
         turn = "" if better is None else (" Higher is better." if better else " Lower is better.")
         notes = dataset.get("notes")
-        notes = [str(note) for note in notes] if isinstance(notes, (list, tuple)) else []
+        notes = [sentence(str(note)) for note in notes] if isinstance(notes, (list, tuple)) else []
         lines.append(" ".join([f"{dataset['name']}: {described(dataset)}.{turn}", *notes]))
     return page.bullets(lines)
 
