@@ -111,12 +111,14 @@ def evaluate(
 def _show(found: dict[str, Any], form: Literal["text", "markdown", "latex", "csv"]) -> None:
     """Prints the tables; a terminal's are folded to its width."""
     from compressvqa.report import accuracy_grid, evaluation_table, statistics_grids
+    from compressvqa.report.evaluation import Evaluation
 
     console = Console()
     if form != "text" or not console.is_terminal:
         print(evaluation_table(found, format=form))
         return
-    for grid in (accuracy_grid(found), *statistics_grids(found)):
+    read = Evaluation.read(found)
+    for grid in (accuracy_grid(read), *statistics_grids(read)):
         console.print(grid)
 
 
