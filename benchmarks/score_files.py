@@ -127,7 +127,7 @@ def main() -> None:
         f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"
     )
     lines += ["", f"An evaluation of the four by VMAF takes {again['first_s']:.2f} s; again, with its scores kept, "
-              f"{again['second_s']:.2f} s ({again['ratio']:.2f}).", "", f"Untrained networks. {machine}.", ""]  # fmt: skip
+              f"{again['second_s']:.2f} s.", "", f"Untrained networks. {machine}.", ""]  # fmt: skip
     text = "\n".join(lines)
     print(text)
     RESULTS.mkdir(exist_ok=True)
