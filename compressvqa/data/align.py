@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -128,6 +128,8 @@ def _distorted_frames(clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Pl
     if pairing.frames is not None and sight.hold is None:
         stop = pairing.skip_distorted + pairing.frames
     frames = read_frames(clip.path, start=pairing.skip_distorted, stop=stop, raw=clip.raw)
+    if not sight.distorted.matrix_stated:
+        frames = (replace(f, colour=replace(f.colour, matrix=sight.distorted.colour.matrix)) for f in frames)
     if sight.hold is not None:
         frames = held_frames(frames, sight.hold)
     wanted = sight.reference

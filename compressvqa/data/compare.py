@@ -73,6 +73,9 @@ def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_
     """
     r = None if reference is None else _skipped(_facts(reference), pairing.skip_reference)
     d = _skipped(_facts(distorted), pairing.skip_distorted)
+    if r is not None and not d.matrix_stated:
+        # What players assume depends on the height: a small encode of a large reference is not of another matrix.
+        d = replace(d, colour=replace(d.colour, matrix=r.colour.matrix))
     hold = None if r is None else _hold(r, d, pairing)
     differences = inspect_pair(r or d, d, pairing, smallest_side=smallest_side)
     refuse(differences, (r or d).path, d.path)

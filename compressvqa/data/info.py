@@ -31,6 +31,7 @@ class VideoInfo:
         transfer: "pq" and "hlg" are the two HDR curves; all else is "sdr".
         variable_rate: whether the time between frames varies; None if it was not looked at.
         rotation: degrees by which a player would turn the picture; the pictures are read as they are stored.
+        matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class VideoInfo:
     transfer: Literal["sdr", "pq", "hlg"] = "sdr"
     variable_rate: bool | None = None
     rotation: int = 0
+    matrix_stated: bool = True
 
     def __str__(self) -> str:
         rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"

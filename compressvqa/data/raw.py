@@ -86,7 +86,7 @@ def probe_raw(path: Path, raw: RawFormat) -> VideoInfo:
                         hint="check width, height, pixel format and bit depth")  # fmt: skip
     return VideoInfo(
         path=path, codec="rawvideo", width=raw.width, height=raw.height, chroma=raw.pixel_format, colour=raw.colour,
-        frame_rate=raw.frame_rate, frames=length // raw.frame_bytes,
+        frame_rate=raw.frame_rate, frames=length // raw.frame_bytes, matrix_stated=raw.matrix is not None,
     )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _y4m_header(file: BinaryIO, path: Path) -> tuple[VideoInfo, int]:
     body = path.stat().st_size - file.tell()
     frames, rest = divmod(body, size + len(b"FRAME\n"))
     info = VideoInfo(path=path, codec="rawvideo", width=width, height=height, chroma=chroma, colour=colour,
-                     frame_rate=rate, frames=frames if rest == 0 else None)  # fmt: skip
+                     frame_rate=rate, frames=frames if rest == 0 else None, matrix_stated=False)  # fmt: skip
     if body < size:
         raise DataError("a Y4M file without one whole frame", where=path)
     return info, size

@@ -178,6 +178,7 @@ def _info(path: Path, container: Any) -> VideoInfo:
         frame_rate=stream.average_rate or stream.guessed_rate,
         frames=stream.frames or None,
         transfer="pq" if transfer == PQ else "hlg" if transfer == HLG else "sdr",
+        matrix_stated=int(getattr(context, "colorspace", 2)) in MATRICES or context.format.is_rgb,
     )
 
 

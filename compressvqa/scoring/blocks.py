@@ -68,9 +68,16 @@ class BlockScorer(Scorer):
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
     ) -> list[dict[str, Course]]:
         """As `Scorer.score`."""
+        if self.facts[0].mode == "FR":
+            return self._together(reference, distorted, pairing, progress)
+        # Without a reference nothing is shared, and the files may be of different sizes.
+        return [found for clip in distorted for found in self._together(None, [clip], pairing, progress)]
+
+    def _together(
+        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None
+    ) -> list[dict[str, Course]]:
+        """Files side by side, all brought to the size of the one reference."""
         facts = self.facts[0]
-        if facts.mode == "NR":
-            reference = None
         sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
         parts: list[list[Tensor]] = [[] for _ in distorted]
         segments: list[list[Segment]] = [[] for _ in distorted]

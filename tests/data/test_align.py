@@ -81,6 +81,19 @@ def test_another_size_is_scaled_as_ffmpeg_scales(pair, tmp_path):
     assert np.abs(ours - luma)[inside].mean() < 2 / 255
 
 
+def test_a_small_encode_that_names_no_matrix_has_that_of_its_reference(tmp_path):
+    """Players take BT.601 below 720 lines: a 720p reference and its 360p encode would get other colours each."""
+    large = make(tmp_path / "large.y4m", size="1280x720", frames=1)
+    small = make(tmp_path / "small.mp4", *X264[:-2], "-pix_fmt", "yuv420p", size="640x360", frames=1)
+    assert (probe(large).colour.matrix, probe(small).colour.matrix) == ("bt709", "bt601")
+    assert look(Clip(large), Clip(small), Pairing()).differences[0].what == "frame size"
+    assert len(look(Clip(large), Clip(small), Pairing()).differences) == 1
+    ((reference, (distorted,)),) = in_step(large, small)
+    assumed = torch.nn.functional.interpolate(read_clip(small, frames=1), scale_factor=2)  # BT.601, left as it is
+    right, wrong = ((reference[0] - clip).abs().mean() for clip in (distorted[0], assumed))
+    assert right < 0.6 * wrong
+
+
 def test_half_the_frame_rate_is_held_on_the_clock(tmp_path):
     full = make(tmp_path / "full.y4m", frames=24, rate=24)
     half = make(tmp_path / "half.y4m", "-vf", "fps=12:round=up:start_time=0", frames=12, rate=24)

@@ -13,7 +13,7 @@ from compressvqa.data.raw import RawFormat, write_y4m
 from compressvqa.data.video import read_clip
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import create_model, save
-from compressvqa.scoring import model_folder, score
+from compressvqa.scoring import model_folder, score, score_several
 
 
 def whole(path: Path, frames: int) -> torch.Tensor:
@@ -230,6 +230,21 @@ def test_a_no_reference_network_reads_the_distorted_file_only(write):
     blocks = whole(distorted, 30).split(12, dim=1)
     assert [part.score for part in result.per_segment] == pytest.approx([float(b.mean()) for b in blocks], abs=1e-6)
     assert result.to_dict()["reference"] is None
+
+
+def test_no_reference_files_of_different_sizes(write):
+    from compressvqa.models import ModelSpec
+
+    class Width(torch.nn.Module):
+        def forward(self, distorted):
+            return distorted.mean(dim=(1, 2, 3, 4)) + distorted.shape[-1]
+
+    network = Width()
+    network.compressvqa_spec = ModelSpec("width", mode="NR")
+    files = [write("a.y4m", 3, width=112), write("b.y4m", 5, width=256, height=128)]
+    found = score_several(None, files, model=network)
+    assert [one.score for one in found] == [score(None, file, model=network).score for file in files]
+    assert [int(one.score) for one in found] == [112, 256]
 
 
 def test_large_frames_are_scored_in_tiles(write, mean_difference):
