@@ -17,6 +17,9 @@ from compressvqa.errors import WeightsError
 from compressvqa.scoring.scorer import Course, Progress, Scorer, Segment
 
 
+_Numbers = tuple[Any, torch.dtype]
+
+
 class BlockScorer(Scorer):
     """Base of scorers that measure one block of frames after the other.
 
@@ -79,7 +82,9 @@ class BlockScorer(Scorer):
         """Files side by side, all brought to the size of the one reference."""
         facts = self.facts[0]
         sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
-        parts: list[list[Tensor]] = [[] for _ in distorted]
+        # Kept as plain numbers: a small tensor that lives on between the large ones of each block pins the allocator's
+        # memory around it, and memory grows with the length of the files.
+        parts: list[list[_Numbers]] = [[] for _ in distorted]
         segments: list[list[Segment]] = [[] for _ in distorted]
         total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
         with self.running(), torch.inference_mode():
@@ -97,13 +102,13 @@ class BlockScorer(Scorer):
                         length = len(frames)  # a file that ends earlier has a shorter last block
                         prepared = self.prepare(stacked(group.reference[:length], room[0]))
                     part = self.measure(prepared, stacked(frames, room[1]))
-                    parts[side].append(part)
+                    parts[side].append((part.tolist(), part.dtype))
                     segments[side] += self._segments(part, group.first, len(frames), distorted[side])
                 if progress is not None:
                     progress(group.first + max(map(len, group.distorted)), total)
         return [
-            {facts.name: Course(self._finite(self.pool(part), "the file", clip), tuple(course), settings)}
-            for part, course, clip in zip(parts, segments, distorted, strict=True)
+            {facts.name: Course(self._finite(self.pool(_tensors(kept)), "the file", clip), tuple(course), settings)}
+            for kept, course, clip in zip(parts, segments, distorted, strict=True)
         ]
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
@@ -120,3 +125,7 @@ class BlockScorer(Scorer):
             raise WeightsError(f"{name} scores {what} of {clip.path} as {value}", where=self.facts[0].source,
                                hint="its weights may be damaged")  # fmt: skip
         return value
+
+
+def _tensors(kept: Sequence[_Numbers]) -> list[Tensor]:
+    return [torch.tensor(numbers, dtype=dtype) for numbers, dtype in kept]
