@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from compressvqa.metrics import compare_latency, profile
 from compressvqa.models import example_inputs
+from compressvqa.scoring.image_metrics import FrameScorer
 from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.scorer import Facts, Scorer
 
@@ -22,9 +24,7 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
     Complexity is counted on 12 frames of 256x256 (reference and distorted, for a full-reference network), as in
     RankDVQA-mini's Table I; time is the median of calls that go through all networks in turn.
     """
-    networks: dict[str, nn.Module] = {
-        scorer.facts[0].name: scorer.network for scorer in scorers if isinstance(scorer, NetworkScorer)
-    }
+    networks = {scorer.facts[0].name: network for scorer in scorers if (network := _network(scorer)) is not None}
     rows = []
     for fact in facts:
         row: dict[str, Any] = {
@@ -36,7 +36,12 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
         }
         if fact.name in networks:
             network = networks[fact.name].eval()
-            counted = profile(network, example_inputs(network, size=SIZE, frames=FRAMES))
+            try:
+                counted = profile(network, _inputs(network, fact.mode))
+            except Exception as error:  # another library's network may fail in any way; its scores still count
+                row["uncounted"] = str(error)
+                rows.append(row)
+                continue
             row |= {"params": counted.params, "macs": counted.macs, "macs_conv_linear": counted.macs_conv_linear}
             row |= {"inputs": INPUTS, "convention": counted.convention, "unsupported": list(counted.unsupported)}
         rows.append(row)
@@ -52,6 +57,40 @@ def _add_latency(rows: Sequence[dict[str, Any]], networks: dict[str, nn.Module])
         some = {name: network for name, network in networks.items() if by_name[name]["mode"] == mode}
         if not some:
             continue
-        inputs = example_inputs(next(iter(some.values())), size=SIZE, frames=FRAMES)
-        for name, measured in compare_latency(some, inputs).items():
+        for name, measured in compare_latency(some, _inputs(next(iter(some.values())), mode)).items():
             by_name[name] |= {"latency_ms": measured.median_ms, "latency_p90_ms": measured.p90_ms}
+
+
+class _FrameByFrame(nn.Module):
+    """An image metric's network over the frames of a clip, called as a network of video is."""
+
+    def __init__(self, scorer: FrameScorer) -> None:
+        super().__init__()
+        self.network = scorer.network
+        self._scorer = [scorer]  # in a list: it is no part of the network
+
+    def forward(self, *clips: Tensor) -> Tensor:
+        """Two clips (1, T, 3, H, W), or the distorted one, to (T,)."""
+        (scorer,) = self._scorer
+        scores = []
+        for number in range(clips[-1].shape[1]):
+            frames = [clip[:, number : number + 1] for clip in clips]
+            prepared = scorer.prepare(frames[0]) if len(frames) == 2 else None
+            scores.append(scorer.measure(prepared, frames[-1]).reshape(-1))
+        return torch.cat(scores)
+
+
+def _network(scorer: Scorer) -> nn.Module | None:
+    """The network behind a scorer; None for one without, or without a single weight."""
+    if isinstance(scorer, NetworkScorer):
+        return scorer.network
+    if isinstance(scorer, FrameScorer) and any(True for _ in scorer.network.parameters()):
+        return _FrameByFrame(scorer)
+    return None
+
+
+def _inputs(network: nn.Module, mode: str) -> tuple[Tensor, ...]:
+    if not isinstance(network, _FrameByFrame):
+        return example_inputs(network, size=SIZE, frames=FRAMES)
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(1, FRAMES, 3, SIZE, SIZE, generator=generator) for _ in range(2 if mode == "FR" else 1))

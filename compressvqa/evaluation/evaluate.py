@@ -144,6 +144,7 @@ def evaluate(
         if name is not None and name not in names:
             raise DataError(f"the {word} {name!r} is none of the models", hint=", ".join(names))
     baseline = baseline or teacher or names[0]
+    rows = costs(scorers, facts, latency=latency)
     kept = ScoreCache(cache)
     report: dict[str, Any] = {"datasets": [], "results": [], "matrix": {}, "scores": []}
     try:
@@ -172,7 +173,7 @@ def evaluate(
                 "samples": resamples,
             },
             "datasets": report["datasets"],
-            "models": costs(scorers, facts, latency=latency),
+            "models": rows,
             "results": report["results"],
             "significance": {"baseline": baseline, "alpha": ALPHA, "matrix": report["matrix"]},
             "scores": report["scores"],

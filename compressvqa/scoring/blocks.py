@@ -16,7 +16,6 @@ from compressvqa.data.compare import Sight, look
 from compressvqa.errors import WeightsError
 from compressvqa.scoring.scorer import Course, Progress, Scorer, Segment
 
-
 _Numbers = tuple[Any, torch.dtype]
 
 

@@ -129,6 +129,26 @@ def test_a_network_has_its_cost_beside_its_scores(noise_set, cache, tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_the_cost_of_an_image_metric_is_that_of_its_network_on_every_frame():
+    import torch
+
+    from compressvqa.evaluation.cost import costs
+    from compressvqa.scoring.image_metrics import FrameScorer
+
+    class Error(FrameScorer):
+        def prepare(self, reference):
+            return self.network(reference[0])
+
+        def measure(self, prepared, distorted):
+            return (prepared - self.network(distorted[0])).abs().mean().reshape(1)
+
+    scorer = Error(torch.nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), Facts("error", "test"))
+    (row,) = costs([scorer], scorer.facts, latency=True)
+    assert row["params"] == 3 * 4 * 9
+    assert row["macs"] == row["macs_conv_linear"] == 2 * 12 * 128 * 128 * 3 * 4 * 9  # both clips, twelve frames
+    assert row["latency_ms"] > 0 and row["inputs"] == "12 frames of 256x256"
+
+
 def test_a_data_set_that_is_not_there(noise_set, cache, tmp_path):
     gone = replace(noise_set, folder=tmp_path)
     with pytest.raises(DataError, match="not one of its 15 distorted files is there"):
