@@ -32,7 +32,7 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
             "mode": fact.mode,
             "higher_is_better": fact.higher_is_better,
             "source": fact.source,
-            "params": fact.params,
+            "params": fact.params or None,  # a metric without weights is no network
         }
         if fact.name in networks:
             network = networks[fact.name].eval()

@@ -247,6 +247,7 @@ def _judge(
     rule = pair_rule(std=columns["std"], ratings=columns["ratings"], ci=columns["ci"], gap=gap)
     if rule is not None:
         notes.append(f"pairs of items count as different by: {rule}")
+    notes.append(f"an outlier's error exceeds {_outlier_rule(columns)}")
     judged: dict[str, list[float]] = {}
     for fact in facts:
         scores = found.by_model.get(fact.name)
@@ -286,6 +287,15 @@ def _judge(
                 notes.append(f"residuals are not normal, so that the F-test is not to be trusted: {', '.join(odd)}")
         except DataError as error:  # a few items only
             notes.append(f"no F-test: {error}")
+
+
+def _outlier_rule(columns: Mapping[str, Sequence[float | None]]) -> str:
+    """How `judge` calls outliers, in words."""
+    if None not in columns["std"]:
+        return "twice the standard deviation of its ratings"
+    if None not in columns["ci"]:
+        return "its 95 % confidence interval (ITU-T P.1401)"
+    return "twice the standard deviation of all errors"
 
 
 def _add_retention(results: Sequence[dict[str, Any]], teacher: str | None) -> None:

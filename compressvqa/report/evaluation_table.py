@@ -52,8 +52,7 @@ STATISTICS = (
 )
 
 EXPLAINED = {
-    "PLCC": "PLCC, RMSE and OR (share of items whose error is above two standard deviations): after a 4-parameter "
-    "logistic fit of the scores to the label.",
+    "PLCC": "PLCC, RMSE and OR (share of outliers): after a 4-parameter logistic fit of the scores to the label.",
     "PLCC, 5 par.": "'5 par.': after a 5-parameter logistic fit instead.",
     "AUC different/similar": "AUC and share correct: Krasula's analyses, of pairs that are significantly different or "
     "not, and of which clip of a different pair is the better one.",
