@@ -27,6 +27,7 @@ from compressvqa.scoring.tiles import MAX_PIXELS
 
 SCHEMA = 1
 ALPHA = 0.05
+NAMED = 3  # items that are named where some are left out; the log names all
 # Six VMAF points are about one just-noticeable difference.
 VMAF_GAP = 6.0
 
@@ -226,7 +227,9 @@ def _judge(
 ) -> None:
     """Adds the statistics of one data set."""
     items = [item for item in items if item.distorted not in found.faults]
-    notes = [*manifest.notes, *(f"left out {name}: {fault}" for name, fault in found.faults.items())]
+    faults = [f"left out {name}: {fault}" for name, fault in found.faults.items()]
+    rest = [f"left out {len(faults) - NAMED} more"] if len(faults) > NAMED else []
+    notes = [*manifest.notes, *faults[:NAMED], *rest]
     report["datasets"].append(
         {
             "name": manifest.name,
