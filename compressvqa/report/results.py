@@ -65,6 +65,7 @@ LABEL_TITLES = {
     "psnr_y": "PSNR (luma)",
     "ssim": "SSIM",
     "ms_ssim": "MS-SSIM",
+    "vmaf_4k_v0.6.1": "VMAF 0.6.1 (4K)",
 }
 
 
