@@ -36,13 +36,14 @@ from compressvqa.scoring import NetworkScorer, Scorer, find_scorers, score_sever
 RESULTS = Path(__file__).parent / "results"
 RATES = (24, 30, 36, 42)
 MEMORY = """
-import resource, sys, torch
+import re, sys, torch
 from compressvqa.scoring import NetworkScorer, score
 from compressvqa.models import create_model
 torch.manual_seed(0)
 model = NetworkScorer(create_model("rankdvqa")) if sys.argv[3] == "rankdvqa" else sys.argv[3]
 score(sys.argv[1], sys.argv[2], model=model)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# Not getrusage: its peak begins with that of the process that started this one.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 
 

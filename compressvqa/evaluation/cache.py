@@ -80,7 +80,8 @@ class ScoreCache:
 
     def _key(self, facts: Facts, reference: Clip | None, distorted: Clip, pairing: Pairing) -> str:
         left = None if reference is None or facts.mode == "NR" else self._clip(reference)
-        parts = [VERSION, facts.name, facts.identity, left, self._clip(distorted), asdict(pairing)]
+        # Not the name: what a score is called in a table changes nothing about it.
+        parts = [VERSION, facts.identity, left, self._clip(distorted), asdict(pairing)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _clip(self, clip: Clip) -> list[Any]:

@@ -18,8 +18,8 @@ class Facts:
 
     Args:
         name: what it is called in tables and logs.
-        identity: changes with everything that the score depends on but the files: weights, version, settings. Scores
-            are kept under it.
+        identity: changes with everything that the score depends on but the files: which score it is, weights, version,
+            settings. Scores are kept under it.
         mode: "FR" compares with a reference, "NR" looks at the distorted file only.
         higher_is_better: its direction.
         score_range: lowest and highest possible score, None where there is none.

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -85,6 +86,17 @@ def test_nothing_is_scored_twice_also_where_files_were_renamed(noise_set, cache,
     third = Counting()
     evaluate([third], [noise_set], cache=cache, resamples=0, pairing=Pairing(subsample=2))
     assert len(third.asked) == 15  # another pairing is another score
+
+
+def test_a_score_that_is_called_otherwise_is_the_same_score(noise_set, cache, tmp_path):
+    from compressvqa.models import create_model, save
+
+    folder = save(create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8), tmp_path / "tiny")
+    first = evaluate([folder], [noise_set], split="train", cache=cache, resamples=0)
+    titled = evaluate([folder], [noise_set], titles={str(folder): "ours"}, split="train", cache=cache, resamples=0)
+    assert titled.row("ours", "noise")["srocc"] == first.row("tiny", "noise")["srocc"]
+    rows = sqlite3.connect(cache / "scores.sqlite").execute("SELECT count(*) FROM scores").fetchone()
+    assert rows == (5,)  # nothing was scored again
 
 
 def test_what_one_model_cannot_score_counts_for_none(noise_set, cache):
