@@ -71,7 +71,7 @@ def collect(
             if scorer.reads_files:
                 _from_cache(scorer, manifest, wanted, pairing, cache, found)
             missing = [item for item in wanted if not _has_all(scorer, item, found)]
-            for some in _batches(missing):
+            for some in _batches(manifest, missing):
                 _take(scorer, manifest, some, pairing, cache, found, strict)
             done += len(group) * len(scorer.facts)
             if progress is not None:
@@ -90,12 +90,16 @@ def _groups(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
         yield list(group)
 
 
-def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """A few items at a time, of one raw format each: their reference is read as one and the same."""
-    ordered = sorted(items, key=lambda item: (item.width or 0, item.height or 0, item.bitdepth))
-    for _, same in itertools.groupby(ordered, key=lambda item: (item.width, item.height, item.bitdepth)):
-        some = list(same)
-        yield from (some[first : first + SIDE_BY_SIDE] for first in range(0, len(some), SIDE_BY_SIDE))
+def _batches(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
+    """A few items at a time whose reference is read as one and the same: a headerless one also in one format."""
+    alike: dict[object, list[Item]] = {}
+    for item in items:
+        try:
+            alike.setdefault(manifest.reference(item), []).append(item)
+        except DataError:  # its own fault, which is told when it is scored
+            alike[item] = [item]
+    for same in alike.values():
+        yield from (same[first : first + SIDE_BY_SIDE] for first in range(0, len(same), SIDE_BY_SIDE))
 
 
 def _has_all(scorer: Scorer, item: Item, found: Scores) -> bool:

@@ -170,7 +170,8 @@ def evaluate(
             "teacher": teacher,
             "confidence": {
                 "level": 0.95,
-                "method": f"BCa bootstrap over {'contents' if by_content else 'items'}, the fit not repeated",
+                "method": f"BCa bootstrap (percentile where that is not defined) over "
+                f"{'contents' if by_content else 'items'}, the fit not repeated",
                 "samples": resamples,
             },
             "datasets": report["datasets"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +46,7 @@ class BlockScorer(Scorer):
         """
         return reference
 
+    @abstractmethod
     def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
         """Measures a block: (1, T, 3, H, W) in [0, 1].
 
@@ -55,7 +57,6 @@ class BlockScorer(Scorer):
         Returns:
             A small tensor that is kept: one number a block, one a frame (T,), or what `pool` reads.
         """
-        raise NotImplementedError
 
     def pool(self, parts: Sequence[Tensor]) -> float:
         """The score of a file out of what its blocks gave; by default the mean over all numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ def find_scorers(
 
     Args:
         names: what is wanted.
-        titles: what the score of a name is called; by default a network's scores bear the network's name.
+        titles: what the score of a name is called; by default as the scorer calls it.
         max_pixels: see `score`.
         device: "auto", "cpu" or "cuda".
 
@@ -46,9 +47,14 @@ def find_scorers(
         if entry is not None and entry.facts.get("one_pass"):
             together.setdefault(entry.value, []).append(entry.name)
         else:
-            title = (titles or {}).get(str(name))
-            found.append(_one(name, entry, {"name": title, "max_pixels": max_pixels, "device": device}))
-    found += [make(list(dict.fromkeys(wanted))) for make, wanted in together.items()]  # type: ignore[operator]
+            scorer = _one(name, entry, {"max_pixels": max_pixels, "device": device})
+            title = (titles or {}).get(str(name), scorer.facts[0].name)
+            scorer.facts = (replace(scorer.facts[0], name=title),)
+            found.append(scorer)
+    for make, wanted in together.items():
+        scorer = cast(Any, make)(list(dict.fromkeys(wanted)))
+        scorer.facts = tuple(replace(fact, name=(titles or {}).get(fact.name, fact.name)) for fact in scorer.facts)
+        found.append(scorer)
     return found
 
 
@@ -68,6 +74,8 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
         return pyiqa_scorer(text.removeprefix("pyiqa/"))
     kind, equals, file = text.partition("=")
     if equals and kind in scorers:
+        if not scorers[kind].facts.get("takes_file"):
+            raise RegistryError(f"{kind} takes no file", where=text, hint=kind)
         return cast(Scorer, scorers[kind].value(Path(file)))
     if equals and kind in models:
         network = create_model(kind, weights=file)

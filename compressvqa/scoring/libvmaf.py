@@ -99,7 +99,10 @@ class LibvmafScorer(Scorer):
             logs = [_read(Path(place) / f"{side}.json") for side in range(len(distorted))]
         settings = {"block": BLOCK, "subsample": pairing.subsample, "compared as": form.title, "runtime": "libvmaf"}
         return [
-            {name: _course(log[:count], name, pairing.subsample, clip, settings) for name in self.names}
+            {
+                fact.name: _course(log[:count], name, pairing.subsample, clip, settings)
+                for name, fact in zip(self.names, self.facts, strict=True)
+            }
             for log, count, clip in zip(logs, counts, distorted, strict=True)
         ]
 

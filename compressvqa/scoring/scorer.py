@@ -64,7 +64,8 @@ class Scorer(ABC):
     """Gives one score, or several that cost one pass, to distorted files.
 
     Attributes:
-        facts: one for each score that it gives.
+        facts: one for each score that it gives. Their names, which a table may change, are the keys of what `score`
+            returns.
         reads_files: whether it opens the files; one that looks scores up needs no file to be there.
     """
 

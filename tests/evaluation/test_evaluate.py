@@ -238,3 +238,37 @@ def test_flat_sets_without_references_take_only_models_that_need_none(noise_set,
     found = evaluate([Counting(), Bare()], [alone], cache=cache, resamples=0)
     assert [row["model"] for row in found.facts["results"]] == ["bare"]
     assert np.isfinite(found.row("bare", "alone")["srocc"])
+
+
+def test_every_model_can_be_given_a_title(noise_set, cache):
+    found = evaluate(
+        ["psnr", "ssim"],
+        [noise_set],
+        titles={"psnr": "Peak"},
+        baseline="Peak",
+        teacher="ssim",
+        cache=cache,
+        resamples=0,
+    )
+    plain = evaluate(["psnr"], [noise_set], cache=cache, resamples=0)
+    assert [row["model"] for row in found.facts["results"]] == ["Peak", "ssim"]
+    assert found.row("Peak", "noise")["srocc"] == plain.row("psnr", "noise")["srocc"]
+
+
+def test_a_headerless_reference_in_two_formats_is_two_references(tmp_path, cache):
+    """The same bytes read at 128x96 and at 96x128: each item is compared with the reference as that item says."""
+    from compressvqa.data.mos import Item
+
+    codes = np.random.default_rng(0).integers(16, 235, 128 * 96 * 3 // 2, np.uint8).tobytes()
+    (tmp_path / "r.yuv").write_bytes(codes)
+    items = []
+    for place, (width, height) in enumerate(((128, 96), (96, 128))):
+        (tmp_path / f"d{place}.yuv").write_bytes(codes)
+        items.append(Item(f"d{place}.yuv", mos=float(place), reference="r.yuv", width=width, height=height))
+    found = evaluate(["psnr"], [Manifest("two", tmp_path, tuple(items))], cache=cache, resamples=0)
+    assert all(item["score"] >= 60 for item in found.facts["scores"][0]["items"])
+
+
+def test_a_file_for_a_metric_that_takes_none(noise_set, cache):
+    with pytest.raises(LookupError, match="psnr takes no file"):
+        evaluate(["psnr=weights.pt"], [noise_set], cache=cache)

@@ -18,7 +18,7 @@ FEATURES_VERSION = 1  # a new number where the features of the same files change
 HINT = "st-greed=FILE; compressvqa.scoring.greed.fit_manifest(manifest).save(FILE) makes one from a data set"
 
 
-@scorers.register("st-greed")
+@scorers.register("st-greed", takes_file=True)
 class StGreed(Scorer):
     """ST-GREED: entropic differences in space and time, regressed on scores of viewers.
 
@@ -57,5 +57,5 @@ class StGreed(Scorer):
             if not math.isfinite(value):
                 raise WeightsError(f"st-greed scores {clip.path} as {value}", where=self.facts[0].source)
             settings = {"subsample": pairing.subsample, "label": self._model.label, "training": self._model.training}
-            found.append({"st-greed": Course(value, (Segment(0, side.frames - 1, value),), settings)})
+            found.append({self.facts[0].name: Course(value, (Segment(0, side.frames - 1, value),), settings)})
         return found
