@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.models.adapters import adapted, adapted_names
 from compressvqa.models.checkpoints import load_into, read_tensors
+from compressvqa.models.fetching import fetching
 from compressvqa.registry import Entry, models
 
 _SPEC = "compressvqa_spec"  # attribute on the instance, so that it survives deepcopy and pruning
@@ -93,8 +94,9 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     if "pretrained" in kwargs:
         raise DataError(f"{name} has no setting 'pretrained'", hint='weights="pretrained"')
     if weights == "pretrained":
-        if entry.facts.get("adapter"):
-            return build(entry, kwargs, pretrained=True)
+        if entry.facts.get("adapter") or entry.facts.get("fetches"):
+            with fetching(name):
+                return build(entry, kwargs, pretrained=True)
         raise WeightsError(f"no trained weights of {name!r} ship with the package", hint="weights=PATH")
     if weights is not None and Path(weights).is_dir():
         from compressvqa.models.storage import restore

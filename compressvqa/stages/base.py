@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,17 @@ class StageConfig(BaseModel):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the stage's name: its folder, its row in the table"
+    )
+    network: Literal["model", "teacher"] = Field(
+        "model", description="which of the recipe's networks the stage works on: `model`, or the one under `teacher`"
+    )
+    start: str | None = Field(
+        None,
+        description="the earlier stage whose network it starts from, or `initial`: as the recipe builds it; "
+        "null: the stage before on the same network",
+    )
+    data: Literal["data", "unlabelled"] = Field(
+        "data", description="what it learns from: the recipe's `data`, or the clips under `unlabelled`"
     )
 
 

@@ -1,0 +1,82 @@
+"""What a no-reference network looks at of a clip: some of its frames, resized or cropped to the size that it knows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compressvqa.errors import DataError
+
+Fit = Literal["short-side", "squeeze", "crop"]
+# Mean and standard deviation of red, green and blue that most published backbones were trained with (ImageNet).
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class View(nn.Module):
+    """Samples frames, brings them to one size and normalises them; holds no parameters.
+
+    A clip that is already of that size and length passes as it is, so that a data set may do the work beforehand.
+
+    Args:
+        frames: frames that are looked at, evenly spread over the clip (the middle of each of so many equal parts, as
+            in temporal segment networks); a shorter clip repeats frames. None: all of them.
+        size: height and width in pixels. None: as the clip is.
+        fit: "short-side" scales the short side to `size` and takes the middle square; "squeeze" scales both sides to
+            `size`; "crop" takes the middle square without scaling, which keeps distortions as they are (a smaller
+            picture is scaled up first).
+        normalise: subtract ImageNet's mean and divide by its deviation.
+
+    Raises:
+        DataError: a number below 1; (when called) no clip (B, T, 3, H, W).
+    """
+
+    def __init__(
+        self, frames: int | None = 8, size: int | None = 224, *, fit: Fit = "short-side", normalise: bool = True
+    ) -> None:
+        super().__init__()
+        if (frames is not None and frames < 1) or (size is not None and size < 1):
+            raise DataError(f"a view of {frames} frames of {size} pixels", hint="1 or more, or null")
+        if fit not in ("short-side", "squeeze", "crop"):
+            raise DataError(f"there is no fit {fit!r}", hint="short-side, squeeze, crop")
+        self.frames, self.size, self.fit = frames, size, fit
+        kept = (MEAN, DEVIATION) if normalise else ((0.0,) * 3, (1.0,) * 3)
+        self.register_buffer("mean", torch.tensor(kept[0]).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(kept[1]).view(3, 1, 1), persistent=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(B, T, 3, H, W) in [0, 1] to (B, frames, 3, size, size), normalised."""
+        if clip.ndim != 5 or clip.shape[2] != 3 or 0 in clip.shape:
+            raise DataError(f"a clip of shape {tuple(clip.shape)} is not (batch, frames, 3, height, width)")
+        found: Tensor = (self._fitted(self._sampled(clip)) - self.mean) / self.deviation
+        return found
+
+    def _sampled(self, clip: Tensor) -> Tensor:
+        length = clip.shape[1]
+        if self.frames is None or self.frames == length:
+            return clip
+        return clip[:, [(2 * number + 1) * length // (2 * self.frames) for number in range(self.frames)]]
+
+    def _fitted(self, clip: Tensor) -> Tensor:
+        size = self.size
+        height, width = clip.shape[3:]
+        if size is None or (height, width) == (size, size):
+            return clip
+        if self.fit == "squeeze":
+            return _scaled(clip, size, size)
+        short = min(height, width)
+        if self.fit == "short-side" or short < size:
+            height, width = max(size, round(height * size / short)), max(size, round(width * size / short))
+            clip = _scaled(clip, height, width)
+        top, left = (height - size) // 2, (width - size) // 2
+        return clip[..., top : top + size, left : left + size]
+
+
+def _scaled(clip: Tensor, height: int, width: int) -> Tensor:
+    batch, frames = clip.shape[:2]
+    # In single precision: half precision would round away differences of 1/255.
+    pictures = clip.flatten(0, 1).float()
+    scaled = functional.interpolate(pictures, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    return scaled.clamp(0, 1).to(clip.dtype).unflatten(0, (batch, frames))
