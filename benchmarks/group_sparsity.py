@@ -112,13 +112,13 @@ class Bench:
                 with (folder / "losses.jsonl").open("a") as file:
                     file.write(json.dumps({"step": step, "loss": mean, **rest}) + "\n")
 
-        model = self.recipe.model
+        clip = self.recipe.clip
         return StageContext(
             folder=folder,
             objective=self.objective,
             batches=lambda batch: self.dataset.batches(self.train, batch=batch, seed=seed),
             network_of=lambda name: load(self.teacher),
-            inputs=example_inputs(network, size=model.size, frames=model.frames),
+            inputs=example_inputs(network, size=clip.size, frames=clip.frames),
             fabric=lambda: Fabric(accelerator="cpu", devices=1, precision=self.precision),
             log=log,
             seed=seed,
@@ -150,7 +150,7 @@ class Bench:
 
         with torch.inference_mode():
             judged = self.dataset.evaluate(self.validation, score)
-        facts = trace(network, example_inputs(network, size=self.recipe.model.size, frames=self.recipe.model.frames))
+        facts = trace(network, example_inputs(network, size=self.recipe.clip.size, frames=self.recipe.clip.frames))
         macs = sum(cost.macs for cost in facts.labels.costs)
         return {"params": sum(p.numel() for p in network.parameters()), "macs": macs, **judged}
 

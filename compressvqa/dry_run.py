@@ -9,28 +9,37 @@ from pydantic import BaseModel
 
 from compressvqa import registry
 from compressvqa.models.factory import entry_of
-from compressvqa.recipe import Recipe
+from compressvqa.recipe import ModelChoice, Recipe
 
 
 def describe(recipe: Recipe, out: Path | None = None) -> str:
     """The recipe as a plan: model, data and stages in order, each with the settings that are not the defaults."""
     folder = out if out is not None else Path("runs") / recipe.name
     held = "  (holds a run: finished stages are kept)" if (folder / "recipe.yaml").exists() else ""
-    model, objective = recipe.model, registry.objectives[recipe.objective.kind]
+    objective = registry.objectives[recipe.objective.kind]
     lines = [
         f"{recipe.name}: {recipe.description}".rstrip(": "),
         f"run folder  {folder}{held}",
-        f"model       {model.name}, weights {model.weights or 'random'}: {entry_of(model.name).summary}",
+        _network("model", recipe.model),
+        *([_network("teacher", recipe.teacher)] if recipe.teacher is not None else []),
         f"objective   {recipe.objective.kind}: {objective.summary}",
         f"data        {recipe.data.kind}: {registry.datasets[recipe.data.kind].summary}",
         *_settings(recipe.data),
     ]
+    if recipe.unlabelled is not None:
+        kind = recipe.unlabelled.kind
+        lines += [f"unlabelled  {kind}: {registry.datasets[kind].summary}", *_settings(recipe.unlabelled)]
     for position, stage in enumerate(recipe.stages, 1):
         lines.append(f"{position:>2}. {stage.name:<11} {stage.kind}: {registry.stages[stage.kind].summary}")
         lines += _settings(stage)
     lines.append(f"then        each stage is evaluated; {folder / 'model'}, {folder / 'report.html'}")
     lines.append("Settings that are the defaults are not shown: `compressvqa recipes show RECIPE --full` has all.")
     return "\n".join(lines)
+
+
+def _network(role: str, choice: ModelChoice) -> str:
+    name = choice.registered
+    return f"{role:<11} {name}, weights {choice.weights or 'random'}: {entry_of(name).summary}"
 
 
 def _settings(config: BaseModel) -> list[str]:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from compressvqa import registry
 from compressvqa.environment import environment, fast_bf16
-from compressvqa.errors import CompressVQAError
+from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import write_json
-from compressvqa.metrics import compare_latency, profile
-from compressvqa.models import create_model, example_inputs, load, save
+from compressvqa.metrics import compare_latency, correlation, profile
+from compressvqa.models import load, save
+from compressvqa.networks import Networks
 from compressvqa.progress import bar
-from compressvqa.recipe import Recipe, RuntimeChoice
+from compressvqa.recipe import INITIAL, Recipe, RuntimeChoice
 from compressvqa.report import model_card, write_report
 from compressvqa.run_folder import MetricsLog, RunFolder, StageFolder
 from compressvqa.stages import StageContext, StageResult
@@ -86,24 +87,35 @@ class _Run:
         self.environment = environment() | {"precision": _precision(recipe.runtime)}
         self.objective = registry.objectives[recipe.objective.kind].value(recipe.objective)
         self.dataset = registry.datasets[recipe.data.kind].value(recipe.data)
-        choice = recipe.model
-        # The network is made first: a wrong name or checkpoint should not cost the time of preparing data.
-        torch.manual_seed(recipe.seed)
-        self.network = create_model(choice.name, weights=choice.weights, **choice.options)
-        self.inputs = example_inputs(self.network, size=choice.size, frames=choice.frames)
+        # Networks are made first: a wrong name, checkpoint or module path should not cost the time of preparing data.
+        self.networks = Networks(recipe)
+        self.inputs = self.networks.inputs
+        self._check_stages()
         self.rows: list[dict[str, Any]] = []
         self.figures: dict[str, dict[str, Any]] = {}
         self.stage_models: dict[str, Path] = {}
+        self.scores: dict[str, list[float]] = {}
+
+    def _check_stages(self) -> None:
+        works_on = {config.name: config.network for config in self.recipe.stages}
+        for config in self.recipe.stages:
+            stage = registry.stages[config.kind].value(config)
+            if hasattr(stage, "check"):
+                teacher = works_on.get(getattr(config, "teacher", ""), config.network)
+                stage.check(self.networks.look(config.network), self.networks.look(teacher))
 
     def run(self) -> RunResult:
-        recipe, network, began = self.recipe, self.network, time.monotonic()
+        recipe, began = self.recipe, time.monotonic()
         self.folder.begin(recipe, self.environment)
         log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
+        self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
         self.metrics = MetricsLog(self.folder.path)
         for index, config in enumerate(recipe.stages):
-            network = self._stage(index, config, network)
+            self._stage(index, config)
         results = self._results()
+        last = [config.name for config in recipe.stages if config.network == "model"] or [recipe.stages[-1].name]
+        network = load(self.stage_models[last[-1]])
         save(network, self.folder.path / "model", card=model_card(results), facts={"table": results["table"]})
         write_json(self.folder.path / "results.json", results)
         report = write_report(results, self.folder.path, recipe.to_yaml())
@@ -117,30 +129,55 @@ class _Run:
         log.info("data: %s: %s", part, _brief(examples.summary()))
         return examples
 
-    def _stage(self, index: int, config: Any, network: nn.Module) -> nn.Module:
+    def _prepare_unlabelled(self) -> Any:
+        choice = self.recipe.unlabelled
+        self.unlabelled_dataset = registry.datasets[choice.kind].value(choice)
+        with bar("data: unlabelled") as progress:
+            examples = self.unlabelled_dataset.prepare(self.data_folder / "unlabelled", part="train", progress=progress)
+        log.info("data: unlabelled: %s", _brief(examples.summary()))
+        return examples
+
+    def _stage(self, index: int, config: Any) -> None:
         folder = self.folder.stage(self.recipe, index)
         done = folder.result()
         if done is None:
             began = time.monotonic()
-            result = self._run_stage(folder, config, network)
+            result = self._run_stage(folder, config, self._start_of(index))
             network = result.network.cpu().eval()
-            done = {"figures": result.figures, "row": self._judge(config.name, network)}
+            row, scores = self._judge(config.name, network)
+            done = {"figures": result.figures, "row": row, "scores": scores}
             save(network, folder.model)
             done["seconds"] = time.monotonic() - began
             folder.finish(done)
             log.info("stage %s: %s", config.name, _brief(done["row"]))
         else:
-            network = load(folder.model)
             log.info("stage %s: done before, %s", config.name, _brief(done["row"]))
-        self.rows.append(done["row"])
+        self.rows.append(done["row"] | self._agreement(done.get("scores", [])))
         self.figures[config.name] = done["figures"]
         self.stage_models[config.name] = folder.model
-        return network
+        self.scores[config.name] = done.get("scores", [])
+
+    def _start_of(self, index: int) -> nn.Module:
+        """The network that a stage starts from."""
+        config = self.recipe.stages[index]
+        before = [earlier.name for earlier in self.recipe.stages[:index] if earlier.network == config.network]
+        start = config.start or (before[-1] if before else INITIAL)
+        return self.networks.initial(config.network) if start == INITIAL else load(self.stage_models[start])
+
+    def _agreement(self, scores: list[float]) -> dict[str, float]:
+        """How a stage's scores of the validation clips agree with those of the first stage's network."""
+        first = next(iter(self.scores.values()), [])
+        if len(first) < 2 or len(first) != len(scores):
+            return {}
+        found = correlation(scores, first, "none")
+        return {"agreement_srocc": found.srocc, "agreement_plcc": found.plcc}
 
     def _run_stage(self, folder: StageFolder, config: Any, network: nn.Module) -> StageResult:
         recipe = self.recipe
         seed = zlib.crc32(f"{recipe.seed}/{config.name}".encode())
         stage = registry.stages[config.kind].value(config)
+        if recipe.runtime.recompute:
+            _recompute(network, recipe)
         with bar(f"stage: {config.name}") as progress:
 
             def write(step: int, steps: int, figures: dict[str, float]) -> None:
@@ -150,7 +187,7 @@ class _Run:
             context = StageContext(
                 folder=folder.path,
                 objective=self.objective,
-                batches=lambda batch: self.dataset.batches(self.train, batch=batch, seed=seed),
+                batches=lambda batch: self._batches(config.data, batch, seed),
                 network_of=lambda name: load(self.stage_models[name]),
                 inputs=self.inputs,
                 fabric=lambda: _fabric(recipe.runtime),
@@ -161,20 +198,28 @@ class _Run:
         assert isinstance(result, StageResult)
         return result
 
-    def _judge(self, name: str, network: nn.Module) -> dict[str, Any]:
-        """The row of the table for a network: its size, and how it ranks the validation data."""
+    def _batches(self, data: str, batch: int, seed: int) -> Any:
+        if data == "unlabelled":
+            return self.unlabelled_dataset.batches(self.unlabelled, batch=batch, seed=seed)
+        return self.dataset.batches(self.train, batch=batch, seed=seed)
+
+    def _judge(self, name: str, network: nn.Module) -> tuple[dict[str, Any], list[float]]:
+        """The row of the table for a network, its size and how it ranks the validation data; and its scores of them."""
         fabric = _fabric(self.recipe.runtime, training=False)
         network.to(fabric.device)
+        scores: list[float] = []
 
         def score(*clips: Tensor) -> Any:
-            return network(*(clip.to(fabric.device) for clip in clips))
+            found = network(*(clip.to(fabric.device) for clip in clips))
+            scores.extend(found.detach().float().flatten().tolist())
+            return found
 
         with bar(f"evaluate: {name}") as progress, torch.inference_mode():
             judged = self.dataset.evaluate(self.validation, score, progress)
         network.cpu()
         complexity = profile(network, self.inputs)
         size = {"params": complexity.params, "macs": complexity.macs, "macs_conv_linear": complexity.macs_conv_linear}
-        return {"stage": name, **size, **judged}
+        return {"stage": name, **size, **judged}, scores
 
     def _results(self) -> dict[str, Any]:
         networks = {name: load(path) for name, path in self.stage_models.items()}
@@ -192,7 +237,7 @@ class _Run:
             "name": self.recipe.name,
             "description": self.recipe.description,
             "created": time.strftime("%Y-%m-%d"),
-            "model": self.recipe.model.name,
+            "model": self.recipe.model.registered,
             "inputs": [list(tensor.shape) for tensor in self.inputs],
             "environment": self.environment,
             "data": {"train": self.train.summary(), "validation": validation},
@@ -201,6 +246,13 @@ class _Run:
             "curves": curves,
             "stages": self.figures,
         }
+
+
+def _recompute(network: nn.Module, recipe: Recipe) -> None:
+    switch = getattr(network, "set_grad_checkpointing", None)
+    if not callable(switch):
+        raise RecipeError(f"{recipe.model.registered} can't recompute its activations", hint="runtime.recompute: false")
+    switch(True)
 
 
 def _precision(runtime: RuntimeChoice) -> str:

@@ -6,18 +6,21 @@ are shown at once, each with its file and line.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, create_model, model_validator
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
-from compressvqa.recipe_file import explain, override, parse
+from compressvqa.recipe_file import Place, explain, holds, override, parse
+
+INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
 
 
 class Settings(BaseModel):
@@ -27,13 +30,26 @@ class Settings(BaseModel):
 
 
 class ModelChoice(Settings):
-    """The network to compress."""
+    """A network: the one to compress, or one that teaches."""
 
-    name: str = Field(description="a registered model; `compressvqa models` lists them")
+    name: str = Field(description="a registered model, or a family of them; `compressvqa models` lists them")
+    size: str | None = Field(
+        None, description="member of the family: `name: internvideo2, size: s14` is the model internvideo2-s14"
+    )
     weights: str | None = Field(None, description="null: random weights; 'pretrained'; or the path of a checkpoint")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the model's constructor")
-    size: int = Field(256, ge=32, description="height and width in pixels of the clip that complexity is counted on")
-    frames: int = Field(12, ge=1, description="frames of the clip that complexity is counted on")
+
+    @property
+    def registered(self) -> str:
+        """The name that the model is registered under."""
+        return self.name if self.size is None else f"{self.name}-{self.size}"
+
+
+class ClipChoice(Settings):
+    """The clip that complexity and latency are counted on."""
+
+    size: int = Field(256, ge=32, description="height and width in pixels")
+    frames: int = Field(12, ge=1, description="number of frames")
 
 
 class RuntimeChoice(Settings):
@@ -44,6 +60,11 @@ class RuntimeChoice(Settings):
         "auto", description="'bf16': autocast while training; 'auto': bf16 where the processor has instructions for it"
     )
     threads: int | None = Field(None, ge=1, description="processor threads of PyTorch; null: its own choice")
+    recompute: bool = Field(
+        False,
+        description="keep few activations while training and compute the others again: far less memory, a third more "
+        "time; for networks that can (`set_grad_checkpointing`)",
+    )
 
 
 class Recipe(Settings):
@@ -57,10 +78,20 @@ class Recipe(Settings):
     description: str = Field("", description="one or two sentences for the report")
     seed: int = Field(ge=0, description="seed of everything that is drawn at random")
     model: ModelChoice
+    teacher: ModelChoice | None = Field(
+        None, description="another network to learn from; stages with `network: teacher` work on it"
+    )
+    clip: ClipChoice = ClipChoice()
     runtime: RuntimeChoice = RuntimeChoice()
     objective: SerializeAsAny[Any]
     data: SerializeAsAny[Any]
+    unlabelled: SerializeAsAny[Any] = None
     stages: SerializeAsAny[list[Any]] = Field(min_length=1, description="what is done, in order")
+    when: dict[str, list[str]] = Field(
+        {},
+        exclude=True,  # done with once the recipe is loaded
+        description="settings that come along: {setting=value: [setting=value, ...]}; what is set by hand stays",
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> Recipe:
@@ -68,11 +99,24 @@ class Recipe(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two stages are named {', '.join(map(repr, twice))}; give each a `name` of its own")
+        if INITIAL in names:
+            raise ValueError(f"a stage can't be named {INITIAL!r}: that is the network as it is built")
         for position, stage in enumerate(self.stages):
-            teacher = getattr(stage, "teacher", None)
-            if teacher is not None and teacher not in names[:position]:
-                raise ValueError(f"stage {stage.name!r} names the teacher {teacher!r}, which is no earlier stage")
+            self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
         return self
+
+    def _check_stage(self, stage: Any, earlier: dict[str, Any]) -> None:
+        teacher = getattr(stage, "teacher", None)
+        if teacher is not None and teacher not in earlier:
+            raise ValueError(f"stage {stage.name!r} names the teacher {teacher!r}, which is no earlier stage")
+        if stage.network == "teacher" and self.teacher is None:
+            raise ValueError(f"stage {stage.name!r} works on the teacher, but the recipe has no `teacher`")
+        if stage.data == "unlabelled" and self.unlabelled is None:
+            raise ValueError(f"stage {stage.name!r} learns from unlabelled clips, but the recipe has no `unlabelled`")
+        if stage.start not in (None, INITIAL) and stage.start not in earlier:
+            raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which is no earlier stage")
+        if stage.start in earlier and earlier[stage.start].network != stage.network:
+            raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which works on the other network")
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -93,6 +137,7 @@ class Recipe(Settings):
             raise RecipeError(f"can't be read: {error}", where=file) from error
         data, lines = parse(text, file)
         changed = [override(data, item) for item in overrides]
+        changed += _come_along(data, changed, file)
         checked = schema()
         try:
             return checked.model_validate(data)
@@ -108,6 +153,26 @@ class Recipe(Settings):
         parts = self.model_dump(mode="json", exclude={"name", "description", "stages"})
         parts["stages"] = [stage.model_dump(mode="json") for stage in self.stages[:stages]]
         return json.dumps(parts, sort_keys=True)
+
+
+def _come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Place]:
+    """Puts in what `when` brings along, and takes `when` out: what was set by hand stays.
+
+    Raises:
+        RecipeError: `when` is no mapping of ``setting=value`` to lists of such.
+    """
+    known = data.pop("when", None) or {}
+    if not isinstance(known, dict) or not all(isinstance(items, list) for items in known.values()):
+        raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
+    brought: list[Place] = []
+    for condition, items in known.items():
+        if holds(data, str(condition)):
+            for item in map(str, items):
+                tried = copy.deepcopy(data)
+                place = override(tried, item)
+                if not any(place[: len(by_hand)] == by_hand for by_hand in chosen):
+                    brought.append(override(data, item))
+    return brought
 
 
 # --- where recipes are ------------------------------------------------------------------------------------------
@@ -157,6 +222,10 @@ def schema() -> type[Recipe]:
     choices: dict[str, Any] = {
         "objective": (_choice(registry.objectives), Field(description="how a batch becomes a loss")),
         "data": (_choice(registry.datasets), Field(description="what the network learns from and is judged on")),
+        "unlabelled": (
+            Optional[_choice(registry.datasets)],  # noqa: UP045  (a value, not an annotation)
+            Field(None, description="clips without labels, for stages with `data: unlabelled`"),
+        ),
         "stages": (
             list[_choice(registry.stages)],  # type: ignore[misc]
             Field(min_length=1, description="what is done, in order"),

@@ -82,6 +82,22 @@ def override(data: dict[str, Any], item: str) -> Place:
     return tuple(at)
 
 
+def holds(data: Mapping[str, Any], condition: str) -> bool:
+    """Whether ``a.b.c=value`` is so.
+
+    >>> holds({"teacher": {"size": "tiny"}}, "teacher.size=tiny")
+    True
+    """
+    path, _, text = condition.partition("=")
+    node: Any = data
+    for key in path.split("."):
+        if isinstance(node, list):
+            node = next((item for item in node if isinstance(item, Mapping) and item.get("name") == key), None)
+        elif isinstance(node, Mapping):
+            node = node.get(key)
+    return bool(node == yaml.safe_load(text))
+
+
 def _list_index(items: list[Any], key: str, override: str) -> int:
     named = {str(item.get("name", item.get("kind"))): i for i, item in enumerate(items) if isinstance(item, Mapping)}
     if key in named:

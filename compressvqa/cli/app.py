@@ -56,8 +56,20 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    plugin: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="FILE.py|MODULE",
+            envvar="COMPRESSVQA_PLUGINS",
+            help="Import code of your own first, which registers networks, losses, ... May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Make deep video-quality networks small and fast, and prove what it cost."""
+    from compressvqa.user_code import import_code
+
+    for code in plugin or ():
+        import_code(code)
 
 
 def load_network(name: str) -> Any:

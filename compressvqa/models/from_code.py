@@ -6,13 +6,8 @@ names of the registry, which imports installed plugins and nothing else.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +15,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import DataError
 from compressvqa.registry import models
+from compressvqa.user_code import import_code, tried
 
 _NAME = re.compile(r"(?P<code>.+\.py|[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 
@@ -47,13 +43,13 @@ def register_code(name: str, shapes: Sequence[Sequence[int]]) -> None:
     found = _NAME.fullmatch(name)
     if found is None:
         raise DataError(f"{name!r} is neither file.py:function nor package.module:function")
-    build = getattr(_module(found["code"]), found["function"], None)
+    build = getattr(import_code(found["code"]), found["function"], None)
     if not callable(build):
         raise DataError(f"holds no function {found['function']!r}", where=found["code"])
 
     def network() -> nn.Module:
         """A network of the user's own."""
-        made = _tried(build, name)
+        made = tried(build, name)
         if not isinstance(made, nn.Module):
             raise DataError(f"returned {type(made).__name__}, not a torch.nn.Module", where=name)
         return made
@@ -79,7 +75,7 @@ def try_inputs(model: nn.Module, shapes: Sequence[Sequence[int]], name: str) -> 
     inputs, training = noise(shapes), model.training
     try:
         with torch.no_grad():
-            _tried(lambda: model.eval()(*inputs), f"{name} on {', '.join('x'.join(map(str, s)) for s in shapes)}")
+            tried(lambda: model.eval()(*inputs), f"{name} on {', '.join('x'.join(map(str, s)) for s in shapes)}")
     finally:
         model.train(training)
     return inputs
@@ -97,30 +93,3 @@ def shape_of_text(text: str) -> tuple[int, ...]:
     if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text) is None:
         raise DataError(f"{text!r} is no size of an input", hint="1x3x224x224")
     return tuple(map(int, text.split("x")))
-
-
-def _module(code: str) -> ModuleType:
-    if not code.endswith(".py"):
-        sys.path.insert(0, str(Path.cwd()))
-        module: ModuleType = _tried(lambda: importlib.import_module(code), code)
-        return module
-    file = Path(code).resolve()
-    if not file.is_file():
-        raise DataError("no such file", where=code)
-    sys.path.insert(0, str(file.parent))  # the file may import its neighbours
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # dataclasses and pickling look their module up
-    _tried(lambda: spec.loader.exec_module(module), code)  # type: ignore[union-attr]
-    return module
-
-
-def _tried(work: Callable[[], Any], where: str) -> Any:
-    """Runs the user's code; whatever it raises becomes one line."""
-    try:
-        return work()
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"fails with {type(error).__name__}: {said}", where=where) from error

@@ -267,7 +267,7 @@ def test_the_recipe_runs_whole(network: torch.nn.Module, clips: MosClips, tmp_pa
     assert "pool" in stages
     weights = cv.save(network, tmp_path / "pqanet")
     overrides = [
-        f"model.weights={weights}", f"data.source={manifest}", "model.size=96", "data.validation=split",
+        f"model.weights={weights}", f"data.source={manifest}", "clip.size=96", "data.validation=split",
         "data.blocks=1", "stages.stanet.steps=4", "stages.stanet.batch=2",
         "stages.mean.options={patch: 96, stride: [96, 96]}", "runtime.precision='32'", "runtime.threads=1",
     ]  # fmt: skip

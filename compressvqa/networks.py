@@ -1,0 +1,66 @@
+"""The networks that a recipe begins with: the one to compress, and the one that teaches where it is another."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compressvqa.errors import RecipeError
+from compressvqa.models import create_model, example_inputs
+from compressvqa.recipe import Recipe
+
+Which = Literal["model", "teacher"]
+
+
+class Networks:
+    """Makes the networks of a recipe; each is the same whenever it is made again.
+
+    Args:
+        recipe: the recipe.
+
+    Attributes:
+        inputs: what both networks are called with when complexity and latency are counted.
+
+    Raises:
+        RecipeError: the two are called with different inputs.
+        CompressVQAError: a network can't be made.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._choices = {"model": recipe.model, "teacher": recipe.teacher}
+        self._seeds = {"model": recipe.seed, "teacher": zlib.crc32(f"{recipe.seed}/teacher".encode())}
+        # One that was made for a look is handed out to the first stage that begins with it.
+        self._made: dict[str, nn.Module] = {}
+        clip = recipe.clip
+        found: dict[str, tuple[Tensor, ...]] = {}
+        for which, choice in self._choices.items():
+            if choice is not None:
+                self._made[which] = self._make(which)
+                found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
+        self.inputs: tuple[Tensor, ...] = found["model"]
+        shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
+        if any(shape != shapes["model"] for shape in shapes.values()):
+            raise RecipeError(
+                f"the model is called with {shapes['model']}, the teacher with {shapes['teacher']}",
+                hint="two networks of the same inputs; `image-backbone` and PerFrame turn networks of images into "
+                "networks of clips",
+            )
+
+    def look(self, which: Which) -> nn.Module:
+        """A network as it is built, to look at; not to be changed."""
+        if which not in self._made:
+            self._made[which] = self._make(which)
+        return self._made[which]
+
+    def initial(self, which: Which) -> nn.Module:
+        """A network as it is built, to be trained in place."""
+        return self._made.pop(which, None) or self._make(which)
+
+    def _make(self, which: str) -> nn.Module:
+        choice = self._choices[which]
+        assert choice is not None  # the recipe was checked
+        torch.manual_seed(self._seeds[which])
+        return create_model(choice.registered, weights=choice.weights, **choice.options)
