@@ -129,3 +129,74 @@ def test_editors_and_we_agree(tmp_path: Path) -> None:
     jsonschema.validate(yaml.safe_load(GOOD), made)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(GOOD.replace("seed", "sed")), made)
+
+
+TWO = GOOD.replace(
+    "objective:",
+    """\
+teacher:
+  name: rankdvqa
+  options: {dropout: 0.1}
+when:
+  teacher.name=c3dvqa:
+    - stages.teacher.steps=0
+    - teacher.options={}
+objective:""",
+).replace("    steps: 5\n  - kind: distil", "    steps: 5\n    network: teacher\n  - kind: distil")
+
+
+def test_settings_come_along_when_another_says_so_and_what_is_set_by_hand_stays(tmp_path: Path) -> None:
+    file = write(tmp_path, TWO)
+
+    def steps(*overrides: str) -> tuple[int, dict[str, float]]:
+        recipe = Recipe.load(file, overrides)
+        assert recipe.teacher is not None
+        return recipe.stages[0].steps, recipe.teacher.options
+
+    assert steps() == (5, {"dropout": 0.1})
+    assert steps("teacher.name=c3dvqa") == (0, {})
+    assert steps("teacher.name=c3dvqa", "stages.teacher.steps=7") == (7, {})
+    assert steps("teacher.name=c3dvqa", "stages.0.steps=7") == (7, {})
+    assert steps("teacher.name=c3dvqa", "teacher.options.dropout=0.2") == (0, {})
+
+
+def test_what_came_along_is_in_the_resolved_recipe_and_not_asked_again(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, TWO), ["teacher.name=c3dvqa", "stages.teacher.steps=7"])
+    text = recipe.to_yaml()
+    assert "when" not in yaml.safe_load(text)
+    assert Recipe.load(write(tmp_path, text)).stages[0].steps == 7
+
+
+def test_a_fault_that_came_along_is_said(tmp_path: Path) -> None:
+    wrong = TWO.replace("stages.teacher.steps=0", "stages.teacher.stepz=0")
+    assert "stages.teacher.stepz" in faults(tmp_path, wrong, ["teacher.name=c3dvqa"])
+    assert "nothing is named 'techer'" in faults(
+        tmp_path, TWO.replace("stages.teacher.steps=0", "stages.techer.steps=0"), ["teacher.name=c3dvqa"]
+    )
+    assert "lists of settings" in faults(tmp_path, TWO.replace("    - stages.teacher.steps=0\n    - t", "    t"))
+
+
+def test_a_member_of_a_family_has_its_own_name(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, TWO), ["model.name=rankdvqa", "model.size=stanet"])
+    assert recipe.model.registered == "rankdvqa-stanet"
+    assert Recipe.load(write(tmp_path, TWO)).model.registered == "rankdvqa"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("    teacher: teacher\n", "    teacher: teacher\n    start: nobody\n", "starts from 'nobody'"),
+        ("    teacher: teacher\n", "    teacher: teacher\n    start: teacher\n", "works on the other network"),
+        ("    teacher: teacher\n", "    teacher: teacher\n    data: unlabelled\n", "has no `unlabelled`"),
+        ("    name: distilled\n", "    name: initial\n", "can't be named 'initial'"),
+        ("  options: {dropout: 0.1}\n", "  options: {dropout: 0.1}\n  sise: tiny\n", "did you mean 'size'"),
+    ],
+)
+def test_faults_of_two_networks_are_said(tmp_path: Path, before: str, after: str, said: str) -> None:
+    assert before in TWO
+    assert said in faults(tmp_path, TWO.replace(before, after))
+
+
+def test_a_stage_on_a_teacher_needs_one(tmp_path: Path) -> None:
+    text = GOOD.replace("    steps: 5\n  - kind: distil", "    steps: 5\n    network: teacher\n  - kind: distil")
+    assert "the recipe has no `teacher`" in faults(tmp_path, text)
