@@ -2,6 +2,7 @@
 
 from compressvqa.data.clip import Clip, Pairing
 from compressvqa.data.compare import Difference, Sight, inspect_pair, look, refuse
+from compressvqa.data.distorted_images import DistortedImages
 from compressvqa.data.frames import Colour, Planes, yuv_to_rgb
 from compressvqa.data.info import VideoInfo
 from compressvqa.data.mos_clips import MosSingles
@@ -17,6 +18,7 @@ __all__ = [
     "Clip",
     "Colour",
     "Difference",
+    "DistortedImages",
     "MosPairs",
     "MosSingles",
     "PairSampler",

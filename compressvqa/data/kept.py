@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,15 +79,24 @@ def to_values(pixels: Bytes) -> Tensor:
 
 
 def keep(
-    folder: Path, makers: Sequence[tuple[str, Callable[[], Bytes]]], prefix: str, progress: Progress | None
-) -> None:
+    folder: Path,
+    makers: Mapping[str, Callable[[], Bytes]],
+    prefix: str,
+    progress: Progress | None,
+    *,
+    skip: bool = False,
+) -> dict[str, str]:
     """Makes the files that are missing, some at a time; those of other settings are removed at the end.
 
     Args:
         folder: where the files lie.
-        makers: (file name, what makes its array); a name begins with `prefix`.
+        makers: {file name: what makes its array}; a name begins with `prefix`.
         prefix: of the names of this kind of file, so that nothing else in the folder is touched.
-        progress: called with (files there, files in all).
+        progress: called with (files done, files in all).
+        skip: go on where a maker raises a DataError.
+
+    Returns:
+        {file name: why it could not be made}.
 
     Raises:
         DataError: what a maker raises, or the folder can't be written.
@@ -95,36 +104,48 @@ def keep(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_dead_work(folder)
-        missing = {name: make for name, make in makers if not (folder / name).exists()}
-        wanted = {name for name, _ in makers}
-        _make(folder, missing, len(wanted), progress)
+        skipped = _make(folder, makers, progress, skip)
         for path in folder.glob(f"{prefix}*.npy"):
-            if path.name not in wanted:
+            if path.name not in makers:
                 path.unlink(missing_ok=True)
     except OSError as error:
         hint = "free some space, then run it again: finished files are kept"
         raise DataError(f"frames can't be written ({error.strerror})", where=folder, hint=hint) from error
+    return skipped
 
 
-def _make(folder: Path, missing: dict[str, Callable[[], Bytes]], total: int, progress: Progress | None) -> None:
-    done = total - len(missing)
-    if progress is not None:
-        progress(done, total)
+def _make(
+    folder: Path, makers: Mapping[str, Callable[[], Bytes]], progress: Progress | None, skip: bool
+) -> dict[str, str]:
+    missing = {name: make for name, make in makers.items() if not (folder / name).exists()}
+    done, skipped = len(makers) - len(missing), {}
 
-    def write(name: str, make: Callable[[], Bytes]) -> None:
-        pixels = make()
+    def write(name: str, make: Callable[[], Bytes]) -> str | None:
+        try:
+            pixels = make()
+        except DataError as error:
+            if not skip:
+                raise
+            return error.what if error.hint is None else f"{error.what} ({error.hint})"
         with replacing(folder / name) as temporary, temporary.open("wb") as file:
             np.save(file, pixels)
+        return None
 
+    if progress is not None:
+        progress(done, len(makers))
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="keep")
     try:
-        for job in as_completed([pool.submit(write, name, make) for name, make in missing.items()]):
-            job.result()
+        jobs = {pool.submit(write, name, make): name for name, make in missing.items()}
+        for job in as_completed(jobs):
+            reason = job.result()
+            if reason is not None:
+                skipped[jobs[job]] = reason
             done += 1
             if progress is not None:
-                progress(done, total)
+                progress(done, len(makers))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)  # also when the user presses Ctrl-C
+    return skipped
 
 
 def kept(path: Path) -> Bytes:
@@ -138,6 +159,28 @@ def kept(path: Path) -> Bytes:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"can't be read: {error}", where=path, hint="delete it and prepare the data again") from error
     return pixels
+
+
+def frame_numbers(length: int, frames: int, samples: int, sampling: Literal["spread", "block"]) -> list[list[int]]:
+    """Numbers of the frames of each sample of a clip.
+
+    "spread" takes one frame of each of `frames` equal parts of the clip, as InternVideo2 does: its middle, where there
+    is one sample, else as many moments of it as samples. "block" takes consecutive frames; the blocks are the middles
+    of as many parts of the clip as there are samples. Both repeat frames of a clip that is too short.
+
+    >>> frame_numbers(16, 4, 1, "spread"), frame_numbers(16, 4, 2, "spread")
+    ([[2, 6, 10, 14]], [[1, 5, 9, 13], [3, 7, 11, 15]])
+    >>> frame_numbers(16, 4, 1, "block"), frame_numbers(3, 4, 1, "block"), frame_numbers(1, 2, 1, "spread")
+    ([[6, 7, 8, 9]], [[0, 1, 2, 2]], [[0, 0]])
+    """
+    if sampling == "spread":
+        return [
+            [(2 * (samples * n + s) + 1) * length // (2 * samples * frames) for n in range(frames)]
+            for s in range(samples)
+        ]
+    starts = max(0, length - frames) + 1  # places where a block may begin
+    firsts = [(2 * s + 1) * starts // (2 * samples) for s in range(samples)]
+    return [[min(first + n, length - 1) for n in range(frames)] for first in firsts]
 
 
 class Cut(NamedTuple):

@@ -24,6 +24,7 @@ from compressvqa.data.kept import (
     Bytes,
     Cut,
     digest,
+    frame_numbers,
     in_turn,
     keep,
     kept,
@@ -206,12 +207,15 @@ class MosSingles:
                             where=manifest.folder)  # fmt: skip
         if self.config.reference and manifest.no_reference:
             raise DataError("the data set has no references", where=manifest.folder, hint="data.reference=false")
-        makers = [(self._file(manifest, item), functools.partial(self._frames, manifest, item)) for item in items]
+        files = [self._file(manifest, item) for item in items]
+        makers = {
+            file: functools.partial(self._frames, manifest, item) for file, item in zip(files, items, strict=True)
+        }
         keep(Path(folder), makers, PREFIX, progress)
         learnt = _turned(*sides["train"])
         return KeptClips(
             Path(folder),
-            tuple(name for name, _ in makers),
+            tuple(files),
             manifest,
             tuple(items),
             float(learnt.mean()),
@@ -350,28 +354,6 @@ class ClipSampler:
         name = f"{self.clips.items[index].distorted}/{sample}"
         cut = random_cut(name, variant, self.crop, size, flip=self.flip)
         return cut.of(pixels[:, sample]), self.clips.key(index, sample, cut)
-
-
-def frame_numbers(length: int, frames: int, samples: int, sampling: Literal["spread", "block"]) -> list[list[int]]:
-    """Numbers of the frames of each sample of a clip.
-
-    "spread" takes one frame of each of `frames` equal parts of the clip, as InternVideo2 does: its middle, where there
-    is one sample, else as many moments of it as samples. "block" takes consecutive frames; the blocks are the middles
-    of as many parts of the clip as there are samples. Both repeat frames of a clip that is too short.
-
-    >>> frame_numbers(16, 4, 1, "spread"), frame_numbers(16, 4, 2, "spread")
-    ([[2, 6, 10, 14]], [[1, 5, 9, 13], [3, 7, 11, 15]])
-    >>> frame_numbers(16, 4, 1, "block"), frame_numbers(3, 4, 1, "block"), frame_numbers(1, 2, 1, "spread")
-    ([[6, 7, 8, 9]], [[0, 1, 2, 2]], [[0, 0]])
-    """
-    if sampling == "spread":
-        return [
-            [(2 * (samples * n + s) + 1) * length // (2 * samples * frames) for n in range(frames)]
-            for s in range(samples)
-        ]
-    starts = max(0, length - frames) + 1  # places where a block may begin
-    firsts = [(2 * s + 1) * starts // (2 * samples) for s in range(samples)]
-    return [[min(first + n, length - 1) for n in range(frames)] for first in firsts]
 
 
 def _turned(manifest: Manifest, items: Sequence[Item]) -> npt.NDArray[np.float64]:
