@@ -208,7 +208,8 @@ class DistortedImages:
 
     def _sources(self, part: Part) -> list[tuple[str, Callable[[], Bytes], list[Any]]]:
         """(name, what reads it, facts that its pictures depend on) of each source."""
-        config, found = self.config, []
+        config = self.config
+        found: list[tuple[str, Callable[[], Bytes], list[Any]]] = []
         for place in [config.sources] if isinstance(config.sources, str) else config.sources:
             if place == BUILTIN:
                 for name in virtual_camera.photographs(part):

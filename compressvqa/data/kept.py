@@ -75,7 +75,7 @@ def to_bytes(frames: Tensor) -> Bytes:
 
 def to_values(pixels: Bytes) -> Tensor:
     """Bytes as float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255)
+    return torch.from_numpy(pixels.astype(np.float32, order="C")).div_(255)
 
 
 def keep(
