@@ -19,14 +19,10 @@ from compressvqa.data.align import blocks, stacked
 from compressvqa.data.build import Progress
 from compressvqa.data.clip import Clip, Pairing
 from compressvqa.data.compare import MIN_SIDE, look
-from compressvqa.data.folders import split_contents
 from compressvqa.data.mos import Item, Manifest
+from compressvqa.data.mos.parts import Part, check_share, read_parts
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
-
-Part = Literal["train", "validation"]
-BY_COLUMN = "split"
-HELD_OUT = ("validation", "val", "valid", "test")  # what a manifest may call the part that is not trained on
 
 
 class MosBatch(NamedTuple):
@@ -161,8 +157,7 @@ class MosPairs:
 
         @model_validator(mode="after")
         def _is_a_share(self) -> MosPairs.Config:
-            if isinstance(self.validation, float) and not 0 < self.validation < 1:
-                raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
+            check_share(self.validation)
             return self
 
     def __init__(self, config: Config) -> None:
@@ -231,38 +226,10 @@ class MosPairs:
         return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
 
     def _part(self, part: Part) -> tuple[Manifest, list[Item]]:
-        source, validation = self.config.source, self.config.validation
-        if isinstance(validation, str) and validation != BY_COLUMN:
-            manifest, held = _manifest(source), _manifest(validation)
-            _refuse_shared(_files(manifest) & _files(held))
-            manifest = manifest if part == "train" else held
-            items = list(manifest.items)
-        else:
-            manifest = _manifest(source)
-            sides = self._by_column(manifest) if validation == BY_COLUMN else self._by_share(manifest)
-            _refuse_shared({item.scene for item in sides[0]} & {item.scene for item in sides[1]})
-            items = sides[0] if part == "train" else sides[1]
+        manifest, items = read_parts(self.config.source, self.config.validation, self.config.seed)[part]
         if len(items) < 2:
             raise DataError(f"{len(items)} items in the part {part!r}: a pair needs two", where=manifest.folder)
         return manifest, items
-
-    def _by_column(self, manifest: Manifest) -> tuple[list[Item], list[Item]]:
-        train = [item for item in manifest.items if item.split == "train"]
-        held = [item for item in manifest.items if item.split in HELD_OUT]
-        if not train or not held:
-            found = ", ".join(sorted({repr(item.split) for item in manifest.items}))
-            raise DataError(
-                f"the manifest's split does not say what is for training and what for validation: it holds {found}",
-                where=manifest.folder,
-                hint=f"'train' and one of {', '.join(map(repr, HELD_OUT))}, or `validation: 0.2`",
-            )
-        return train, held
-
-    def _by_share(self, manifest: Manifest) -> tuple[list[Item], list[Item]]:
-        assert isinstance(self.config.validation, float)
-        names = split_contents([item.scene for item in manifest.items], self.config.validation, self.config.seed)
-        train, held = ([item for item in manifest.items if item.scene in side] for side in names)
-        return train, held
 
 
 class MosPairSampler:
@@ -327,26 +294,6 @@ def _stacked(clips: list[tuple[Tensor | None, Tensor, str]]) -> tuple[Tensor | N
         raise DataError("whole frames of several sizes don't make a batch", hint="data.size, for example 256")
     references = [reference for reference, _, _ in clips if reference is not None]
     return torch.cat(references) if references else None, torch.cat([distorted for _, distorted, _ in clips])
-
-
-def _manifest(source: str) -> Manifest:
-    # Imported late, as the readers of the published layouts are many and a training needs one.
-    from compressvqa.data.mos import read_dataset
-
-    manifest = read_dataset(source)
-    if not manifest.no_reference and any(item.reference is None for item in manifest.items):
-        raise DataError("some items have a reference and some have none", where=manifest.folder)
-    return replace(manifest, items=tuple(sorted(manifest.items, key=lambda item: item.distorted)))
-
-
-def _files(manifest: Manifest) -> set[str]:
-    """By what two data sets would share a content: their references, or where there is none the videos themselves."""
-    return {str((manifest.folder / (item.reference or item.distorted)).resolve()) for item in manifest.items}
-
-
-def _refuse_shared(shared: set[str]) -> None:
-    if shared:
-        raise DataError(f"{len(shared)} contents are in training and in validation", where=min(shared))
 
 
 def _blocks(
