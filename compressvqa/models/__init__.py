@@ -4,21 +4,28 @@ from compressvqa.models.c3dvqa import C3DVQA
 from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
+from compressvqa.models.image_backbone import ImageBackbone
+from compressvqa.models.per_frame import PerFrame, WholeClip
 from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
 from compressvqa.models.stanet import STANet
 from compressvqa.models.storage import load, save
+from compressvqa.models.video_backbone import VideoBackbone
 from compressvqa.models.wadiqam import WaDIQaM
 
 __all__ = [
     "C3DVQA",
     "DeepQA",
     "DeepVQA",
+    "ImageBackbone",
     "ModelSpec",
+    "PerFrame",
     "RankDVQA",
     "RankDVQASTANet",
     "STANet",
+    "VideoBackbone",
     "WaDIQaM",
+    "WholeClip",
     "create_model",
     "example_inputs",
     "list_models",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,40 +24,56 @@ class View(nn.Module):
 
     Args:
         frames: frames that are looked at, evenly spread over the clip (the middle of each of so many equal parts, as
-            in temporal segment networks); a shorter clip repeats frames. None: all of them.
+            in temporal segment networks). None: all of them.
         size: height and width in pixels. None: as the clip is.
         fit: "short-side" scales the short side to `size` and takes the middle square; "squeeze" scales both sides to
             `size`; "crop" takes the middle square without scaling, which keeps distortions as they are (a smaller
             picture is scaled up first).
-        normalise: subtract ImageNet's mean and divide by its deviation.
+        normalise: subtract `mean` and divide by `deviation`.
+        mean: of red, green and blue, in [0, 1]; by default ImageNet's.
+        deviation: likewise.
+        repeat: whether a shorter clip repeats frames until there are so many; else each of its frames is seen once.
 
     Raises:
-        DataError: a number below 1; (when called) no clip (B, T, 3, H, W).
+        DataError: a number below 1, no such fit; (when called) no floating-point clip (B, T, 3, H, W).
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
-        self, frames: int | None = 8, size: int | None = 224, *, fit: Fit = "short-side", normalise: bool = True
+        self,
+        frames: int | None = 8,
+        size: int | None = 224,
+        *,
+        fit: Fit = "short-side",
+        normalise: bool = True,
+        mean: Sequence[float] = MEAN,
+        deviation: Sequence[float] = DEVIATION,
+        repeat: bool = True,
     ) -> None:
         super().__init__()
         if (frames is not None and frames < 1) or (size is not None and size < 1):
             raise DataError(f"a view of {frames} frames of {size} pixels", hint="1 or more, or null")
-        if fit not in ("short-side", "squeeze", "crop"):
-            raise DataError(f"there is no fit {fit!r}", hint="short-side, squeeze, crop")
-        self.frames, self.size, self.fit = frames, size, fit
-        kept = (MEAN, DEVIATION) if normalise else ((0.0,) * 3, (1.0,) * 3)
-        self.register_buffer("mean", torch.tensor(kept[0]).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(kept[1]).view(3, 1, 1), persistent=False)
+        if fit not in get_args(Fit):
+            near = difflib.get_close_matches(str(fit), get_args(Fit), n=1, cutoff=0.5)
+            raise DataError(f"there is no fit {fit!r}", hint=", ".join(near or get_args(Fit)))
+        self.frames, self.size, self.fit, self.normalise, self.repeat = frames, size, fit, normalise, repeat
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(tuple(deviation)).view(3, 1, 1), persistent=False)
 
     def forward(self, clip: Tensor) -> Tensor:
         """(B, T, 3, H, W) in [0, 1] to (B, frames, 3, size, size), normalised."""
         if clip.ndim != 5 or clip.shape[2] != 3 or 0 in clip.shape:
             raise DataError(f"a clip of shape {tuple(clip.shape)} is not (batch, frames, 3, height, width)")
-        found: Tensor = (self._fitted(self._sampled(clip)) - self.mean) / self.deviation
-        return found
+        if not clip.is_floating_point():
+            raise DataError(f"a clip of {clip.dtype} is not floating point in [0, 1]", hint="divide by 255")
+        seen = self._fitted(self._sampled(clip))
+        return (seen - self.mean) / self.deviation if self.normalise else seen
 
     def _sampled(self, clip: Tensor) -> Tensor:
         length = clip.shape[1]
-        if self.frames is None or self.frames == length:
+        if self.frames is None or self.frames == length or (length < self.frames and not self.repeat):
             return clip
         return clip[:, [(2 * number + 1) * length // (2 * self.frames) for number in range(self.frames)]]
 
@@ -68,7 +86,8 @@ class View(nn.Module):
             return _scaled(clip, size, size)
         short = min(height, width)
         if self.fit == "short-side" or short < size:
-            height, width = max(size, round(height * size / short)), max(size, round(width * size / short))
+            # Rounded in integers: a tracer's sizes know no round(). The short side becomes `size` exactly.
+            height, width = ((2 * side * size + short) // (2 * short) for side in (height, width))
             clip = _scaled(clip, height, width)
         top, left = (height - size) // 2, (width - size) // 2
         return clip[..., top : top + size, left : left + size]
