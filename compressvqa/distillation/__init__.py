@@ -13,6 +13,7 @@ from compressvqa.distillation import (
 from compressvqa.distillation.combine import DistillationLoss, Outputs
 from compressvqa.distillation.losses import batch, class_, instance
 from compressvqa.distillation.margins import to_probabilities
+from compressvqa.distillation.pairs import pair_taps
 from compressvqa.distillation.ranks import soft_rank
 from compressvqa.distillation.taps import FeatureTaps
 from compressvqa.distillation.teacher import Teacher
@@ -32,6 +33,7 @@ __all__ = [
     "instance",
     "logits",
     "losses",
+    "pair_taps",
     "ranking",
     "relations",
     "scores",

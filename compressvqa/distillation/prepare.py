@@ -28,7 +28,7 @@ def logit_pair(teacher: Tensor, student: Tensor) -> tuple[Tensor, Tensor]:
     if teacher.ndim not in (1, 2) or teacher.shape != student.shape or teacher.numel() == 0:
         shapes = f"{tuple(teacher.shape)} and {tuple(student.shape)}"
         raise TrainingError(f"teacher and student must be two (N, C) tensors of logits or (N,) of scores, not {shapes}")
-    return _wide(torch.atleast_2d(teacher), torch.atleast_2d(student))
+    return _wide(teacher.reshape(-1, teacher.shape[-1]), student.reshape(-1, student.shape[-1]))
 
 
 def feature_pair(
