@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.distillation.margins import to_probabilities
+from compressvqa.distillation.positions import Positions, match_items, match_positions
 from compressvqa.errors import RecipeError, TrainingError
 from compressvqa.registry import Entry, losses
 
@@ -38,6 +39,8 @@ class DistillationLoss(nn.Module):
         temperatures: divide the margins.
         symmetric: probabilities as [p, 1 - p] rather than the column p; see `to_probabilities`.
         pairs: {student's module path: teacher's} where the tapped paths differ; by default they have the same names.
+        positions: what is done where the maps differ in size; see `match_positions`. Losses that take maps of any shape
+            see whole items, or with ``mean`` the averages.
 
     Raises:
         RecipeError: an unknown loss or setting, a negative weight, settings of a loss that is not used.
@@ -56,12 +59,13 @@ class DistillationLoss(nn.Module):
         temperatures: Sequence[float] = (1.0,),
         symmetric: bool = True,
         pairs: Mapping[str, str] | None = None,
+        positions: Positions = "equal",
     ) -> None:
         super().__init__()
         self._entries: dict[str, Entry] = {name: losses[name] for name in weights}
         self.settings = {name: dict(values) for name, values in (settings or {}).items()}
         self.weights, self.temperatures, self.symmetric = dict(weights), tuple(temperatures), symmetric
-        self.pairs = dict(pairs or {})
+        self.pairs, self.positions = dict(pairs or {}), positions
         _check(self)
         self.projections = nn.ModuleDict()
 
@@ -75,12 +79,12 @@ class DistillationLoss(nn.Module):
 
         Call it once with the outputs for one batch, before the optimiser is built, and train `parameters` along with
         the student's. The maps belong to this loss and are dropped with it: the student's size stays. Nothing is added
-        when every loss on features takes maps of any width.
+        when every loss on features takes maps of any width or shape.
 
         Returns:
             The student's module paths that got a projection.
         """
-        if all(entry.facts.get("any_width") for entry in self._entries.values() if entry.facts["on"] == "feature"):
+        if not any(entry.facts["on"] == "feature" and _same_width(entry) for entry in self._entries.values()):
             return []
         added = []
         for path, theirs, ours in self._matched(teacher, student):
@@ -94,7 +98,8 @@ class DistillationLoss(nn.Module):
         """The weighted total, a 0-d tensor, and each loss's own value before its weight.
 
         Raises:
-            TrainingError: an output that a loss needs is missing, or the shapes differ.
+            TrainingError: an output that a loss needs is missing, the shapes differ, or the batch holds fewer clips (or
+                pairs) than a loss can compare.
         """
         parts = {name: self._part(entry, teacher, student) for name, entry in self._entries.items()}
         values = torch.stack([part.detach().double() for part in parts.values()]).tolist()
@@ -104,23 +109,37 @@ class DistillationLoss(nn.Module):
     def _part(self, entry: Entry, teacher: Outputs, student: Outputs) -> Tensor:
         settings, on = self.settings.get(entry.name, {}), entry.facts["on"]
         if on == "score":
-            return _tensor(entry.value(*_both(entry, teacher.scores, student.scores, "scores"), **settings))
+            theirs, ours = _both(entry, teacher.scores, student.scores, "scores")
+            return _value(entry, theirs, ours, settings)
         if on == "probability":
             theirs, ours = _both(entry, teacher.margins, student.margins, "margins")
             power = entry.facts.get("temperature_power", 0)
             terms = []
             for temperature in self.temperatures:
-                probabilities = (
+                p, q = (
                     to_probabilities(margins, temperature=temperature, symmetric=self.symmetric)
                     for margins in (theirs, ours)
                 )
-                terms.append(temperature**power * entry.value(*probabilities, **settings))
+                terms.append(temperature**power * _value(entry, p, q, settings))
             return torch.stack(terms).sum()
-        terms = []
-        for path, theirs, ours in self._matched(teacher, student):
-            project = _key(path) in self.projections and not entry.facts.get("any_width")
-            terms.append(entry.value(theirs, self._project(path, ours) if project else ours, **settings))
-        return torch.stack(terms).mean()
+        return torch.stack(
+            [self._feature_part(entry, *matched, settings) for matched in self._matched(teacher, student)]
+        ).mean()
+
+    def _feature_part(
+        self, entry: Entry, path: str, theirs: Tensor, ours: Tensor, settings: Mapping[str, Any]
+    ) -> Tensor:
+        try:
+            if entry.facts.get("any_shape") and self.positions != "mean":
+                theirs, ours = match_items(theirs, ours)
+            else:
+                theirs, ours = match_positions(theirs, ours, self.positions)
+        except TrainingError as error:
+            where = f"features, {path} with {self.pairs.get(path, path)}"
+            raise TrainingError(error.what, where=where, hint=error.hint) from error
+        if _key(path) in self.projections and _same_width(entry):
+            ours = self._project(path, ours)
+        return _value(entry, theirs, ours, settings)
 
     def _project(self, path: str, feature: Tensor) -> Tensor:
         projection = self.projections[_key(path)]
@@ -147,6 +166,20 @@ def _both(entry: Entry, teacher: Tensor | None, student: Tensor | None, what: st
     if teacher is None or student is None:
         raise TrainingError(f"the loss {entry.name!r} needs the {what} of both networks", where="distillation")
     return teacher, student
+
+
+def _value(entry: Entry, teacher: Tensor, student: Tensor, settings: Mapping[str, Any]) -> Tensor:
+    least = entry.facts.get("least_items", 1)
+    if len(student) < least:
+        fault = (
+            f"the loss {entry.name!r} compares at least {least} items with each other, and a batch has {len(student)}"
+        )
+        raise TrainingError(fault, where="distillation", hint=f"batch: {least}")
+    return _tensor(entry.value(teacher, student, **settings))
+
+
+def _same_width(entry: Entry) -> bool:
+    return not (entry.facts.get("any_width") or entry.facts.get("any_shape"))
 
 
 def _tensor(value: Any) -> Tensor:

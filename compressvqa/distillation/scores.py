@@ -8,20 +8,19 @@ standardised scores is 2 (1 - r), with Pearson's correlation r.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from compressvqa.errors import TrainingError
+from compressvqa.distillation.prepare import score_pair
+from compressvqa.distillation.prepare import standardise as standardised
 from compressvqa.registry import losses
-
-DEVIATION_FLOOR = 1e-6
 
 
 @losses.register("score-l1", on="score", zero_at_equality=True)
 def score_l1(teacher: Tensor, student: Tensor, *, standardise: bool = False) -> Tensor:
     r"""Mean absolute difference of the scores, :math:`\frac1N \sum_i |s^t_i - s^s_i|`. At least 0; 0 at equality.
 
+    >>> import torch
     >>> score_l1(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 2.0]))
     tensor(0.5000)
     >>> score_l1(torch.tensor([1.0, 3.0]), torch.tensor([10.0, 20.0]), standardise=True)
@@ -35,6 +34,7 @@ def score_l1(teacher: Tensor, student: Tensor, *, standardise: bool = False) -> 
 def score_mse(teacher: Tensor, student: Tensor, *, standardise: bool = False) -> Tensor:
     r"""Mean squared difference of the scores, :math:`\frac1N \sum_i (s^t_i - s^s_i)^2` (as in InternVQA, 2502.19026).
 
+    >>> import torch
     >>> score_mse(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
     tensor(2.)
     """
@@ -46,6 +46,7 @@ def score_mse(teacher: Tensor, student: Tensor, *, standardise: bool = False) ->
 def score_smooth_l1(teacher: Tensor, student: Tensor, *, standardise: bool = False, beta: float = 1.0) -> Tensor:
     r"""Mean of :math:`e^2 / 2\beta` where the difference e is below `beta`, of :math:`|e| - \beta / 2` elsewhere.
 
+    >>> import torch
     >>> score_smooth_l1(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))  # (0 + 1.5) / 2
     tensor(0.7500)
     """
@@ -54,15 +55,5 @@ def score_smooth_l1(teacher: Tensor, student: Tensor, *, standardise: bool = Fal
 
 
 def _prepare(teacher: Tensor, student: Tensor, standardise: bool) -> tuple[Tensor, Tensor]:
-    if teacher.ndim != 1 or teacher.shape != student.shape or teacher.numel() == 0:
-        shapes = f"{tuple(teacher.shape)} and {tuple(student.shape)}"
-        raise TrainingError(f"teacher and student must be two (N,) tensors of scores, not {shapes}")
-    wide = torch.float64 if student.dtype == torch.float64 else torch.float32
-    teacher, student = teacher.detach().to(wide), student.to(wide)
-    return (_standardise(teacher), _standardise(student)) if standardise else (teacher, student)
-
-
-def _standardise(scores: Tensor) -> Tensor:
-    centred = scores - scores.mean()
-    # The root of a sum that may be 0 has no gradient there: a batch of one, or of equal scores. Clamp inside the root.
-    return centred / centred.square().mean().clamp_min(DEVIATION_FLOOR**2).sqrt()
+    teacher, student = score_pair(teacher, student)
+    return (standardised(teacher), standardised(student)) if standardise else (teacher, student)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -12,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from compressvqa.errors import RecipeError, TrainingError
+from compressvqa.distillation.layout import Channels, Layout
+from compressvqa.distillation.paths import matching
+from compressvqa.errors import TrainingError
 
 
 class FeatureTaps:
@@ -24,8 +24,11 @@ class FeatureTaps:
 
     Args:
         model: any network.
-        patterns: shell patterns of module paths as in ``model.named_modules()``, where ``*`` also spans dots.
+        patterns: module paths as in ``model.named_modules()``, or patterns of them: ``*`` within a name, ``**`` for any
+            number of names, see `compressvqa.distillation.paths`.
         detach: cut the outputs off the graph (for a teacher).
+        channels: where the outputs hold their channels; they are taken with channels second. By default they are left
+            as they are; see `Layout`.
 
     Raises:
         RecipeError: a pattern matches no module; the message names the nearest paths.
@@ -39,19 +42,16 @@ class FeatureTaps:
     {'0': (2, 3)}
     """
 
-    def __init__(self, model: nn.Module, patterns: Sequence[str], *, detach: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, patterns: Sequence[str], *, detach: bool = False, channels: Channels = "second"
+    ) -> None:
         self.detach = detach
         modules = {path: module for path, module in model.named_modules(remove_duplicate=False) if path}
-        chosen: dict[str, nn.Module] = {}
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            found = [path for path in modules if fnmatch.fnmatchcase(path, pattern)]
-            if not found:
-                near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.4)
-                where = type(model).__name__
-                raise RecipeError(f"no module matches {pattern!r}", where=where, hint=", ".join(near) or None)
-            chosen.update((path, modules[path]) for path in found)
+        listed = [patterns] if isinstance(patterns, str) else patterns
+        chosen = {path for pattern in listed for path in matching(model, pattern)}
         # In the order of the network, whatever the order of the patterns.
-        self.modules = {path: chosen[path] for path in modules if path in chosen}
+        self.modules = {path: module for path, module in modules.items() if path in chosen}
+        self._layouts = {path: Layout(module, channels) for path, module in self.modules.items()}
         self._outputs: dict[str, list[Tensor]] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -74,15 +74,24 @@ class FeatureTaps:
         Raises:
             TrainingError: a module's outputs differ in shape from call to call, so that they can't be joined.
         """
-        taken, self._outputs = self._outputs, {}
         features: dict[str, Tensor] = {}
-        for path in (path for path in self.modules if path in taken):
-            outputs = taken[path]
+        for path, outputs in self.take_calls().items():
             if any(output.shape[1:] != outputs[0].shape[1:] for output in outputs):
                 shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
                 raise TrainingError(f"outputs of several calls differ in shape: {shapes}", where=path)
             features[path] = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         return features
+
+    def take_calls(self) -> dict[str, list[Tensor]]:
+        """Like `take`, but with the output of each call of a module by itself."""
+        taken, self._outputs = self._outputs, {}
+        return {path: [self._second(path, output) for output in taken[path]] for path in self.modules if path in taken}
+
+    def _second(self, path: str, output: Tensor) -> Tensor:
+        try:
+            return self._layouts[path](output)
+        except TrainingError as error:
+            raise TrainingError(error.what, where=path, hint=error.hint) from error
 
     def _hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
