@@ -4,6 +4,7 @@ from compressvqa.models.c3dvqa import C3DVQA
 from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
+from compressvqa.models.internvideo2 import InternVideo2
 from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
 from compressvqa.models.stanet import STANet
@@ -14,6 +15,7 @@ __all__ = [
     "C3DVQA",
     "DeepQA",
     "DeepVQA",
+    "InternVideo2",
     "ModelSpec",
     "RankDVQA",
     "RankDVQASTANet",
