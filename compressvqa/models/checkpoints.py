@@ -26,8 +26,8 @@ _WRAPPERS = (
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The named tensors of a ``.safetensors`` file or of a PyTorch checkpoint (never running code from it).
 
-    A checkpoint may hold the tensors at top level or under ``model_state_dict``, ``state_dict``, ``model``,
-    ``module`` or ``params``; a ``module.`` before every name (DataParallel) is taken off.
+    A checkpoint may hold the tensors at top level or under ``model_state_dict``, ``state_dict``, ``model``, ``module``
+    or ``params``; a ``module.`` before every name (DataParallel) is taken off.
 
     Raises:
         WeightsError: no such file, damaged, or no weights in it.

@@ -137,7 +137,8 @@ def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         unknown = sorted(set(kwargs) - set(parameters))
         if unknown:
-            raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=", ".join(parameters))
+            hint = ", ".join(name for name in parameters if name != "pretrained")
+            raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=hint)
     model = entry.value(**kwargs, **once)
     if not isinstance(model, nn.Module):
         raise DataError(f"{entry.home} returned {type(model).__name__}, not a torch.nn.Module")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compressvqa.errors import DataError
+from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.clips import at_least_single
 from compressvqa.models.internvideo2_blocks import AttentionPooling, Block, Linear
-from compressvqa.models.internvideo2_names import PUBLISHED, internvideo2_state, load_published
+from compressvqa.models.internvideo2_names import PUBLISHED, fetch_published, internvideo2_state
 from compressvqa.models.position_embedding import sin_cos
 from compressvqa.models.view import Fit, View
 from compressvqa.registry import models
@@ -81,7 +83,9 @@ class QualityHead(Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, features) to (B,)."""
-        with torch.autocast(features.device.type, enabled=False):
+        device = features.device.type  # torch's meta device knows no autocast
+        known = torch.amp.autocast_mode.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             weight, bias = at_least_single(self.weight), at_least_single(self.bias)
             return functional.linear(at_least_single(features), weight, bias).squeeze(-1)
 
@@ -175,10 +179,11 @@ def _registered(size: str, words: str, **facts: Any) -> Callable[..., InternVide
         checkpointing: bool = False,
         pretrained: bool = False,
     ) -> InternVideo2:
+        file = fetch_published(name) if pretrained else None  # first: building a large one takes a while
         settings: dict[str, Any] = {"frames": frames, "size": size, "fit": fit}
         model = InternVideo2(dimensions, **settings, drop_path=drop_path, checkpointing=checkpointing)
-        if pretrained:
-            load_published(model, name)
+        if file is not None:
+            load_into(model, internvideo2_state(read_tensors(file), model), name=name, where=file)
         return model
 
     dimensions = SIZES[size]
@@ -190,9 +195,7 @@ def _registered(size: str, words: str, **facts: Any) -> Callable[..., InternVide
 
 
 internvideo2_tiny = _registered("tiny", "InternVideo2 for trial runs, without published weights.")
-internvideo2_s14 = _registered(
-    "s14", "InternVideo2-S/14: 23.05 M parameters, 83 G MAC for 8 frames of 224.", large=True
-)
+internvideo2_s14 = _registered("s14", "InternVideo2-S/14: 23.05 M parameters, 83 G MAC.", large=True)
 internvideo2_b14 = _registered("b14", "InternVideo2-B/14: 89.44 M parameters, 255 G MAC.", large=True)
 internvideo2_l14 = _registered("l14", "InternVideo2-L/14: 308.9 M parameters, 831 G MAC.", large=True)
 internvideo2_1b14 = _registered("1b14", "InternVideo2-1B/14: 1020.7 M parameters, 2551 G MAC.", large=True)

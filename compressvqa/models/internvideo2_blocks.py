@@ -126,8 +126,8 @@ class DropPath(nn.Module):
         """(B, ...) to the same."""
         if self.rate == 0 or not self.training:
             return x
-        kept = x.new_empty((len(x),) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
-        return x * kept / (1 - self.rate)
+        kept: Tensor = x.new_empty((len(x),) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * (kept / (1 - self.rate))
 
 
 class Block(nn.Module):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from compressvqa.models.checkpoints import load_into, read_tensors
+from compressvqa.models.fetching import fetching
 from compressvqa.models.position_embedding import resized
 
 if TYPE_CHECKING:
@@ -77,31 +77,28 @@ def internvideo2_state(state: dict[str, Tensor], model: InternVideo2) -> dict[st
     return found
 
 
-def load_published(model: InternVideo2, name: str) -> None:
-    """Fetches the published weights of a network into it.
+def fetch_published(name: str) -> Path:
+    """The file of a network's published weights, from the hub or from its cache on this machine.
 
     Raises:
-        WeightsError: the file is damaged or not what it was.
-        Exception: whatever the hub's library raises; `fetching` makes it one line.
+        WeightsError: it can't be fetched.
     """
     from huggingface_hub import errors
 
     *others, last = PUBLISHED[name]
     for repository, file in others:
-        try:
-            path = _fetched(repository, file)
-            break
-        except (errors.LocalEntryNotFoundError, errors.GatedRepoError):
-            raise  # not reachable or not allowed: no question of the name
-        except (errors.EntryNotFoundError, errors.RepositoryNotFoundError):
-            continue
-    else:
-        path = _fetched(*last)
-    load_into(model, internvideo2_state(read_tensors(path), model), name=name, where=path)
+        with fetching(f"{name} from huggingface.co/{repository}"):
+            try:
+                return _fetched(repository, file)
+            except (errors.LocalEntryNotFoundError, errors.GatedRepoError):
+                raise  # not reachable or not allowed: no question of the name
+            except (errors.EntryNotFoundError, errors.RepositoryNotFoundError):
+                continue
+    with fetching(f"{name} from huggingface.co/{last[0]}"):
+        return _fetched(*last)
 
 
 def _fetched(repository: str, file: str) -> Path:
-    """A file of the hub, from the cache where it is there."""
     import huggingface_hub
 
     cached = huggingface_hub.try_to_load_from_cache(repository, file)

@@ -46,9 +46,9 @@ def resized(embedding: Tensor, frames: int, side: int) -> Tensor:
     """A learnt embedding for another grid: linear in time, bicubic in space; the class token's stays.
 
     Args:
-        embedding: (1, 1 + tokens, width). Its grid is not written anywhere: it is taken for the wanted one if the number
-            of tokens fits, else for a published one (4, 8 or 16 frames of 224 or 336 pixels), else for one with the
-            wanted side, else for one with the wanted number of frames.
+        embedding: (1, 1 + tokens, width). Its grid is not written anywhere: it is taken for the wanted one if the
+            number of tokens fits, else for a published one (4, 8 or 16 frames of 224 or 336 pixels), else for one with
+            the wanted side or the wanted number of frames, if only one of these has as many tokens.
         frames: frames wanted.
         side: patches along each side wanted.
 
@@ -56,7 +56,7 @@ def resized(embedding: Tensor, frames: int, side: int) -> Tensor:
         (1, 1 + frames * side * side, width).
 
     Raises:
-        WeightsError: no such grid has so many tokens.
+        WeightsError: no such grid has so many tokens, or two have.
     """
     tokens, width = embedding.shape[1] - 1, embedding.shape[2]
     if tokens == frames * side * side:
@@ -74,12 +74,12 @@ def _grid(tokens: int, frames: int, side: int) -> tuple[int, int]:
     for published in _PUBLISHED:
         if tokens == published[0] * published[1] ** 2:
             return published
-    if tokens % side**2 == 0 and tokens:
-        return tokens // side**2, side
     old = round((tokens / frames) ** 0.5)
-    if tokens == frames * old**2 and tokens:
-        return frames, old
+    possible = {(frames, old), (tokens // side**2, side)}
+    fitting = [grid for grid in possible if tokens == grid[0] * grid[1] ** 2 and tokens]
+    if len(fitting) == 1:
+        return fitting[0]
     raise WeightsError(
-        f"a position embedding of {tokens} tokens is no grid that is known",
+        f"the grid of a position embedding of {tokens} tokens is not known",
         hint="build the network with the frames and the size that the weights were trained with",
     )
