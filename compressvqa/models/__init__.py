@@ -5,6 +5,7 @@ from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, create_model, example_inputs, list_models, spec_of
 from compressvqa.models.image_backbone import ImageBackbone
+from compressvqa.models.internvideo2 import InternVideo2
 from compressvqa.models.per_frame import PerFrame, WholeClip
 from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.models.rankdvqa_stanet import RankDVQASTANet
@@ -18,6 +19,7 @@ __all__ = [
     "DeepQA",
     "DeepVQA",
     "ImageBackbone",
+    "InternVideo2",
     "ModelSpec",
     "PerFrame",
     "RankDVQA",

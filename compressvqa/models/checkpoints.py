@@ -14,14 +14,20 @@ from torch import Tensor, nn
 
 from compressvqa.errors import WeightsError
 
-_WRAPPERS = ("model_state_dict", "state_dict", "model", "params")  # keys that trainers put their weights under
+_WRAPPERS = (
+    "model_state_dict",
+    "state_dict",
+    "model",
+    "module",
+    "params",
+)  # keys that trainers put their weights under
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The named tensors of a ``.safetensors`` file or of a PyTorch checkpoint (never running code from it).
 
-    A checkpoint may hold the tensors at top level or under ``model_state_dict``, ``state_dict``, ``model`` or
-    ``params``; a ``module.`` before every name (DataParallel) is taken off.
+    A checkpoint may hold the tensors at top level or under ``model_state_dict``, ``state_dict``, ``model``, ``module``
+    or ``params``; a ``module.`` before every name (DataParallel) is taken off.
 
     Raises:
         WeightsError: no such file, damaged, or no weights in it.
@@ -106,6 +112,8 @@ _SIGNS = {
     "extractor.stages.": "our 'rankdvqa'",
     "conv3d_block": "an official STANet checkpoint: create_model('stanet', weights=...)",
     "weigh.": "our 'stanet'",
+    "clip_projector.": "an InternVideo2: create_model('internvideo2-b14', weights=...), or another size of it",
+    "vision_encoder.clip_projector.": "an InternVideo2: create_model('internvideo2-1b14', weights=...)",
     "optimizer": "an optimiser's state",
 }
 

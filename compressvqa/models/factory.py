@@ -104,10 +104,22 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
         return restore(weights, expect=name, kwargs=kwargs).train()
     model = build(entry, kwargs)
     if weights is not None:
-        convert = entry.facts.get("convert")
-        state = read_tensors(Path(weights))
-        load_into(model, convert(state) if convert else state, name=name, where=weights)
+        load_into(model, _converted(entry, read_tensors(Path(weights)), model), name=name, where=weights)
     return model
+
+
+def _converted(entry: Entry, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A checkpoint under the network's own names.
+
+    The fact `convert` is a function of the state, or of the state and the network: that one can add what no file holds
+    (a new head) and bring tensors to the network's settings (a position embedding).
+    """
+    convert = entry.facts.get("convert")
+    if convert is None:
+        return state
+    sees_model = len(inspect.signature(convert).parameters) > 1
+    converted: dict[str, Tensor] = convert(state, model) if sees_model else convert(state)
+    return converted
 
 
 def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
@@ -125,7 +137,8 @@ def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         unknown = sorted(set(kwargs) - set(parameters))
         if unknown:
-            raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=", ".join(parameters))
+            hint = ", ".join(name for name in parameters if name != "pretrained")
+            raise DataError(f"{entry.name} has no setting {unknown[0]!r}", hint=hint)
     model = entry.value(**kwargs, **once)
     if not isinstance(model, nn.Module):
         raise DataError(f"{entry.home} returned {type(model).__name__}, not a torch.nn.Module")
