@@ -36,11 +36,12 @@ from compressvqa.data.kept import (
     with_short_side,
 )
 from compressvqa.data.mos import Item, Manifest
-from compressvqa.data.mos.parts import Part, check_share, read_parts
+from compressvqa.data.mos.parts import BY_COLUMN, Part, Side, check_share, read_parts
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
+BUILTIN = "builtin"
 PREFIX = "clip-"  # of the names of kept files
 
 
@@ -136,7 +137,10 @@ class MosSingles:
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        source: str = Field(description="the data set: path of its manifest, or `NAME:FOLDER` of a known one")
+        source: str = Field(
+            description="the data set: path of its manifest, `NAME:FOLDER` of a known one, or `builtin`: encodes of the "
+            "built-in photographs, with VMAF as a proxy and a split of their own"
+        )
         validation: float | str = Field(
             0.2,
             description="share of the contents that is kept for validation; `split`: what the manifest says; "
@@ -200,7 +204,7 @@ class MosSingles:
             DataError: no such data set, no references, a file that is missing or can't be read or compared, or fewer
                 than two items in the part.
         """
-        sides = read_parts(self.config.source, self.config.validation, self.config.seed)
+        sides = self._sides(Path(folder), progress)
         manifest, items = sides[part]
         if len(items) < 2:
             raise DataError(f"{len(items)} items in the part {part!r}: there is nothing to tell apart",
@@ -222,6 +226,13 @@ class MosSingles:
             float(learnt.std()),
             self.config.model_dump(include={"reference", "frames", "sampling", "samples", "resize", "crop"}),
         )
+
+    def _sides(self, folder: Path, progress: Progress | None) -> dict[Part, Side]:
+        if self.config.source != BUILTIN:
+            return read_parts(self.config.source, self.config.validation, self.config.seed)
+        from compressvqa.data.proxy.builtin import builtin_set
+
+        return read_parts(builtin_set(folder.parent / BUILTIN, progress=progress), BY_COLUMN, self.config.seed)
 
     def batches(self, examples: KeptClips, *, batch: int = 8, seed: int = 0) -> ClipSampler:
         """Endless batches of clips; ``batch_at(step)`` is a pure function of seed and step."""

@@ -21,11 +21,11 @@ class Side(NamedTuple):
     items: list[Item]
 
 
-def read_parts(source: str, validation: float | str, seed: int) -> dict[Part, Side]:
+def read_parts(source: str | Manifest, validation: float | str, seed: int) -> dict[Part, Side]:
     """Reads a data set and says which of its items are for training and which are held out.
 
     Args:
-        source: path of a manifest, or `NAME:FOLDER` of a known data set.
+        source: path of a manifest, `NAME:FOLDER` of a known data set, or one that was read.
         validation: share of the contents to hold out; "split": what the manifest says; or another data set.
         seed: of the split by share.
 
@@ -71,11 +71,11 @@ def _by_share(manifest: Manifest, share: float, seed: int) -> tuple[list[Item], 
     return train, held
 
 
-def _read(source: str) -> Manifest:
+def _read(source: str | Manifest) -> Manifest:
     # Imported late, as the readers of the published layouts are many and a training needs one.
     from compressvqa.data.mos import read_dataset
 
-    manifest = read_dataset(source)
+    manifest = source if isinstance(source, Manifest) else read_dataset(source)
     if not manifest.no_reference and any(item.reference is None for item in manifest.items):
         raise DataError("some items have a reference and some have none", where=manifest.folder)
     return replace(manifest, items=tuple(sorted(manifest.items, key=lambda item: item.distorted)))
