@@ -83,7 +83,7 @@ def test_mistakes() -> None:
 
 
 class Tiny(nn.Module):
-    """Energy of what some filters let through: enough to see noise."""
+    """Energy of fine detail in some learnt mixtures: enough to see noise."""
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()
@@ -91,7 +91,9 @@ class Tiny(nn.Module):
         self.head = nn.Linear(width, 1)
 
     def forward(self, clip: Tensor) -> Tensor:
-        maps: Tensor = self.convolution(clip.flatten(0, 1)).square().mean(dim=(2, 3)).add(1e-4).log()
+        pictures = clip.flatten(0, 1)
+        fine = pictures - nn.functional.avg_pool2d(pictures, 5, 1, 2, count_include_pad=False)
+        maps: Tensor = self.convolution(fine).square().mean(dim=(2, 3)).add(1e-6).log()
         found: Tensor = self.head(maps.unflatten(0, clip.shape[:2]).mean(1))[:, 0]
         return found
 
