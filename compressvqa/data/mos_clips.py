@@ -38,6 +38,7 @@ from compressvqa.data.kept import (
 from compressvqa.data.mos import Item, Manifest
 from compressvqa.data.mos.parts import BY_COLUMN, Part, Side, check_share, read_parts
 from compressvqa.data.scored import ScoredBatch
+from compressvqa.data.video import probe
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
@@ -149,6 +150,11 @@ class MosSingles:
         reference: bool = Field(
             False, description="hand out the references too, for a full-reference network; false: the clips alone"
         )
+        as_shown: bool = Field(
+            True,
+            description="where the data set names references, a clip of another size is first scaled to its reference's "
+            "(bicubic), as it was shown when it was scored; false: as it is coded",
+        )
         frames: int = Field(8, ge=1, description="frames of a sample of a clip; pictures: 1")
         sampling: Literal["spread", "block"] = Field(
             "spread",
@@ -224,7 +230,7 @@ class MosSingles:
             tuple(items),
             float(learnt.mean()),
             float(learnt.std()),
-            self.config.model_dump(include={"reference", "frames", "sampling", "samples", "resize", "crop"}),
+            self.config.model_dump(include={"reference", "as_shown", "frames", "sampling", "samples", "resize", "crop"}),
         )
 
     def _sides(self, folder: Path, progress: Progress | None) -> dict[Part, Side]:
@@ -286,17 +292,21 @@ class MosSingles:
         yield waiting
 
     def _clips(self, manifest: Manifest, item: Item) -> tuple[Clip | None, Clip]:
-        return manifest.reference(item) if self.config.reference else None, manifest.distorted(item)
+        wanted = self.config.reference or self.config.as_shown
+        return manifest.reference(item) if wanted else None, manifest.distorted(item)
 
     def _file(self, manifest: Manifest, item: Item) -> str:
         c = self.config
         facts = [[stamp(clip.path), clip.raw] for clip in self._clips(manifest, item) if clip is not None]
-        return f"{PREFIX}{digest(item.distorted, facts, c.frames, c.sampling, c.samples, c.resize, c.length)}.npy"
+        settings = (c.reference, c.as_shown, c.frames, c.sampling, c.samples, c.resize, c.length)
+        return f"{PREFIX}{digest(item.distorted, facts, *settings)}.npy"
 
     def _frames(self, manifest: Manifest, item: Item) -> Bytes:
         """The sampled frames of one item, decoded: (sides, samples, frames, 3, H, W)."""
         reference, distorted = self._clips(manifest, item)
         pairing = Pairing(length=self.config.length)
+        if not self.config.reference and not _differ_in_size(reference, distorted):
+            reference = None  # nothing to learn from it, and it would be decoded
         sight = look(reference, distorted, pairing)
         if not sight.frames:
             raise DataError("its frames can't be counted", where=distorted.path)
@@ -306,7 +316,8 @@ class MosSingles:
         frames = blocks(reference, [distorted], [sight], pairing, block=1)
         for number, block in enumerate(itertools.islice(frames, max(wanted) + 1)):
             if number in wanted:
-                sides = block.distorted[0] if block.reference is None else [*block.reference, *block.distorted[0]]
+                shown = block.reference if self.config.reference and block.reference is not None else []
+                sides = [*shown, *block.distorted[0]]
                 found[number] = [self._pixels(planes) for planes in sides]
         if len(found) < len(wanted):
             raise DataError(f"ends before frame {max(wanted)}, which its header promises", where=distorted.path)
@@ -365,6 +376,13 @@ class ClipSampler:
         name = f"{self.clips.items[index].distorted}/{sample}"
         cut = random_cut(name, variant, self.crop, size, flip=self.flip)
         return cut.of(pixels[:, sample]), self.clips.key(index, sample, cut)
+
+
+def _differ_in_size(reference: Clip | None, distorted: Clip) -> bool:
+    if reference is None:
+        return False
+    infos = [probe(clip.path, raw=clip.raw) for clip in (reference, distorted)]
+    return (infos[0].width, infos[0].height) != (infos[1].width, infos[1].height)
 
 
 def _turned(manifest: Manifest, items: Sequence[Item]) -> npt.NDArray[np.float64]:

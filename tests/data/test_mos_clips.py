@@ -189,10 +189,16 @@ def test_a_smaller_clip_is_brought_to_the_size_of_its_reference(tmp_path, known,
     ffmpeg("-i", str(manifest.folder / "testsrc2.mkv"), "-vf", "scale=80:56", str(tmp_path / "a.mp4"))
     items = (replace(manifest.items[0], distorted=str(tmp_path / "a.mp4")), *manifest.items[1:])
     known["odd"] = replace(manifest, items=items)
-    shapes = {ref: {prepared(tmp_path / str(ref), source="odd", reference=ref, **WHOLE)[1].pixels(i).shape[-2:]
-                    for i in range(9)} for ref in (True, False)}  # fmt: skip
-    assert shapes == {True: {(112, 160)}, False: {(112, 160), (56, 80)}}
-    data, clips = prepared(tmp_path, source="odd", **WHOLE)
+
+    def shapes(**settings):
+        place = tmp_path / "-".join(map(str, settings.values()))
+        return {prepared(place, source="odd", **settings, **WHOLE)[1].pixels(i).shape for i in range(9)}
+
+    first = (1, 1, *shapes(reference=True).pop()[2:])
+    assert shapes(reference=True) == {(2, *first[1:])} and first[-2:] == (112, 160)
+    assert shapes(as_shown=True) == {first}
+    assert shapes(as_shown=False) == {first, (*first[:-2], 56, 80)}
+    data, clips = prepared(tmp_path, source="odd", as_shown=False, **WHOLE)
     with pytest.raises(DataError, match="several sizes don't make a batch"):
         data.batches(clips, batch=9).batch_at(0)
     assert data.evaluate(clips, lambda d: d.mean(dim=(1, 2, 3, 4)))["n"] == 9  # sizes are judged apart
