@@ -86,8 +86,8 @@ class View(nn.Module):
             return _scaled(clip, size, size)
         short = min(height, width)
         if self.fit == "short-side" or short < size:
-            # Rounded in integers: a tracer's sizes know no round(). The short side becomes `size` exactly.
-            height, width = ((2 * side * size + short) // (2 * short) for side in (height, width))
+            # In integers, as a tracer's sizes can't be rounded; the long side is cut as torchvision's resize cuts it.
+            height, width = (side * size // short for side in (height, width))
             clip = _scaled(clip, height, width)
         top, left = (height - size) // 2, (width - size) // 2
         return clip[..., top : top + size, left : left + size]
