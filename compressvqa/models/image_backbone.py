@@ -18,7 +18,7 @@ from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.models.hub import known_files_if_unreachable
 from compressvqa.models.quality_head import QualityHead
 from compressvqa.models.temporal_pooling import Pooling, temporal_pooling
-from compressvqa.models.view import Fit, View
+from compressvqa.models.view import DEVIATION, MEAN, Fit, View
 from compressvqa.registry import models
 
 # Settings of timm that are not the user's here.
@@ -71,8 +71,8 @@ class ImageBackbone(nn.Module):
         super().__init__()
         _check_name(backbone)
         config = timm.models.get_pretrained_cfg(backbone)
-        known = {} if config is None else {"mean": config.mean, "deviation": config.std}
-        self.view = View(frames, size, fit=fit, repeat=False, **known)
+        mean, deviation = (MEAN, DEVIATION) if config is None else (config.mean, config.std)
+        self.view = View(frames, size, fit=fit, mean=mean, deviation=deviation, repeat=False)
         self.backbone = _built(backbone, size, dict(backbone_options or {}), pretrained)
         self.pooling, width = temporal_pooling(pooling, _width(self.backbone), pooling_width)
         self.feature = nn.Identity()

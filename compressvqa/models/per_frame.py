@@ -112,7 +112,7 @@ class PerFrame(_Wrapped):
         else:
             parts = zip(*(torch.split(clip, self.at_once) for clip in frames), strict=True)
             scores = torch.cat([self._called(*part) for part in parts])
-        return scores.unflatten(0, seen[0].shape[:2]).mean(dim=1)
+        return scores.reshape(seen[0].shape[:2]).mean(dim=1)
 
 
 class WholeClip(_Wrapped):

@@ -62,7 +62,7 @@ class VideoBackbone(nn.Module):
         if backbone not in names:
             near = difflib.get_close_matches(str(backbone), names, n=3, cutoff=0.5)
             raise DataError(f"torchvision has no video backbone {backbone!r}", hint=", ".join(near or names))
-        published = torchvision.models.get_model_weights(backbone).DEFAULT  # type: ignore[attr-defined]
+        published = torchvision.models.get_model_weights(backbone).DEFAULT
         self.smallest = (published.meta.get("min_temporal_size") or 1, max(published.meta["min_size"]))
         _check_view(backbone, frames, size, *self.smallest)
         asked = published.transforms()

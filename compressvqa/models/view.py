@@ -98,4 +98,4 @@ def _scaled(clip: Tensor, height: int, width: int) -> Tensor:
     # In single precision: half precision would round away differences of 1/255.
     pictures = clip.flatten(0, 1).float()
     scaled = functional.interpolate(pictures, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    return scaled.clamp(0, 1).to(clip.dtype).unflatten(0, (batch, frames))
+    return scaled.clamp(0, 1).to(clip.dtype).reshape(batch, frames, 3, height, width)
