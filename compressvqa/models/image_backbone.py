@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, DataError
+from compressvqa.models.hub import known_files_if_unreachable
 from compressvqa.models.quality_head import QualityHead
 from compressvqa.models.temporal_pooling import Pooling, temporal_pooling
-from compressvqa.models.view import Fit, View
+from compressvqa.models.view import DEVIATION, MEAN, Fit, View
 from compressvqa.registry import models
 
 # Settings of timm that are not the user's here.
@@ -69,8 +71,8 @@ class ImageBackbone(nn.Module):
         super().__init__()
         _check_name(backbone)
         config = timm.models.get_pretrained_cfg(backbone)
-        known = {} if config is None else {"mean": config.mean, "deviation": config.std}
-        self.view = View(frames, size, fit=fit, repeat=False, **known)
+        mean, deviation = (MEAN, DEVIATION) if config is None else (config.mean, config.std)
+        self.view = View(frames, size, fit=fit, mean=mean, deviation=deviation, repeat=False)
         self.backbone = _built(backbone, size, dict(backbone_options or {}), pretrained)
         self.pooling, width = temporal_pooling(pooling, _width(self.backbone), pooling_width)
         self.feature = nn.Identity()
@@ -79,8 +81,10 @@ class ImageBackbone(nn.Module):
     def forward(self, distorted: Tensor) -> Tensor:
         """(B, T, 3, H, W) in [0, 1] to (B,) scores."""
         clip = self.view(distorted)
-        features = self.backbone(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
-        scores: Tensor = self.head(self.feature(self.pooling(features)))
+        features = self.backbone(clip.flatten(0, 1))
+        if features.ndim != 2:
+            raise DataError(f"{type(self.backbone).__name__} puts out {tuple(features.shape)}, no feature of a frame")
+        scores: Tensor = self.head(self.feature(self.pooling(features.unflatten(0, clip.shape[:2]))))
         return scores
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -132,7 +136,8 @@ class _NoSettingError(DataError):
 
 def _made(backbone: str, options: dict[str, Any], pretrained: bool) -> nn.Module:
     try:
-        made: nn.Module = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
+        with known_files_if_unreachable() if pretrained else nullcontext():
+            made: nn.Module = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
     except CompressVQAError:
         raise
     except TypeError as error:

@@ -10,6 +10,7 @@ A registration function of a few lines is all that a network of one's own needs:
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal, get_args
 
 import torch
@@ -29,8 +30,17 @@ class _Wrapped(nn.Module):
         if not isinstance(network, nn.Module):
             raise DataError(f"{type(network).__name__} is not a torch.nn.Module")
         if order not in get_args(Order):
-            raise DataError(f"there is no order {order!r}", hint=", ".join(get_args(Order)))
+            near = difflib.get_close_matches(str(order), get_args(Order), n=1, cutoff=0.5)
+            raise DataError(f"there is no order {order!r}", hint=", ".join(near or get_args(Order)))
         self.view, self.network, self.order, self.lower_is_better = view, network, order, lower_is_better
+
+    def _seen(self, clips: tuple[Tensor, ...]) -> list[Tensor]:
+        if len(clips) not in (1, 2):
+            raise DataError(f"called with {len(clips)} clips", hint="one or two clips: the distorted one, last")
+        if any(clip.shape != clips[0].shape for clip in clips):  # the network might broadcast them in silence
+            shapes = " and ".join(str(tuple(clip.shape)) for clip in clips)
+            raise DataError(f"clips of shapes {shapes} differ")
+        return [self.view(clip) for clip in clips]
 
     def _called(self, *inputs: Tensor) -> Tensor:
         """(N,) scores of N inputs in the network's own layout, reference first; higher is better."""
@@ -51,8 +61,8 @@ class _Wrapped(nn.Module):
 class PerFrame(_Wrapped):
     """An image metric or network as one of clips: the mean of its scores over frames.
 
-    Called ``model(distorted)``, or ``model(reference, distorted)`` where the network takes two images, with (B, T, 3, H,
-    W) in [0, 1]; returns (B,) scores, higher is better.
+    Called ``model(distorted)``, or ``model(reference, distorted)`` where the network takes two images; clips are
+    (B, T, 3, H, W), RGB in [0, 1]. Returns (B,) scores, higher is better.
 
     Args:
         network: called with one or two (N, 3, H, W) of N frames; returns a score for each, (N,), (N, 1) or the like. It
@@ -95,21 +105,21 @@ class PerFrame(_Wrapped):
 
     def forward(self, *clips: Tensor) -> Tensor:
         """One or two (B, T, 3, H, W) in [0, 1], the distorted clip last, to (B,) scores."""
-        seen = [self.view(clip) for clip in clips]
+        seen = self._seen(clips)
         frames = [clip.flatten(0, 1) for clip in seen]
         if self.at_once is None:
             scores = self._called(*frames)
         else:
             parts = zip(*(torch.split(clip, self.at_once) for clip in frames), strict=True)
             scores = torch.cat([self._called(*part) for part in parts])
-        return scores.unflatten(0, seen[0].shape[:2]).mean(dim=1)
+        return scores.reshape(seen[0].shape[:2]).mean(dim=1)
 
 
 class WholeClip(_Wrapped):
     """A video network with another layout or direction than ours.
 
-    Called ``model(distorted)``, or ``model(reference, distorted)`` where the network takes two clips, with (B, T, 3, H,
-    W) in [0, 1]; returns (B,) scores, higher is better.
+    Called ``model(distorted)``, or ``model(reference, distorted)`` where the network takes two clips; clips are
+    (B, T, 3, H, W), RGB in [0, 1]. Returns (B,) scores, higher is better.
 
     Args:
         network: called with one or two clips, (B, 3, T, H, W) or, with ``channels_first=False``, (B, T, 3, H, W);
@@ -143,5 +153,5 @@ class WholeClip(_Wrapped):
 
     def forward(self, *clips: Tensor) -> Tensor:
         """One or two (B, T, 3, H, W) in [0, 1], the distorted clip last, to (B,) scores."""
-        seen = [self.view(clip) for clip in clips]
+        seen = self._seen(clips)
         return self._called(*(clip.transpose(1, 2) if self.channels_first else clip for clip in seen))

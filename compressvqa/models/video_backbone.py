@@ -30,8 +30,8 @@ class VideoBackbone(nn.Module):
     400); the head stays fresh.
 
     Args:
-        backbone: r3d_18, mc3_18, r2plus1d_18 (known at 16 frames of 112), s3d (224; 14 frames of 224 at least), mvit_v1_b,
-            mvit_v2_s (16 frames of 224, no others), swin3d_t, swin3d_s or swin3d_b (224).
+        backbone: r3d_18, mc3_18, r2plus1d_18 (trained on 16 frames of 112), s3d (14 frames of 224 at least), mvit_v1_b,
+            mvit_v2_s (16 frames of 224, no others), swin3d_t, swin3d_s or swin3d_b (trained on pictures of 224).
         frames: frames that are looked at, evenly spread over the clip; a shorter clip repeats frames. None: all.
         size: height and width in pixels that frames are brought to. None: as the clip is.
         fit: how frames are brought to that size: "short-side", "squeeze" or "crop" (`View`).
@@ -49,7 +49,7 @@ class VideoBackbone(nn.Module):
         self,
         backbone: str = "r3d_18",
         *,
-        frames: int | None = 16,
+        frames: int | None = 8,
         size: int | None = 112,
         fit: Fit = "short-side",
         head_width: int | None = None,
@@ -62,8 +62,9 @@ class VideoBackbone(nn.Module):
         if backbone not in names:
             near = difflib.get_close_matches(str(backbone), names, n=3, cutoff=0.5)
             raise DataError(f"torchvision has no video backbone {backbone!r}", hint=", ".join(near or names))
-        published = torchvision.models.get_model_weights(backbone).DEFAULT  # type: ignore[attr-defined]
-        _check_view(backbone, frames, size, published.meta)
+        published = torchvision.models.get_model_weights(backbone).DEFAULT
+        self.smallest = (published.meta.get("min_temporal_size") or 1, max(published.meta["min_size"]))
+        _check_view(backbone, frames, size, *self.smallest)
         asked = published.transforms()
         self.view = View(frames, size, fit=fit, mean=asked.mean, deviation=asked.std)
         self.backbone = _built(backbone, dict(backbone_options or {}), published if pretrained else None)
@@ -74,6 +75,12 @@ class VideoBackbone(nn.Module):
     def forward(self, distorted: Tensor) -> Tensor:
         """(B, T, 3, H, W) in [0, 1] to (B,) scores."""
         clip = self.view(distorted).transpose(1, 2)
+        length, side = self.smallest
+        if clip.shape[2] < length or min(clip.shape[3:]) < side:
+            name, (_, _, *shape) = type(self.backbone).__name__, clip.shape
+            raise DataError(
+                f"frames, height and width {tuple(shape)} are too few for {name}", hint=_atleast(length, side)
+            )
         scores: Tensor = self.head(self.feature(self.backbone(clip)))
         return scores
 
@@ -88,24 +95,23 @@ class VideoBackbone(nn.Module):
             raise DataError(f"torchvision has no gradient checkpointing for {name}", hint="a smaller batch")
 
 
-def _check_view(backbone: str, frames: int | None, size: int | None, meta: Mapping[str, Any]) -> None:
-    side, length = max(meta["min_size"]), meta.get("min_temporal_size") or 1
+def _check_view(backbone: str, frames: int | None, size: int | None, length: int, side: int) -> None:
     if backbone.startswith("mvit"):  # its position tables have exactly these sizes
         if (frames, size) != (length, side):
             raise DataError(f"{backbone} is built for {length} frames of {side}", hint=f"frames={length}, size={side}")
     elif (frames is not None and frames < length) or (size is not None and size < side):
-        raise DataError(
-            f"{backbone} can't be called with {frames} frames of {size}",
-            hint=f"{length} frames of {side} pixels at least",
-        )
+        raise DataError(f"{backbone} can't be called with {frames} frames of {size}", hint=_atleast(length, side))
+
+
+def _atleast(length: int, side: int) -> str:
+    return f"{length} frames of {side} pixels at least"
 
 
 def _built(backbone: str, options: dict[str, Any], published: Any) -> nn.Module:
     for key in ("weights", "num_classes", "progress"):
         if key in options:
-            raise DataError(
-                f"backbone_options can't set {key!r}", hint='weights="pretrained"' if key == "weights" else None
-            )
+            hint = 'create_model(..., weights="pretrained")' if key == "weights" else "leave it out"
+            raise DataError(f"backbone_options can't set {key!r}", hint=hint)
     try:
         made: nn.Module = torchvision.models.get_model(backbone, weights=published, **options)
     except TypeError as error:

@@ -86,8 +86,8 @@ class View(nn.Module):
             return _scaled(clip, size, size)
         short = min(height, width)
         if self.fit == "short-side" or short < size:
-            # Rounded in integers: a tracer's sizes know no round(). The short side becomes `size` exactly.
-            height, width = ((2 * side * size + short) // (2 * short) for side in (height, width))
+            # In integers, as a tracer's sizes can't be rounded; the long side is cut as torchvision's resize cuts it.
+            height, width = (side * size // short for side in (height, width))
             clip = _scaled(clip, height, width)
         top, left = (height - size) // 2, (width - size) // 2
         return clip[..., top : top + size, left : left + size]
@@ -98,4 +98,4 @@ def _scaled(clip: Tensor, height: int, width: int) -> Tensor:
     # In single precision: half precision would round away differences of 1/255.
     pictures = clip.flatten(0, 1).float()
     scaled = functional.interpolate(pictures, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    return scaled.clamp(0, 1).to(clip.dtype).unflatten(0, (batch, frames))
+    return scaled.clamp(0, 1).to(clip.dtype).reshape(batch, frames, 3, height, width)
