@@ -20,8 +20,9 @@ class Layout:
     - ``last``: outputs are (N, ..., C), such as tokens (N, L, C).
     - ``auto``: the axis that is as long as the module's last parameter, which belongs to its last convolution, linear
       layer or norm. So the blocks of a ViT (N, L, C), of a Swin (N, H, W, C) and of a ConvNeXt (N, C, H, W) are all
-      read rightly. Where that does not tell (no parameters, or neither axis fits), three axes are read as (N, L, C) and
-      more as (N, C, ...).
+      read rightly. Where both axes are as long, channels are second if there is a convolution in the module, and last
+      if there are only linear layers. Where neither is (no parameters, for example), three axes are read as (N, L, C)
+      and more as (N, C, ...).
 
     Args:
         module: the module whose outputs are read.
@@ -34,11 +35,12 @@ class Layout:
     """
 
     def __init__(self, module: nn.Module, channels: Channels) -> None:
-        self.channels, self.width, self.convolves = channels, 0, False
-        for part in module.modules():
-            for parameter in part.parameters(recurse=False):
-                self.width = len(parameter) if parameter.ndim else 0
-                self.convolves = isinstance(part, _CHANNELS_SECOND)
+        self.channels, self.width = channels, 0
+        for parameter in module.parameters():
+            self.width = len(parameter) if parameter.ndim else 0
+        self.convolves, self.mixes = (
+            any(isinstance(part, kinds) for part in module.modules()) for kinds in (_CHANNELS_SECOND, nn.Linear)
+        )
 
     def __call__(self, output: Tensor) -> Tensor:
         """The output with its channels second, a view.
@@ -54,8 +56,9 @@ class Layout:
         second, last = (output.shape[axis] == self.width for axis in (1, -1))
         if second != last:
             return last
-        if second and not self.convolves and output.ndim > 3:
-            raise TrainingError(
-                f"in {tuple(output.shape)} the channels may be second or last", hint="channels: second, or last"
-            )
-        return output.ndim == 3 and not (second and self.convolves)
+        if not second:
+            return output.ndim == 3
+        if not self.convolves and not self.mixes and output.ndim > 3:
+            shape = tuple(output.shape)
+            raise TrainingError(f"in {shape} the channels may be second or last", hint="channels: second, or last")
+        return not self.convolves

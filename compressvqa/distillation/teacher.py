@@ -134,9 +134,11 @@ class Teacher:
         """A clip's features as one tensor a module, (calls, rows, C, ...); None where they are not to be kept."""
         size = sum(output.nbytes for outputs in calls.values() for output in outputs)
         if size > self.clip_bytes:
-            return self._give_up(f"those of a clip take {size} bytes")
+            self._give_up(f"those of a clip take {size} bytes")
+            return None
         if any(len({output.shape for output in outputs}) > 1 for outputs in calls.values()):
-            return self._give_up("a module's calls differ in shape")
+            self._give_up("a module's calls differ in shape")
+            return None
         return {path: torch.stack(outputs).cpu() for path, outputs in calls.items()}
 
     def _joined(
@@ -154,7 +156,8 @@ class Teacher:
                 pair = [features[keys[position]][path] for position in (0, other)]
                 order, certain = find_order(pair, torch.cat(together[path]).cpu(), tolerance=TOLERANCE[self.precision])
                 if order is None:
-                    return self._give_up(f"at {path!r} the clips of a batch influence each other")
+                    self._give_up(f"at {path!r} the clips of a batch influence each other")
+                    return None
                 orders[path] = order
                 if certain:
                     self._orders[path] = order

@@ -5,6 +5,7 @@ from torch import nn
 from compressvqa.distillation import DistillationLoss, FeatureTaps, Outputs, batch, class_, instance, to_probabilities
 from compressvqa.distillation.features import feature_attention, feature_mse
 from compressvqa.distillation.scores import score_l1
+from compressvqa.distillation.similarity import similarity_preserving
 from compressvqa.errors import RecipeError, RegistryError, TrainingError
 
 T = Outputs(torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0]), {"a": torch.ones(2, 3, 4), "b": torch.ones(2, 5)})
@@ -108,3 +109,47 @@ def test_mistakes_are_named(arguments, error, match):
 def test_a_missing_output_is_named(name, what):
     with pytest.raises(TrainingError, match=what):
         DistillationLoss({name: 1.0})(Outputs(), Outputs())
+
+
+def test_maps_of_different_size_are_refused_averaged_or_resized():
+    teacher = Outputs(features={"body": torch.rand(2, 8, 6, 6)})
+    student = Outputs(features={"body": torch.rand(2, 3, 3, 3)})
+    with pytest.raises(TrainingError, match=r"features, body with body: .*\(2, 8, 6, 6\).*\(2, 3, 3, 3\)"):
+        DistillationLoss({"feature-attention": 1.0})(teacher, student)
+    with pytest.raises(TrainingError, match="features, body with body"):
+        loss = DistillationLoss({"feature-mse": 1.0})
+        loss.add_projections(teacher, student)
+        loss(teacher, student)
+    for positions, expected in {"mean": (2, 3), "resize": (2, 3, 9)}.items():
+        loss = DistillationLoss({"feature-mse": 1.0, "similarity-preserving": 1.0}, positions=positions)
+        loss.add_projections(teacher, student)
+        _, parts = loss(teacher, student)
+        [weight] = loss.parameters()
+        maps = [x.features["body"] for x in (teacher, student)]
+        if positions == "mean":
+            theirs, ours = (x.mean((2, 3)) for x in maps)
+            by_items = similarity_preserving(theirs, ours)
+        else:
+            theirs, ours = torch.nn.functional.avg_pool2d(maps[0], 2).flatten(2), maps[1].flatten(2)
+            by_items = similarity_preserving(*maps)
+        assert ours.shape == expected
+        projected = torch.einsum("oc,bc...->bo...", weight, ours)
+        assert parts["feature-mse"] == pytest.approx(feature_mse(theirs, projected).item(), rel=1e-5)
+        assert parts["similarity-preserving"] == pytest.approx(by_items.item(), rel=1e-4)
+
+
+def test_losses_of_relations_take_any_maps_and_need_no_projection():
+    teacher, student = (
+        Outputs(features={"body": torch.rand(4, 9, 5)}),
+        Outputs(features={"body": torch.rand(8, 3, 2, 2)}),
+    )
+    loss = DistillationLoss({"relation-distance": 1.0, "correlation-congruence": 1.0})
+    assert loss.add_projections(teacher, student) == []
+    assert loss(teacher, student)[0].isfinite()  # two frames of each clip in the student's batch
+
+
+@pytest.mark.parametrize(("name", "least"), [("rank-net", 2), ("relation-angle", 3)])
+def test_a_batch_too_small_to_compare_is_refused(name, least):
+    few = Outputs(scores=torch.zeros(least - 1), features={"a": torch.zeros(least - 1, 2)})
+    with pytest.raises(TrainingError, match=f"{name}.*at least {least} items.*try: batch: {least}"):
+        DistillationLoss({name: 1.0})(few, few)

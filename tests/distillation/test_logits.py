@@ -58,7 +58,7 @@ def test_standardised_rows_are_blind_to_scale_and_a_row_of_two_to_all_but_the_or
     rows = torch.stack([margin / 2, -margin / 2], 1)
     value = logit_kl(torch.tensor([[5.0, -5.0], [0.1, -0.1]]).double(), rows, standardise=True)
     value.backward()
-    assert float(value) == pytest.approx(0, abs=1e-12) and margin.grad.abs().max() < 1e-12
+    assert value.item() == pytest.approx(0, abs=1e-12) and margin.grad.abs().max() < 1e-12
 
 
 def test_mistakes_are_named():

@@ -27,7 +27,7 @@ def test_rank_net_stays_finite_where_the_student_is_far_off():
     student = torch.tensor([1e4, -1e4], requires_grad=True)
     value = rank_net(torch.tensor([0.0, 1.0]), student)
     value.backward()
-    assert float(value) == pytest.approx(2e4 * torch.tensor(1.0).sigmoid().item(), rel=1e-5)
+    assert value.item() == pytest.approx(2e4 * torch.tensor(1.0).sigmoid().item(), rel=1e-5)
     assert student.grad.isfinite().all()
 
 
