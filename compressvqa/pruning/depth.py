@@ -117,10 +117,10 @@ def prune_depth(
             or the path of a list of modules. By default the elements of every `nn.ModuleList` and `nn.Sequential`
             whose input reaches their output through additions.
         by: what chooses: "influence", "loss", "even" or "last".
-        batches: real inputs, each as `inputs`, for "influence" and for "loss" without a loss; by default `inputs` alone.
+        batches: real inputs, each as `inputs`, for "influence" and for "loss" without a loss; by default `inputs`.
         loss: for "loss": ``loss(network) -> float``, smaller is better, called without gradients and in evaluation
             mode. By default the mean change of the outputs over the batches, relative to their norm.
-        protect: paths (block, parent or pattern) of blocks that stay.
+        protect: paths (block, parent or pattern) of blocks that stay; names of other modules have no effect.
         verify: compare with the original whose blocks are skipped by hooks.
         seed: of the random inputs of the check.
 
@@ -132,6 +132,9 @@ def prune_depth(
         raise PruneError(f"by is {by!r}", hint=", ".join(DEPTH_BY))
     if loss is not None and by != "loss":
         raise PruneError(f"a loss is for by='loss', not for {by!r}")
+    for pattern in protect:
+        if not any(matches(path, pattern) for path, _ in model.named_modules(remove_duplicate=False)):
+            raise unknown_module(model, pattern, "protect")
     notes: tuple[str, ...] = ()
     if isinstance(remove, (int, float)):
         found = [block.path for block in find_blocks(model, inputs, blocks)]
@@ -243,11 +246,10 @@ def influences(model: nn.Module, paths: Sequence[str], batches: Iterable[Any]) -
 
 def _similarities(before: Tensor, after: Tensor) -> Tensor:
     """Cosine similarity of every vector, in 64 bits; vectors that stay zero are as similar as can be."""
-    flat = [(t if t.ndim <= 3 else t.flatten(1)).double() for t in (before, after)]
-    similar = F.cosine_similarity(*flat, dim=-1, eps=0.0)
-    still = (flat[0] == 0).all(-1) & (flat[1] == 0).all(-1)
-    turned = (flat[0] == 0).all(-1) | (flat[1] == 0).all(-1)
-    return torch.where(still, 1.0, torch.where(turned, 0.0, similar))
+    a, b = ((t if t.ndim <= 3 else t.flatten(1)).double() for t in (before, after))
+    similar = F.cosine_similarity(a, b, dim=-1, eps=0.0)
+    none, left = (a == 0).all(-1), (b == 0).all(-1)
+    return torch.where(none & left, 1.0, torch.where(none | left, 0.0, similar))
 
 
 class OutputChange:
