@@ -26,7 +26,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.blocks import find_blocks, look_at, places_of, unknown_module
 from compressvqa.pruning.groups import matches
 from compressvqa.pruning.removed import Removed
@@ -316,10 +316,12 @@ def _loss_without(model: nn.Module, gone: Sequence[str], loss: Loss) -> float:
     try:
         with quiet(small):
             return float(loss(small))
-    except Exception as error:  # any network may fail in any way without one of its blocks
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if not gone or isinstance(error, CompressVQAError):
+            raise  # of the loss itself
         said = f"{type(error).__name__}: {error}".splitlines()[0]
-        where = gone[-1] if gone else "loss"
-        raise PruneError(f"the network can't be judged: {said}", where=where, hint=f"protect={[where]!r}") from error
+        hint = f"protect={[gone[-1]]!r}"
+        raise PruneError(f"without it the network does not run ({said})", where=gone[-1], hint=hint) from error
 
 
 def _must_be_finite(scores: Mapping[str, float]) -> None:

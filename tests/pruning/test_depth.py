@@ -241,7 +241,10 @@ def test_blocks_can_be_named() -> None:
         ({"by": "size"}, "by is 'size' .try: influence, loss, even, last"),
         ({"loss": lambda net: 0.0}, "a loss is for by='loss'"),
         ({"remove": 1, "by": "loss", "loss": lambda net: float("nan")}, "its score is nan"),
-        ({"remove": 1, "by": "loss", "loss": lambda net: net.blocks[0].fc.weight.sum()}, "can't be judged.*protect"),
+        (
+            {"remove": 1, "by": "loss", "loss": lambda net: net.blocks[0].fc.weight.sum()},
+            "blocks.0: without it .*protect",
+        ),
         ({"remove": 1, "batches": []}, "there is no batch"),
         ({"remove": 1, "protect": ["block.1"]}, "protect: 'block.1' matches no module"),
         ({"blocks": "layers.*"}, "blocks: 'layers.*' matches no module"),
