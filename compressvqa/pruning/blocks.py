@@ -71,7 +71,7 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
 
 def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Block]:
     """Runs the network once and says of each of these modules whether it can be left out, and if not, why."""
-    with quiet(model), watched({path: model.get_submodule(path) for path in paths}) as calls:
+    with quiet(model, fused=True), watched({path: model.get_submodule(path) for path in paths}) as calls:
         run(model, inputs)
     return [_sum_up(path, calls[path]) for path in paths]
 

@@ -231,7 +231,7 @@ def influences(model: nn.Module, paths: Sequence[str], batches: Iterable[Any]) -
         module = model.get_submodule(path)
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
-        with quiet(model):
+        with quiet(model, fused=True):
             for batch in batches:
                 run(model, batch)
     finally:
@@ -269,7 +269,7 @@ class OutputChange:
         self._batches = list(batches)
         if not self._batches:
             raise PruneError("there is no batch to judge the blocks by", where="batches")
-        with quiet(model):
+        with quiet(model, fused=True):
             self._wanted = [self._outputs(model, batch) for batch in self._batches]
 
     def __call__(self, model: nn.Module) -> float:
@@ -314,7 +314,7 @@ def _loss_without(model: nn.Module, gone: Sequence[str], loss: Loss) -> float:
             parent, _, child = place.rpartition(".")
             setattr(small.get_submodule(parent), child, Removed())
     try:
-        with quiet(small):
+        with quiet(small, fused=True):
             return float(loss(small))
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if not gone or isinstance(error, CompressVQAError):
