@@ -1,8 +1,9 @@
 """What pruning changed in a network since its construction, as plain data, and the way back.
 
-Three things change: modules that were taken out (`compressvqa.pruning.removed.Removed` in their place), numbers that
-describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes of its tensors. Everything else
-follows from the constructor, so nothing else is stored; what differs in another way is refused.
+Three things change: modules and whole blocks that were taken out (`compressvqa.pruning.removed.Removed` in their place,
+all below them gone), numbers that describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes
+of its tensors. Everything else follows from the constructor, so nothing else is stored; what differs in another way is
+refused.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Changes:
     """The difference between a network and the same constructor's fresh one.
 
     Attributes:
-        removed: paths of modules that pruning took out.
+        removed: paths of modules and blocks that pruning took out.
         attributes: new values of plain attributes (`plain.pack`), by module path.
         tensors: new shapes, by tensor name.
         shared: names of tensors that are one and the same as another, stored once: {name: stored name}.
@@ -77,7 +78,9 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
         WeightsError: a module was exchanged, added or lost in another way than by pruning.
     """
     changes = Changes()
-    ours, theirs = dict(fresh.named_modules()), dict(model.named_modules())
+    # A network may hold one module in two places, and then both of them are to be changed alike.
+    ours, theirs = (dict(net.named_modules(remove_duplicate=False)) for net in (fresh, model))
+    first: dict[int, str] = {}
     for path, module in ours.items():
         if _below(path, changes.removed):
             continue
@@ -90,6 +93,11 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
             raise WeightsError(
                 f"can't be saved: it is {found}, its constructor makes a {type(module).__name__}", where=path
             )
+        known = first.setdefault(id(module), path)
+        if known != path:
+            if other is not theirs[known]:
+                raise WeightsError(f"can't be saved: its constructor makes it one with {known}", where=path)
+            continue
         differing = _differing_attributes(path, module, other)
         if differing:
             changes.attributes[path] = differing

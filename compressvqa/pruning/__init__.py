@@ -1,9 +1,10 @@
-"""Cuts channels out of any network and proves that the result is right.
+"""Cuts channels and blocks out of any network and proves that the result is right.
 
-trace -> groups -> ratios and plan, importance -> surgery -> verify
+trace -> groups -> ratios and plan, importance -> surgery -> verify; whole blocks: blocks -> depth
 """
 
 from compressvqa.pruning.density import LayerDensity, density
+from compressvqa.pruning.depth import PrunedDepth, prune_depth
 from compressvqa.pruning.groups import Group, find_groups
 from compressvqa.pruning.importance import Importance
 from compressvqa.pruning.plan import PruningPlan
@@ -20,6 +21,7 @@ __all__ = [
     "Importance",
     "LayerDensity",
     "Pruned",
+    "PrunedDepth",
     "PruningPlan",
     "Removed",
     "RuleReport",
@@ -31,5 +33,6 @@ __all__ = [
     "density_ratios",
     "find_groups",
     "prune",
+    "prune_depth",
     "trace",
 ]

@@ -35,6 +35,7 @@ def join(
         The planes and the free dimensions of the result.
     """
     rank = len(operands[0].shape)
+    operands = _apart(run, node, operands)
     parts: list[tuple[set[int], list[tuple[int, Plane]]]] = []
     for number, twin in enumerate(operands):
         for plane in twin.planes:
@@ -64,6 +65,26 @@ def join(
         if present_in and all(d in twin.free for twin in present_in):
             free.add(d)
     return tuple(planes), frozenset(free)
+
+
+def _apart(run: Propagation, node: Node, operands: Sequence[Twin]) -> Sequence[Twin]:
+    """The operands without labels of weights that all heads share: a norm over a head's width, a rotary embedding.
+
+    Tied, such a weight would tie the heads to each other, so that no head could go on its own. Where the data is found
+    to be that of attention, the weight is kept whole instead.
+    """
+    spread = [plane for t in operands if not t.weight for plane in t.planes if len(plane.axes) > 1]
+    if not spread or not any(t.weight for t in operands):
+        return operands
+
+    def shared(plane: Plane) -> bool:
+        over = [other for other in spread if set(plane.axes) < set(other.axes)]
+        return any(run.is_shared(node, other.ids, plane.ids) for other in over)
+
+    return [
+        Twin(t.shape, tuple(p for p in t.planes if not shared(p)), t.free, t.weight) if t.weight else t
+        for t in operands
+    ]
 
 
 def _tied(run: Propagation, node: Node, arrays: Sequence[Ids]) -> Ids:

@@ -59,6 +59,11 @@ def demands_of(run: Propagation, node: Node) -> Iterator[Demand]:
         twin = run.twin(node.args[0])
         for k, origin in enumerate(origins(node.called, node.args[1])):
             yield from _demand(run, along(twin, len(twin.shape) - len(node.args[1]) + k), origin)
+    elif node.op == "mean" and node.call == "rms_norm":  # which torch takes apart
+        twin = run.twin(node.args[0])
+        dims = [d % len(twin.shape) for d in node.args[1]]
+        for d, origin in zip(dims, origins(node.called, [twin.shape[d] for d in dims]), strict=True):
+            yield from _demand(run, along(twin, d), origin)
     elif node.op == "convolution" and node.args[8] > 1:
         (origin,) = origins(node.called, [node.args[8]])
         yield from _demand(run, _per_group(run, along(run.twin(node.args[0]), 1), node.args[8]), origin)

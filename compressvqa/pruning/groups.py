@@ -102,8 +102,10 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether a pattern names a module path: itself, a parent of it, or a shell pattern."""
-    return path == pattern or path.startswith(f"{pattern}.") or fnmatch.fnmatchcase(path, pattern)
+    """Whether a pattern names a module path: itself, a parent of it, or a shell pattern of either."""
+    if path == pattern or path.startswith(f"{pattern}."):
+        return True
+    return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"{pattern}.*")
 
 
 def _protected(group: Group, protect: Sequence[str]) -> Group:

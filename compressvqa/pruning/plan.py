@@ -14,6 +14,7 @@ from compressvqa.pruning.bundles import Bundle, Units, Widening, bundles_of, wid
 from compressvqa.pruning.choice import Scores
 from compressvqa.pruning.cost import Cost, Widths
 from compressvqa.pruning.groups import Group, matches
+from compressvqa.pruning.names import compact
 from compressvqa.pruning.runtimes import Timing
 from compressvqa.pruning.shape import Global, Local, Shape
 
@@ -169,7 +170,8 @@ def _shape(
     for bundle in bundles:
         wanted = {p: k for i in bundle.members for p, k in _wanted(free[i], asked).items()}
         if len(set(wanted.values())) > 1:
-            said = ", ".join(f"{path} {1 - k:g}" for path, k in wanted.items())
+            alike = {k: [path for path, other in wanted.items() if other == k] for k in wanted.values()}
+            said = ", ".join(f"{paths} {1 - k:g}" for k, same in alike.items() for paths in compact(same))
             name = bundle.names[0]
             notes.append(f"{name}: tied layers ask for different ratios ({said}), the smallest is used")
         keep.append(max(wanted.values(), default=1.0))

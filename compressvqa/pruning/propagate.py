@@ -74,6 +74,7 @@ class Propagation:
         self.classes = Classes.of(len(self.slots))
         self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
+        self.headed: NDArray[np.bool_] = np.zeros(len(self.slots), bool)  # labels that lie over heads and their width
         self.unknown: dict[str, Node] = {}
         self.unzeroed: set[tuple[str, int]] = set()
         self._users: dict[int, list[Node]] | None = None
@@ -90,7 +91,8 @@ class Propagation:
             self.classes.compress()
             # What is united matters for labels over several dimensions only; without these, one pass says it all.
             if self.classes.unions == before or not self._spread:
-                if self.settled or self.attention == "keep" or not self._spread:
+                decides = self._waits or (self._spread and self.attention != "keep")
+                if self.settled or not decides:
                     return self
                 self.settled = True
 
@@ -102,7 +104,7 @@ class Propagation:
         self.segments: list[Ids] = []
         self.demands: list[Demand] = []
         self.twins: dict[int, Twin] = {}
-        self.number, self._spread = 0, False
+        self.number, self._spread, self._waits = 0, False, False
         self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
@@ -188,6 +190,22 @@ class Propagation:
             place = node.place if by_hand else ""
             self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place))
         self._orders[key] += 1
+
+    def heads(self, ids: Ids) -> None:
+        """Says that these labels lie over the heads of attention and over their width."""
+        self.attends = True
+        self.headed[ids[ids > 0]] = True
+
+    def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:
+        """Whether a weight along some of the dimensions of the data is one that all heads share; then it is frozen.
+
+        Until all else is tied this is not known, and no weight of this kind is tied.
+        """
+        self._waits = True
+        if self.settled and not self.headed[np.maximum(data, 0)].any():
+            return False
+        self.freeze(weight, f"all heads share them at {node}")
+        return True
 
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""

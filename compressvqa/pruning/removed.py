@@ -1,4 +1,4 @@
-"""The stand-in that pruning leaves where a module was removed because nothing read its result."""
+"""The stand-in that pruning leaves where a module was: nothing read its result, or a residual block was left out."""
 
 from __future__ import annotations
 

@@ -56,14 +56,15 @@ class Schedule:
 
         Args:
             number: of the step, from 1 to `steps`.
-            model: what the step before left, fine-tuned; for step 1 the network itself.
+            model: what the step before left, fine-tuned; for step 1 the network itself, or what is left of it without
+                some of its blocks: targets then still are shares of the network that the schedule was made for.
 
         Raises:
             PruneError: as in `prune`.
         """
         facts = trace(model, self._inputs)
         began = _params(facts) < self._params
-        request = self._request if self.steps == 1 else self._step(number, facts)
+        request = self._request if self.steps == 1 and not began else self._step(number, facts)
         return execute(
             model,
             self._inputs,

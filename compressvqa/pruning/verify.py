@@ -93,7 +93,7 @@ def check(
         seed: of the draw.
         small: the pruned network; made anew without it.
     """
-    proof = _Proof(trace, cuts, dead, _fresh(inputs, seed), seed)
+    proof = _Proof(trace, cuts, dead, fresh_inputs(inputs, seed), seed)
     verdict = proof.compare(model, small or pruned_copy(model, trace, cuts, dead))
     if verdict.doubtful:
         verdict = proof.compare_exactly(model, verdict)
@@ -125,7 +125,7 @@ class _Proof:
         exact = copied(model, {}).double()
         inputs = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, self.inputs)
         try:
-            _run(exact, inputs, self.seed)
+            outputs_of(exact, inputs, self.seed)
         except Exception:  # it makes 32-bit tensors of its own
             return replace(doubtful, allowed=max(TOLERANCE, 4 * self._rounding(model)))
         small = pruned_copy(exact, self.trace, self.cuts, self.dead)
@@ -136,19 +136,19 @@ class _Proof:
         moved = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, self.inputs)
         zeroed = _zeroed(model, self.trace, self.cuts)
         with _KeptStatistics(self.trace, self.cuts):
-            expected, _ = _run(zeroed, self.inputs, self.seed)
+            expected, _ = outputs_of(zeroed, self.inputs, self.seed)
         with _KeptStatistics(self.trace, self.cuts):
-            return _error(expected, _run(zeroed, moved, self.seed)[0])
+            return error_of(expected, outputs_of(zeroed, moved, self.seed)[0])
 
     def compare(self, model: nn.Module, small: nn.Module, *, shaken: bool = False) -> Verdict:
         """The verdict on a pruned network; its error is not a number where the shaken network itself fails."""
         try:
-            outputs, sizes = _run(small, self.inputs, self.seed)
+            outputs, sizes = outputs_of(small, self.inputs, self.seed)
         except Exception as error:  # any network may fail in any way; the pruning is refused for it
             return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
         try:
             with _KeptStatistics(self.trace, self.cuts):
-                expected, wanted = _run(_zeroed(model, self.trace, self.cuts), self.inputs, self.seed)
+                expected, wanted = outputs_of(_zeroed(model, self.trace, self.cuts), self.inputs, self.seed)
         except Exception as error:  # a network that looks at its numbers may fail on those of the check
             if shaken:
                 return Verdict(math.nan)
@@ -157,13 +157,13 @@ class _Proof:
             return Verdict(math.nan)
         for name, _ in self.trace.labels.unzeroed:
             wanted.pop(self.trace.owners[name], None)
-        return Verdict(max(_error(expected, outputs), _differing(wanted, sizes)))
+        return Verdict(max(error_of(expected, outputs), differing(wanted, sizes)))
 
 
 _Sizes = dict[str, list[tuple[tuple[int, ...], float]]]  # by layer and call: positions of its channels, and norm
 
 
-def _run(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], _Sizes]:
+def outputs_of(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], _Sizes]:
     """Outputs of a network, and the norm of what each convolution and linear layer made on the way.
 
     An output may hide a mistake (behind a saturated sigmoid, or a branch that is weighted by zero); a layer does not.
@@ -191,7 +191,7 @@ def _run(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], _Sizes
             handle.remove()
 
 
-def _differing(wanted: _Sizes, found: _Sizes) -> float:
+def differing(wanted: _Sizes, found: _Sizes) -> float:
     """The largest relative difference of a layer's norm, 0 where all are equal but for rounding."""
     norms = [norm for calls in wanted.values() for _, norm in calls if math.isfinite(norm)]
     worst, least = 0.0, _ROUNDING * max(norms, default=0.0)
@@ -203,7 +203,7 @@ def _differing(wanted: _Sizes, found: _Sizes) -> float:
     return worst
 
 
-def _error(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
+def error_of(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
     """Largest difference, relative to the largest value of each tensor."""
     if [t.shape for t in expected] != [t.shape for t in outputs]:
         return math.inf
@@ -220,7 +220,7 @@ def _error(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
     return worst
 
 
-def _fresh(inputs: Any, seed: int) -> Any:
+def fresh_inputs(inputs: Any, seed: int) -> Any:
     """Random tensors of the same sizes and range; integers are kept, they may be indices."""
 
     def draw(tensor: Tensor) -> Tensor:

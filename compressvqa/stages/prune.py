@@ -1,9 +1,9 @@
-"""The stage that turns density into fewer channels."""
+"""The stage that turns density into fewer channels, and transformers into shallower ones."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from torch import nn
 
 from compressvqa.files import write_json
 from compressvqa.models import load, save
-from compressvqa.pruning import Importance, Pruned, Schedule, density, density_ratios
+from compressvqa.pruning import Importance, Pruned, PrunedDepth, Schedule, density, density_ratios, prune_depth
+from compressvqa.pruning.groups import matches
 from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
@@ -32,15 +33,30 @@ class FineTuning(TrainingConfig):
 
 @stages.register("prune")
 class PruneStage:
-    """Removes channels, each layer by its density, and proves that the rest computes the same (Feng et al., II-A)."""
+    """Removes channels, each layer by its density, and proves that the rest computes the same (Feng et al., II-A).
+
+    With `depth`, whole residual blocks go first. Targets are shares of the network that the stage was given.
+    """
 
     class Config(StageConfig):
-        """Settings of channel pruning."""
+        """Settings of pruning: whole blocks, then channels."""
+
+        depth: float | None = Field(None, gt=0, lt=1, description="share of the residual blocks that goes first")
+        blocks: str | tuple[str, ...] | None = Field(
+            None,
+            description="which modules are blocks: path patterns (* is one part), or a list's path; null: every "
+            "element of a list or sequence that adds to its input",
+        )
+        depth_by: Literal["influence", "loss", "even", "last"] = Field(
+            "influence",
+            description="which blocks go. influence: those that turn their input least; loss: those that the objective "
+            "misses least, one after another; even, last: by their place",
+        )
 
         rule: str | None = Field(
             "in",
             description="a registered ratio rule: density to share kept; zeros: the channels that are exactly zero; "
-            "null: uniform",
+            "null: uniform, and no channel goes where there is neither a target nor a global ranking but `depth`",
         )
         target_params: float | None = Field(None, gt=0, le=1, description="share of the parameters to keep, at most")
         target_macs: float | None = Field(None, gt=0, le=1, description="share of the MACs to keep, at most")
@@ -55,11 +71,16 @@ class PruneStage:
         max_ratio: float | None = Field(
             None, ge=0, le=1, description="largest share that a layer may lose; null: 1, with global 0.9"
         )
-        protect: tuple[str, ...] = Field((), description="module path patterns whose channels all stay")
+        attention: Literal["auto", "keep", "heads", "width"] = Field(
+            "auto",
+            description="what may go of attention: nothing, whole heads, or the same channels of every head; auto: "
+            "heads where the target needs them",
+        )
+        protect: tuple[str, ...] = Field((), description="module path patterns whose channels, or blocks, all stay")
         round_to: int = Field(1, ge=1, description="widths are rounded to a multiple of this")
         min_channels: int = Field(1, ge=1, description="every group of tied layers keeps at least so many channels")
         gradient_batches: int = Field(
-            8, ge=1, description="batches that an importance like 'taylor' or 'activation' sees"
+            8, ge=1, description="batches that an importance like 'taylor' or 'activation', or `depth_by`, sees"
         )
         batch: int = Field(8, ge=1, description="pairs (or clips) in such a batch")
         steps: int = Field(1, ge=1, description="pruning steps; `finetune` comes between them")
@@ -74,9 +95,20 @@ class PruneStage:
                 raise ValueError("rule 'zeros' removes just what is exactly zero, so it takes no target")
             if self.rule == "zeros" and self.steps > 1:
                 raise ValueError("rule 'zeros' loses nothing, so it takes one step")
+            if self.depth is None and (self.blocks is not None or "depth_by" in self.model_fields_set):
+                raise ValueError("`blocks` and `depth_by` say which blocks `depth` removes, so they need it")
+            if not self.cuts_channels and self.steps > 1:
+                raise ValueError("`steps` are those of channel pruning, and no channel is to go: a target, or a rule")
             if (self.steps > 1) != (self.finetune is not None):
                 raise ValueError("`steps` above 1 and `finetune` go together: the training is between the steps")
             return self
+
+        @property
+        def cuts_channels(self) -> bool:
+            """Whether channels are asked for; without that, a stage with `depth` removes blocks and nothing else."""
+            targets = (self.target_params, self.target_macs, self.target_latency)
+            asked = self.rule is not None or self.scope == "global" or any(target is not None for target in targets)
+            return asked or self.depth is None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -84,10 +116,13 @@ class PruneStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""
         journal = _Journal(context.folder)
-        ratios = journal.once("ratios", lambda: self._ratios(network, context))
-        schedule = self._schedule(network, context, ratios)
         before = {"widths": _widths(network), "density": {p: layer.density for p, layer in density(network).items()}}
-        current, parts = network, []
+        current, depth = self._shorten(network, context, journal)
+        if not self.config.cuts_channels:
+            return StageResult(current, {"max_error": depth["max_error"], "depth": depth, "density": before["density"]})
+        ratios = journal.once("ratios", lambda: self._ratios(current, context))
+        schedule = self._schedule(network, context, ratios, current)
+        parts = []
         for number in range(1, self.config.steps + 1):
             folder = context.folder / f"step-{number}"
             last = number == self.config.steps
@@ -105,7 +140,31 @@ class PruneStage:
                 if journal.read(f"step-{number + 1}") is None:
                     self._fine_tune(current, replace(context, folder=folder), number)
             parts.append(figures)
-        return StageResult(current, self._sum_up(parts, before))
+        return StageResult(current, self._sum_up(parts, before, depth))
+
+    def _shorten(self, network: nn.Module, context: StageContext, journal: _Journal) -> tuple[nn.Module, Any]:
+        """The network without the blocks that `depth` removes, and the figures of that."""
+        config = self.config
+        if config.depth is None:
+            return network, None
+        known = journal.read("depth")
+        clips = _Clips(context, config.batch, config.gradient_batches)
+        pruned = prune_depth(
+            network,
+            context.inputs,
+            # Chosen once: a stage that goes on after a kill leaves out the same blocks.
+            remove=config.depth if known is None else known["removed"],
+            blocks=config.blocks,
+            by=config.depth_by,
+            batches=clips if config.depth_by == "influence" else None,
+            loss=clips.loss if config.depth_by == "loss" and known is None else None,
+            protect=config.protect,
+            seed=context.seed,
+        )
+        if known is None:
+            known = _depth_figures(pruned)
+            journal.write("depth", known)
+        return pruned.model, known
 
     def _ratios(self, network: nn.Module, context: StageContext) -> Any:
         rule = self.config.rule
@@ -116,8 +175,12 @@ class PruneStage:
             return None if any(target is not None for target in targets) or self.config.scope == "local" else 0.5
         return density_ratios(network, rule, inputs=context.inputs)
 
-    def _schedule(self, network: nn.Module, context: StageContext, ratios: Any) -> Schedule:
+    def _schedule(self, network: nn.Module, context: StageContext, ratios: Any, shallow: nn.Module) -> Schedule:
         config = self.config
+        # Layers of blocks that went need no protection any more; a name that never fitted is still an error.
+        left = {path for path, _ in shallow.named_modules()}
+        lost = {path for path, _ in network.named_modules()} - left
+        over = [p for p in config.protect if _names(p, lost) and not _names(p, left)]
         return Schedule(
             network,
             context.inputs,
@@ -130,7 +193,8 @@ class PruneStage:
             importance=Importance(config.importance, _Clips(context, config.batch, config.gradient_batches)),
             scope=config.scope,
             max_ratio=config.max_ratio,
-            protect=config.protect,
+            attention=config.attention,
+            protect=tuple(p for p in config.protect if p not in over),
             round_to=config.round_to,
             min_channels=config.min_channels,
             seed=context.seed,
@@ -162,20 +226,22 @@ class PruneStage:
         config.fit(network, config.optimizer.build(network.parameters()), moved)
         network.cpu()
 
-    def _sum_up(self, parts: list[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
+    def _sum_up(self, parts: list[dict[str, Any]], before: dict[str, Any], depth: Any) -> dict[str, Any]:
         removed: dict[str, int] = {}
         for part in parts:
             for path, count in part["removed"].items():
                 removed[path] = removed.get(path, 0) + count
         figures: dict[str, Any] = {
             "rule": self.config.rule,
-            "max_error": max(part["max_error"] for part in parts),
+            "max_error": max(part["max_error"] for part in ([] if depth is None else [depth]) + parts),
             "dead": [path for part in parts for path in part["dead"]],
             "removed": removed,
             "widths_before": {path: before["widths"][path] for path in removed if path in before["widths"]},
             "density": before["density"],
             "plan": parts[-1]["plan"],
         }
+        if depth is not None:
+            figures["depth"] = depth
         if parts[-1]["latency"] is not None:
             figures["latency"] = parts[-1]["latency"]
         return figures | ({"steps": parts} if len(parts) > 1 else {})
@@ -192,6 +258,24 @@ def _figures(pruned: Pruned) -> dict[str, Any]:
         "params": list(pruned.plan.params),
         "macs": list(pruned.plan.macs),
         "latency": None if timing is None else {**vars(timing), "share": timing.share},
+    }
+
+
+def _names(pattern: str, paths: Iterable[str]) -> bool:
+    return any(matches(path, pattern) for path in paths)
+
+
+def _depth_figures(pruned: PrunedDepth) -> dict[str, Any]:
+    """Which blocks went, and why, as plain JSON values."""
+    before, after = pruned.complexity_before, pruned.complexity_after
+    return {
+        "removed": list(pruned.removed),
+        "blocks": list(pruned.blocks),
+        "by": pruned.by,
+        "scores": pruned.scores,
+        "max_error": pruned.max_error,
+        "params": [before.params, after.params],
+        "macs": [before.macs, after.macs],
     }
 
 
@@ -222,9 +306,19 @@ class _Clips:
         self._context, self._batch, self._count = context, batch, count
 
     def __iter__(self) -> Iterator[Any]:
+        for batch in self._all():
+            yield tuple(self._context.objective.inputs(batch))
+
+    def loss(self, network: nn.Module) -> float:
+        """The mean of the objective's loss over the batches."""
+        objective = self._context.objective
+        losses = [float(objective.loss(network(*objective.inputs(batch)), batch)) for batch in self._all()]
+        return sum(losses) / len(losses)
+
+    def _all(self) -> Iterator[Any]:
         batches = self._context.batches(self._batch)
         for step in range(self._count):
-            yield tuple(self._context.objective.inputs(batches.batch_at(step)))
+            yield batches.batch_at(step)
 
 
 class _Later:

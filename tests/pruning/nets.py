@@ -682,3 +682,145 @@ class Embedded(Net):
 
     def inputs(self) -> Any:
         return (torch.randn(4, 3), torch.tensor([0, 3, 6, 1]))
+
+
+class _RMSNorm(nn.Module):
+    """Scales tokens to a mean square of one, by hand, in 32 bits.
+
+    "sum": the sum of squares times a stored number, so that channels that are zero change nothing when they go.
+    "mean": the plain mean, which is taken over whatever is there; `keep` says which channels count.
+    """
+
+    def __init__(self, width: int, form: str) -> None:
+        super().__init__()
+        self.weight, self.inverse_width, self.form = nn.Parameter(torch.rand(width) + 0.5), 1 / width, form
+        self.keep: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = (x.float() if x.dtype != torch.float64 else x).pow(2)
+        if self.form == "sum":
+            size = squares.sum(-1, keepdim=True) * self.inverse_width
+        else:
+            size = (squares if self.keep is None else squares[..., self.keep]).mean(-1, keepdim=True)
+        return self.weight * (x * torch.rsqrt(size + 1e-6)).to(x.dtype)
+
+
+class _VideoAttention(nn.Module):
+    """Self-attention whose queries and keys are normalised over their full width, before they are taken apart."""
+
+    def __init__(self, width: int, heads: int, form: str) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = heads, width // heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
+        self.q_norm, self.k_norm = _RMSNorm(width, form), _RMSNorm(width, form)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, -1).unbind(2)
+        parts = (t.view(b, n, self.num_heads, self.head_dim) for t in (self.q_norm(q), self.k_norm(k), v))
+        y = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in parts))
+        return self.proj(y.transpose(1, 2).reshape(b, n, -1))
+
+
+class _VideoBlock(nn.Module):
+    def __init__(self, width: int, heads: int, form: str) -> None:
+        super().__init__()
+        self.norm1, self.attn = _RMSNorm(width, form), _VideoAttention(width, heads, form)
+        self.norm2, self.fc1, self.fc2 = _RMSNorm(width, form), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.gamma1, self.gamma2 = (nn.Parameter(torch.rand(width) + 0.5) for _ in range(2))  # LayerScale
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x)) * self.gamma1
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x)))) * self.gamma2
+
+
+class _AttentionPooling(nn.Module):
+    """Cross-attention from the mean token to all, with layers that share no bias with their weight."""
+
+    def __init__(self, width: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.num_heads, self.scale = heads, (width // heads) ** -0.5
+        self.q, self.k, self.v = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.q_bias, self.k_bias, self.v_bias = (nn.Parameter(torch.randn(width)) for _ in range(3))
+        self.norm, self.proj = nn.LayerNorm(width), nn.Linear(width, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, x = len(x), x.shape[1], self.norm(x)
+        q = self.part(F.linear(x.mean(1, keepdim=True), self.q.weight, self.q_bias), b, 1)
+        k = self.part(F.linear(x, self.k.weight, self.k_bias), b, n)
+        v = self.part(F.linear(x, self.v.weight, self.v_bias), b, n)
+        y = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        return self.proj(y.transpose(1, 2).reshape(b, 1, -1)).squeeze(1)
+
+    def part(self, x: Tensor, b: int, n: int) -> Tensor:
+        return x.reshape(b, n, 1, self.num_heads, -1).permute(2, 0, 3, 1, 4).squeeze(0)
+
+
+_RESIDUAL = ("stem", "blocks.0.attn.proj", "blocks.0.fc2", "blocks.1.attn.proj", "blocks.1.fc2")
+
+
+class VideoTransformer(Net):
+    """InternVideo2's kind: RMS norms by hand, also on queries and keys, LayerScale, attention pooling."""
+
+    form = "sum"
+    expected_groups = {_RESIDUAL: 24, ("blocks.0.fc1",): 48, ("blocks.1.fc1",): 48, ("pool.proj",): 10}
+    frozen = {"blocks.0.attn.qkv": "heads are kept", "pool.q": "heads are kept", "pool.v": "heads are kept"}
+    shape = (2, 7, 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, 24)
+        self.blocks = nn.ModuleList(_VideoBlock(24, 4, self.form) for _ in range(2))
+        self.pool, self.head = _AttentionPooling(24, 4, 10), nn.Linear(10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.pool(x))
+
+
+class VideoTransformerMean(VideoTransformer):
+    """The same with plain means, which are taken over the channels kept."""
+
+    form = "mean"
+
+
+class PerHeadWeights(Net):
+    """Attention whose norms and rotary embedding are the same for every head."""
+
+    expected_groups = {("stem",): 24, ("proj",): 7}
+    frozen = {"qkv": "heads are kept"}
+    shape = (2, 5, 3)
+
+    def __init__(self, norm: str = "layer", fused: bool = True) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.fused = 4, 6, fused
+        make = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}[norm]
+        self.stem, self.qkv, self.q_norm, self.k_norm = nn.Linear(3, 24), nn.Linear(24, 72), make(6), make(6)
+        for norm_ in (self.q_norm, self.k_norm):
+            nn.init.uniform_(norm_.weight, 0.5, 1.5)
+        self.register_buffer("angles", torch.randn(5, 6))
+        self.proj, self.head = nn.Linear(24, 7), nn.Linear(7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        qkv = self.qkv(self.stem(x)).reshape(b, n, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        q, k = self.turn(self.q_norm(q)), self.turn(self.k_norm(k))
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = (q * 6**-0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        return self.head(self.proj(y.transpose(1, 2).reshape(b, n, -1))).mean(1)
+
+    def turn(self, x: Tensor) -> Tensor:
+        turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1).reshape(x.shape)
+        return x * self.angles.cos() + turned * self.angles.sin()
+
+
+class PerHeadRMSNorm(PerHeadWeights):
+    """The same with an RMS norm, which torch takes apart: its mean makes one of each head's width."""
+
+    def __init__(self) -> None:
+        super().__init__("rms", fused=False)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
+import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pruning.nets import REGISTRY
 from pruning.reference import difference, gone_slots, zeroed
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError, TargetError
-from compressvqa.pruning import find_groups, prune, trace
+from compressvqa.pruning import find_groups, prune, prune_depth, trace
 
 HEADS, WIDTH = 4, 6
 TOKENS = (torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)),)
@@ -141,3 +146,77 @@ def test_torch_attention_loses_heads_with_its_width(batch_first: bool, weights: 
     assert (small.embed_dim, small.num_heads, small.head_dim) == (12, 2, 6)
     assert tuple(small.in_proj_weight.shape) == (36, 12)
     assert difference(zeroed(net, gone_slots(pruned)), pruned.model.double(), TOKENS) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["VideoTransformer", "VideoTransformerMean"])
+def test_heads_go_under_norms_over_all_heads_and_in_attention_pooling(name: str) -> None:
+    """The reference is told which channels count in a plain mean; a sum of squares needs no telling."""
+    torch.manual_seed(0)
+    net = REGISTRY[name]()
+    ratios = {"blocks.*.attn.qkv": 0.5, "blocks.*.fc1": 0.5, "pool.q": 0.75}
+    pruned = prune(net, net.inputs(), ratios=ratios, attention="heads")
+    small: Any = pruned.model
+    assert [block.attn.num_heads for block in small.blocks] == [2, 2] and small.pool.num_heads == 1
+    assert small.blocks[0].attn.head_dim == 6 and small.blocks[0].attn.q_norm.weight.shape == (12,)
+    assert small.blocks[0].attn.q_norm.inverse_width == 1 / 24 and small.blocks[0].fc1.out_features == 24
+    assert small.pool.k.weight.shape == (6, 24) and small.pool.v_bias.shape == (6,)
+    reference = zeroed(net, gone_slots(pruned))
+    assert difference(reference, copy.deepcopy(small).double(), net.inputs()) < 1e-12
+    said = [note for note in pruned.plan.notes if "taken over the channels kept" in note]
+    assert len(said) == (name == "VideoTransformerMean")
+    again = prune(small, net.inputs(), ratios={"blocks.*.attn.qkv": 0.5}, attention="heads")
+    assert again.model.blocks[1].attn.num_heads == 1
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_weights_that_all_heads_share_stay_and_heads_go(norm: str, fused: bool) -> None:
+    torch.manual_seed(0)
+    net = REGISTRY["PerHeadWeights"](norm, fused)  # type: ignore[call-arg]
+    pruned = prune(net, net.inputs(), ratios={"qkv": 0.5}, attention="heads")
+    small: Any = pruned.model
+    assert (small.num_heads, small.head_dim) == (2, 6)
+    assert small.q_norm.weight.shape == (6,) and small.angles.shape == (5, 6)
+    # The norms look at one head at a time, so the reference needs no telling which channels count.
+    assert difference(zeroed(net, gone_slots(pruned)), copy.deepcopy(small).double(), net.inputs()) < 1e-12
+    groups = find_groups(trace(net, net.inputs(), attention="keep"))
+    kept = [g.frozen for g in groups if "qkv" in g.producers]
+    assert kept and all(reason is not None and "heads are kept" in reason for reason in kept)
+
+
+def test_a_head_that_is_wide_as_its_norm_can_lose_its_width() -> None:
+    """Without torch's own scale, "width" takes the same channels of every head, and of the norms that they share."""
+    torch.manual_seed(0)
+    net: Any = REGISTRY["PerHeadWeights"]("layer", False)  # type: ignore[call-arg]
+    net.turn = lambda x: x  # a rotation of pairs is another matter
+    pruned = prune(net, net.inputs(), ratios={"qkv": 0.5}, attention="width")
+    small: Any = pruned.model
+    assert (small.num_heads, small.head_dim, small.q_norm.weight.shape) == (4, 3, (3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("vit_tiny_patch16_224", {"qk_norm": True, "init_values": 0.5}),
+        ("vit_tiny_patch16_224", {"qk_norm": True, "norm_layer": timm.layers.RmsNorm}),
+        ("vit_tiny_patch16_224", {"mlp_layer": timm.layers.SwiGLUPacked, "init_values": 0.5}),
+        ("vit_tiny_patch16_224", {"scale_attn_norm": True, "scale_mlp_norm": True}),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 28}),
+        ("eva02_tiny_patch14_224", {"img_size": 28}),
+    ],
+)
+def test_timm_transformers_lose_heads_width_and_depth(name: str, settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    small = {"img_size": 32, "num_classes": 1, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    net: Any = timm.create_model(name, **{**small, **settings}).eval()
+    side = settings.get("img_size", 32)
+    images = (torch.randn(2, 3, side, side),)
+    shallow = prune_depth(net, images, remove=1)
+    assert shallow.max_error == 0
+    pruned = prune(shallow.model, images, ratios={"blocks.*.attn": 0.34, "blocks.*.mlp": 0.5}, attention="heads")
+    heads = [block.attn.num_heads for block in pruned.model.blocks if hasattr(block, "attn")]  # type: ignore
+    assert heads == [2, 2]
+    assert pruned.plan.params[1] < 0.7 * pruned.plan.params[0]
+    assert pruned.max_error is not None and pruned.max_error <= 1e-5
+    fewer = torch.cat([pruned.model(t) for t in images[0].split(1)])
+    assert torch.allclose(pruned.model(*images), fewer, atol=1e-5)

@@ -167,8 +167,136 @@ def test_a_global_ranking_and_a_latency_are_settings(tmp_path: Path) -> None:
         ({"finetune": {"steps": 1}}, "`steps` above 1 and `finetune` go together"),
         ({"max_ratio": 1.5}, "less than or equal to 1"),
         ({"runtime": "fast"}, "'eager', 'compile' or 'onnxruntime'"),
+        ({"attention": "head"}, "'auto', 'keep', 'heads' or 'width'"),
+        ({"depth": 1.0}, "less than 1"),
+        ({"depth_by": "last"}, "so they need it"),
+        ({"blocks": "blocks.*"}, "so they need it"),
+        ({"depth": 0.5, "rule": None, "steps": 2, "finetune": {"steps": 1}}, "no channel is to go"),
     ],
 )
 def test_settings_that_do_not_fit_are_faults_of_the_recipe(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         PruneStage.Config(name="pruned", **settings)
+
+
+def vit() -> nn.Module:
+    torch.manual_seed(0)
+    return cv.create_model(
+        "timm/vit_tiny_patch16_224", img_size=32, num_classes=1, embed_dim=24, depth=4, num_heads=3
+    ).eval()
+
+
+class Images:
+    """Random pictures; may end the process at some batch, as a kill would."""
+
+    def __init__(self, batch: int, seen: list[int], fatal: int | None) -> None:
+        self.batch, self._seen, self._fatal = batch, seen, fatal
+
+    def batch_at(self, step: int) -> Tensor:
+        self._seen.append(step)
+        if len(self._seen) - 1 == self._fatal:
+            raise MemoryError
+        return torch.rand(self.batch, 3, 32, 32, generator=torch.Generator().manual_seed(step))
+
+
+class Brightness:
+    """Regression on the mean of a picture: small, and with a loss that blocks matter to."""
+
+    def inputs(self, batch: Tensor) -> tuple[Tensor, ...]:
+        return (batch,)
+
+    def loss(self, scores: Tensor, batch: Tensor) -> Tensor:
+        return (scores.flatten() - batch.mean((1, 2, 3))).square().mean()
+
+
+def run_vit(folder: Path, fatal: int | None = None, **settings: Any) -> tuple[StageResult, list[int]]:
+    net, seen = vit(), list[int]()
+    context = StageContext(
+        folder=folder,
+        objective=Brightness(),
+        batches=lambda batch: Images(batch, seen, fatal),  # type: ignore[arg-type, return-value]
+        network_of=lambda name: net,
+        inputs=(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(9)),),
+        fabric=lambda: Fabric(accelerator="cpu", devices=1),
+        log=lambda step, steps, figures: None,
+        seed=3,
+    )
+    config = PruneStage.Config(name="pruned", batch=2, gradient_batches=2, **settings)
+    return PruneStage(config).run(net, context), seen
+
+
+def size(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_depth_alone_removes_blocks_and_nothing_else(tmp_path: Path) -> None:
+    result, seen = run_vit(tmp_path, depth=0.5, rule=None, depth_by="last")
+    figures = result.figures["depth"]
+    assert figures["removed"] == ["blocks.2", "blocks.3"] and figures["by"] == "last" and not seen
+    assert figures["params"] == [size(vit()), size(result.network)] and figures["macs"][1] < figures["macs"][0]
+    theirs: Any = vit()
+    theirs.prune_intermediate_layers([1], prune_norm=False, prune_head=False)
+    assert same(result.network, theirs)
+    assert json.loads(json.dumps(result.figures)) == result.figures
+
+
+def test_a_target_is_a_share_of_the_network_as_it_was_given(tmp_path: Path) -> None:
+    """Half of the blocks go, and then channels and heads until a quarter of all parameters is left."""
+    result, _ = run_vit(tmp_path, depth=0.5, rule=None, target_params=0.25, attention="heads")
+    assert len(result.figures["depth"]["removed"]) == 2 and set(result.figures["depth"]["scores"]) == {
+        f"blocks.{k}" for k in range(4)
+    }
+    assert 0.2 < size(result.network) / size(vit()) <= 0.25
+    assert result.figures["max_error"] <= 1e-5 and result.figures["removed"]
+    heads = [block.attn.num_heads for block in result.network.blocks if hasattr(block, "attn")]  # type: ignore
+    assert len(heads) == 2 and max(heads) < 3
+    # Where blocks alone are enough, no channel goes.
+    enough, _ = run_vit(tmp_path / "enough", depth=0.5, rule=None, target_params=0.9)
+    assert enough.figures["removed"] == {}
+    assert size(enough.network) == enough.figures["depth"]["params"][1]
+
+
+def test_the_objective_can_choose_the_blocks(tmp_path: Path) -> None:
+    result, seen = run_vit(tmp_path, depth=0.25, rule=None, depth_by="loss")
+    net, objective, batches = vit(), Brightness(), Images(2, [], None)
+
+    def loss(skipped: int | None) -> float:
+        blocks: Any = net.blocks
+        hook = None if skipped is None else blocks[skipped].register_forward_hook(lambda m, args, out: args[0])
+        with torch.no_grad():
+            losses = [objective.loss(net(batches.batch_at(k)), batches.batch_at(k)).item() for k in range(2)]
+        if hook is not None:
+            hook.remove()
+        return sum(losses) / 2
+
+    expected = {f"blocks.{k}": loss(k) - loss(None) for k in range(4)}
+    assert result.figures["depth"]["scores"] == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    assert result.figures["depth"]["removed"] == [min(expected, key=lambda path: expected[path])]
+    assert len(seen) == 2 * 5  # the whole network, and without each of four blocks
+
+
+def test_protected_blocks_stay_and_protected_layers_go_with_their_block(tmp_path: Path) -> None:
+    protect = ("blocks.3", "blocks.2.mlp.fc1")
+    result, _ = run_vit(tmp_path, depth=0.25, rule=None, depth_by="last", target_params=0.7, protect=protect)
+    assert result.figures["depth"]["removed"] == ["blocks.2"]
+    assert not any(path.startswith("blocks.3.mlp.fc1") for path in result.figures["removed"])
+
+
+DEEP: dict[str, Any] = {
+    "depth": 0.25, "rule": None, "target_params": 0.3, "steps": 2, "attention": "heads",
+    "finetune": {"steps": 2, "batch": 2, "checkpoint_seconds": 1e-6, "optimizer": {"lr": 1e-3}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("depth_by", ["influence", "loss"])
+def test_a_stage_with_depth_that_was_killed_goes_on_to_the_same_network(depth_by: str, tmp_path: Path) -> None:
+    settings = DEEP | {"depth_by": depth_by}
+    whole, read = run_vit(tmp_path / "whole", **settings)
+    assert 0.25 < size(whole.network) / size(vit()) <= 0.3
+    for fatal in (1, len(read) - 1):  # while blocks are chosen, and while the last step is trained
+        folder = tmp_path / str(fatal)
+        with pytest.raises(MemoryError):
+            run_vit(folder, fatal, **settings)
+        again, seen = run_vit(folder, **settings)
+        assert same(again.network, whole.network) and again.figures == whole.figures
+        assert fatal == 1 or seen == [read[-1]]

@@ -64,17 +64,22 @@ def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequen
     They can be cut along one of the two only. Which one is the user's choice, and the default is neither.
     """
     batch = {d for d, (a, b) in enumerate(zip(left.shape, right.shape, strict=True)) if a > 1 and b > 1} - set(shared)
+    weighs = _weighs(run, node)
 
     def decide(twin: Twin) -> Twin:
         planes = []
         for plane in twin.planes:
             ids, heads, inside = plane.ids, set(plane.axes) & batch, set(plane.axes) - batch
             if heads and inside:
-                run.attends = True
+                run.heads(ids)
                 if run.attention == "keep":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:
                     ids = run.unite_along(node, ids, sorted(inside if run.attention == "heads" else heads))
+            elif heads and weighs:  # something before, such as a mean over its width, has made a head one already
+                run.heads(ids)
+                if run.attention != "heads":
+                    run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
             decided = Plane(ids, plane.zero)
             if set(decided.axes) & set(shared) and node.call == "scaled_dot_product_attention":
                 # torch divides by the root of the width that it finds, so a smaller one would scale differently.
@@ -83,6 +88,23 @@ def _heads(run: Propagation, node: Node, left: Twin, right: Twin, shared: Sequen
         return Twin(twin.shape, tuple(planes), twin.free, twin.weight)
 
     return decide(left), decide(right)
+
+
+def _weighs(run: Propagation, node: Node) -> bool:
+    """Whether a product is that of queries and keys: what it gives, scaled or masked, goes through a softmax."""
+    waiting = [node]
+    for seen in waiting:
+        users = [user for value in seen.outputs if value is not None for user in run.users(value)]
+        if any("softmax" in user.op for user in users):
+            return True
+        waiting += [user for user in users if user.op in _SCALED][: max(0, _STEPS - len(waiting))]
+    return False
+
+
+_SCALED = frozenset(
+    {"add", "clone", "div", "expand", "masked_fill", "mul", "_to_copy", "_unsafe_view", "view", "where"}
+)
+_STEPS = 12
 
 
 def _product(run: Propagation, node: Node, left: Value, right: Value, shape: tuple[int, ...]) -> Twin:
