@@ -20,6 +20,7 @@ from compressvqa.evaluation.cost import costs
 from compressvqa.evaluation.titles import titles as titles_of
 from compressvqa.files import finite, write_json, write_text
 from compressvqa.metrics import f_test_matrix, f_test_table, judge
+from compressvqa.metrics.agreement import agreement
 from compressvqa.metrics.krasula import pair_rule
 from compressvqa.scoring import find_scorers
 from compressvqa.scoring.scorer import Facts, Scorer
@@ -30,6 +31,7 @@ ALPHA = 0.05
 NAMED = 3  # items that are named where some are left out; the log names all
 # Six VMAF points are about one just-noticeable difference.
 VMAF_GAP = 6.0
+AGREEMENT = ("agreement_srocc", "agreement_plcc", "agreement_mae")  # figures of a row
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def evaluate(
             `compressvqa.data.mos.read_dataset`.
         titles: what models are called in the tables, by what was typed.
         split: only items of this part of a data set.
-        teacher: title of the model that retention refers to: SROCC over the teacher's.
+        teacher: title of the model that retention refers to: SROCC over the teacher's. Where it is a network, the
+            scores of the other networks are compared with its own too, item by item, as agreement.
         baseline: title of the model that the F-test compares with; the first model if not given.
         pairing: how distorted files are brought together with their references.
         gap: difference of scores from which two items differ, for data sets that give neither deviations nor
@@ -161,6 +164,7 @@ def evaluate(
     finally:
         kept.close()
     _add_retention(report["results"], teacher)
+    _add_agreement(report["results"], report["scores"], facts, teacher)
     return Evaluation(
         {
             "schema": SCHEMA,
@@ -307,3 +311,19 @@ def _add_retention(results: Sequence[dict[str, Any]], teacher: str | None) -> No
         base = [other for other in results if (other["model"], other["dataset"]) == (teacher, row["dataset"])]
         if base and base[0]["srocc"] and row["srocc"] is not None:
             row["retention"] = row["srocc"] / base[0]["srocc"]
+
+
+def _add_agreement(
+    results: Sequence[dict[str, Any]], scores: Sequence[Mapping[str, Any]], facts: Sequence[Facts], teacher: str | None
+) -> None:
+    """How near each network's raw scores are to the teacher's; None for metrics that are no networks."""
+    networks = {fact.name: fact.higher_is_better for fact in facts if fact.params}
+    raw = {(part["model"], part["dataset"]): [item["score"] for item in part["items"]] for part in scores}
+    for row in results:
+        row.update(dict.fromkeys(AGREEMENT))
+        own, theirs = raw[row["model"], row["dataset"]], raw.get((teacher, row["dataset"]))
+        # Scores that run the other way are another scale: there is nothing to stand in for.
+        like = teacher in networks and networks.get(row["model"]) == networks[teacher]
+        if row["model"] != teacher and like and theirs is not None and len(own) > 1:
+            found = agreement(own, theirs)
+            row.update(zip(AGREEMENT, (found.srocc, found.plcc, found.mae), strict=True))

@@ -1,5 +1,6 @@
 """What a network costs and what its scores are worth."""
 
+from compressvqa.metrics.agreement import Agreement, agreement
 from compressvqa.metrics.complexity import Complexity, profile
 from compressvqa.metrics.correlation import Correlation, correlation
 from compressvqa.metrics.dependent import CorrelationTest, compare_correlations
@@ -12,6 +13,7 @@ from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
 from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
 
 __all__ = [
+    "Agreement",
     "Complexity",
     "Correlation",
     "CorrelationTest",
@@ -21,6 +23,7 @@ __all__ = [
     "Latency",
     "PairAnalysis",
     "PairTest",
+    "agreement",
     "analyse_pairs",
     "compare_correlations",
     "compare_latency",

@@ -49,6 +49,9 @@ STATISTICS = (
     Statistic(("better_worse_correct",), "Correct better/worse"),
     Statistic(("ladder_accuracy",), "Ladders in order"),
     Statistic(("retention",), "Retention"),
+    Statistic(("agreement_srocc",), "Agreement SROCC"),
+    Statistic(("agreement_plcc",), "Agreement PLCC"),
+    Statistic(("agreement_mae",), "Mean difference", 3, "low"),
 )
 
 EXPLAINED = {
@@ -59,6 +62,7 @@ EXPLAINED = {
     "Ladders in order": "Ladders in order: share of the neighbours on a ladder of encodes that the scores put in the "
     "order of their rates.",
 }
+AGREEMENT = "Spearman's rank correlation of a network's raw scores with those of {teacher} on the same items"
 
 
 def evaluation_table(evaluation: Evaluation | Mapping[str, Any] | str | Path, format: Format = "markdown") -> str:
@@ -159,6 +163,9 @@ def accuracy_caption(evaluation: Evaluation) -> str:
     if evaluation.teacher and any(evaluation.retention(str(m["name"])) is not None for m in evaluation.models):
         of = "Overall" if len(judged) > 1 else "SROCC"
         words.append(f"Retention: share of {evaluation.title(evaluation.teacher)}'s {of}.")
+    if evaluation.teacher and any(_agrees(evaluation, str(m["name"])) is not None for m in evaluation.models):
+        mean = ", the plain mean over the same data sets" if len(judged) > 1 else ""
+        words.append(f"Agreement: {AGREEMENT.format(teacher=evaluation.title(evaluation.teacher))}{mean}.")
     words.append("Bold: the best of a column.")
     words += complexity_words(evaluation)
     words += [f"{d['name']}: {described(d)}." for d in evaluation.datasets]
@@ -191,6 +198,12 @@ def complexity_words(evaluation: Evaluation) -> list[str]:
 def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], heads: Sequence[str]) -> str:
     words = [f"{dataset['name']}: {described(dataset)}.", "Correlations are positive where scores and label agree."]
     words += [text for head, text in EXPLAINED.items() if head in heads]
+    if "Agreement SROCC" in heads and evaluation.teacher:
+        teacher = evaluation.title(evaluation.teacher)
+        words.append(
+            f"Agreement SROCC: {AGREEMENT.format(teacher=teacher)}; PLCC: Pearson's, without a fit; mean difference: "
+            f"of the absolute values, on the scale of {teacher}."
+        )
     if evaluation.confidence:
         words.append(f"In square brackets: {evaluation.confidence}.")
     same = [evaluation.title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
@@ -235,7 +248,16 @@ def _overall(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
     if any(share is not None for share in kept):
         texts = [ABSENT if share is None else percent(share) for share in kept]
         columns.append(("Retention", [Entry(text) for text in texts]))
+    agreed = [_agrees(evaluation, name) for name in names]
+    if any(value is not None for value in agreed):
+        columns.append(("Agreement", [Entry(short(value)) for value in agreed]))
     return columns
+
+
+def _agrees(evaluation: Evaluation, model: str) -> float | None:
+    """Rank correlation with the teacher's own scores, the mean over the judged data sets."""
+    mean = evaluation.overall(model, "agreement_srocc")
+    return None if mean is None else mean.value
 
 
 def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
@@ -258,7 +280,7 @@ def _statistic(statistic: Statistic, result: Mapping[str, Any]) -> str:
     value = statistic.value(result)
     if statistic.path == ("retention",):
         return ABSENT if value is None else percent(value)
-    if statistic.title.startswith("RMSE") or statistic.digits == 0:
+    if statistic.title.startswith(("RMSE", "Mean")) or statistic.digits == 0:
         return ABSENT if value is None else f"{value:,.{statistic.digits}f}"
     text = short(value, statistic.digits)
     low, high = number(result, f"{statistic.path[0]}_low"), number(result, f"{statistic.path[0]}_high")

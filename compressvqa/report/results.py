@@ -32,6 +32,8 @@ class Row(TypedDict, total=False):
     krocc: float
     rmse: float
     pair_accuracy: float  # share of the validation pairs ranked as the label ranks them
+    agreement_srocc: float  # of the raw scores with those of the first stage's network on the same patches
+    agreement_plcc: float  # likewise, without a fit
     n: int
 
 

@@ -22,6 +22,8 @@ COUNTED = {
     "srocc": "Spearman's rank correlation of the raw scores with the label, over all validation patches.",
     "plcc": "Pearson's correlation after a 4-parameter logistic fit of the scores to the label.",
     "pair_accuracy": "Share of the validation pairs of which the network ranks the two clips as the label does.",
+    "agreement_srocc": "Agreement: correlation of the raw scores with those of the first stage's network on the same "
+    "validation patches, whatever the label says: Spearman's, and Pearson's without a fit.",
 }
 
 

@@ -45,6 +45,8 @@ COLUMNS = (
     Column("srocc", "SROCC"),
     Column("plcc", "PLCC"),
     Column("pair_accuracy", "Pair acc."),
+    Column("agreement_srocc", "Agreement SROCC", compared=False),
+    Column("agreement_plcc", "Agreement PLCC", compared=False),
 )
 
 

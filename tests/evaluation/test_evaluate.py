@@ -123,6 +123,36 @@ def test_retention_baseline_and_significance(noise_set, cache):
         evaluate(["psnr"], [noise_set], cache=cache, teacher="x")
 
 
+def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_path):
+    import numpy as np
+    import torch
+
+    from compressvqa import prune
+    from compressvqa.models import create_model, example_inputs, save
+
+    torch.manual_seed(0)
+    teacher = create_model("c3dvqa", patch=64, stride=64, width=2, trunk_width=8)
+    small = prune(teacher, example_inputs(teacher, size=64, frames=2), ratios={"sensitivity.2": 0.5}).model
+    folders = [save(network, tmp_path / name) for name, network in (("whole", teacher), ("small", small))]
+    found = evaluate([*folders, "psnr", Counting("counted")], [noise_set], cache=cache, teacher="whole", resamples=0)
+    scores = {part["model"]: np.array([item["score"] for item in part["items"]]) for part in found.facts["scores"]}
+    row = found.row("small", "noise")
+    assert row["agreement_plcc"] == pytest.approx(np.corrcoef(scores["small"], scores["whole"])[0, 1])
+    assert row["agreement_mae"] == pytest.approx(np.abs(scores["small"] - scores["whole"]).mean())
+    ranks = [
+        [(scores[name] < value).sum() + (scores[name] == value).sum() / 2 for value in scores[name]]
+        for name in ("small", "whole")
+    ]
+    assert row["agreement_srocc"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    for name in ("whole", "psnr", "counted"):  # the teacher itself, and what is no network
+        assert found.row(name, "noise")["agreement_srocc"] is None
+    written = found.write(tmp_path / "judged")
+    assert f"{row['agreement_srocc']:.4f}".lstrip("0") in (tmp_path / "judged" / "table.md").read_text()
+    assert "raw scores with those of whole" in (tmp_path / "judged" / "table.md").read_text() and written
+    alone = evaluate(folders, [noise_set], cache=cache, resamples=0)
+    assert alone.row("small", "noise")["agreement_srocc"] is None, "nobody was named the teacher"
+
+
 def test_a_part_of_a_data_set(noise_set, cache):
     found = evaluate(["psnr"], [noise_set], split="train", cache=cache, resamples=0)
     assert found.facts["datasets"][0]["n"] == 5

@@ -181,3 +181,23 @@ def test_every_figure_may_be_missing(evaluation):
 def test_an_unknown_format(evaluation):
     with pytest.raises(CompressVQAError, match="no table of format 'word'"):
         evaluation_table(evaluation, "word")
+
+
+def test_agreement_with_the_teacher_is_shown_where_it_was_measured(evaluation):
+    assert "Agreement" not in evaluation_table(evaluation), "no column of what nobody measured"
+    for line in evaluation["results"]:
+        if line["model"] == "rankdvqa-mini":
+            line |= {"agreement_srocc": 0.95 + 0.008 * (line["dataset"] == "NFLX"), "agreement_plcc": 0.9,
+                     "agreement_mae": 0.125}  # fmt: skip
+    grid = accuracy_grid(Evaluation.read(evaluation))
+    assert row_of(grid, "rankdvqa-mini")["Agreement"].text == ".9510", "the mean over the eight data sets"
+    assert row_of(grid, "rankdvqa")["Agreement"].text == row_of(grid, "PSNR")["Agreement"].text == "-"
+    assert "raw scores with those of rankdvqa on the same items, the plain mean" in grid.caption
+    first = statistics_grids(Evaluation.read(evaluation))[0]
+    line = row_of(first, "rankdvqa-mini")
+    heads = ("Agreement SROCC", "Agreement PLCC", "Mean difference")
+    assert [line[head].text for head in heads] == [".9580", ".9000", "0.125"]
+    assert "Pearson's, without a fit" in first.caption and "on the scale of rankdvqa" in first.caption
+    lines = list(csv.DictReader(io.StringIO(evaluation_table(evaluation, "csv"))))
+    mini = next(line for line in lines if (line["model"], line["dataset"]) == ("rankdvqa-mini", "MCL-V"))
+    assert (mini["agreement_srocc"], mini["agreement_mae"]) == ("0.95", "0.125")

@@ -6,6 +6,7 @@ import re
 from rich.console import Console
 
 from compressvqa.report import plain_rows, result_table
+from compressvqa.report.summary import counted
 
 
 def test_ratios_are_shares_of_the_teacher(results):
@@ -37,6 +38,18 @@ def test_what_was_not_measured_is_not_shown():
     markdown = result_table(rows).to_markdown()
     assert "| teacher | 0.000 | - |" in markdown
     assert "| 0.5000 |" in markdown, "no share of a figure that the teacher lacks"
+
+
+def test_agreement_with_the_first_stage_is_shown_where_it_was_measured(results):
+    assert "Agreement" not in result_table(results["table"]).to_text()
+    for row in results["table"][1:]:
+        row |= {"agreement_srocc": 0.9871, "agreement_plcc": 0.9765}
+    table = result_table(results["table"])
+    first, *others = table.to_markdown().splitlines()[2:]
+    assert first.endswith("| - | - |"), "the first stage is what others are compared with"
+    assert all(line.endswith("| 0.9871 | 0.9765 |") for line in others), "it is no share of anything"
+    assert "agreement_srocc_share" not in plain_rows(results["table"])[1]
+    assert "first stage's network" in counted(results)["agreement_srocc"]
 
 
 def test_a_share_of_a_negative_correlation_is_not_shown():
