@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import RecipeError
-from compressvqa.models import create_model, example_inputs
+from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.recipe import Recipe
 
 Which = Literal["model", "teacher"]
@@ -38,15 +38,16 @@ class Networks:
         found: dict[str, tuple[Tensor, ...]] = {}
         for which, choice in self._choices.items():
             if choice is not None:
+                _refuse_adapter(choice.registered)
                 self._made[which] = self._make(which)
                 found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
+        _check_references(recipe, {which: spec_of(network).mode for which, network in self._made.items()})
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
         if any(shape != shapes["model"] for shape in shapes.values()):
             raise RecipeError(
                 f"the model is called with {shapes['model']}, the teacher with {shapes['teacher']}",
-                hint="two networks of the same inputs; `image-backbone` and PerFrame turn networks of images into "
-                "networks of clips",
+                hint="two networks of the same inputs",
             )
 
     def look(self, which: Which) -> nn.Module:
@@ -64,3 +65,30 @@ class Networks:
         assert choice is not None  # the recipe was checked
         torch.manual_seed(self._seeds[which])
         return create_model(choice.registered, weights=choice.weights, **choice.options)
+
+
+def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
+    """Refuses data with references for a network that takes none, and the other way round."""
+    given = getattr(recipe.data, "reference", None)
+    for which, mode in modes.items():
+        choice = recipe.teacher if which == "teacher" and recipe.teacher is not None else recipe.model
+        if given is not None and given != (mode == "FR"):
+            has = "a full-reference network" if mode == "FR" else "a no-reference network"
+            data = f"{recipe.data.kind} hands out {'references too' if given else 'no references'}"
+            other = f"`data.reference: {str(not given).lower()}`"
+            hint = (
+                other if "reference" in type(recipe.data).model_fields else "data of another kind, or another network"
+            )
+            raise RecipeError(f"{which} {choice.registered} is {has}, but {data}", hint=hint)
+
+
+def _refuse_adapter(name: str) -> None:
+    """A network of another library is called as that library calls it, not with clips."""
+    library, _, network = name.partition("/")
+    hints = {
+        "timm": f"name: image-backbone, options: {{backbone: {network}}}",
+        "torchvision": f"name: video-backbone, options: {{backbone: {network}}}",
+        "pyiqa": "a registration function with compressvqa.models.PerFrame, see docs/own_model.md",
+    }
+    if network and library in hints:
+        raise RecipeError(f"{name} is not called with clips (batch, frames, 3, height, width)", hint=hints[library])

@@ -22,6 +22,8 @@ from compressvqa.recipe_file import Place, explain, holds, override, parse
 
 INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
 
+NEED_LABELS = ("train", "sparsify", "pool")  # kinds of stages that learn the recipe's objective and nothing else
+
 
 class Settings(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error."""
@@ -113,6 +115,8 @@ class Recipe(Settings):
             raise ValueError(f"stage {stage.name!r} works on the teacher, but the recipe has no `teacher`")
         if stage.data == "unlabelled" and self.unlabelled is None:
             raise ValueError(f"stage {stage.name!r} learns from unlabelled clips, but the recipe has no `unlabelled`")
+        if stage.data == "unlabelled" and stage.kind in NEED_LABELS:
+            raise ValueError(f"stage {stage.name!r} ({stage.kind}) needs labels, which unlabelled clips do not have")
         if stage.start not in (None, INITIAL) and stage.start not in earlier:
             raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which is no earlier stage")
         if stage.start in earlier and earlier[stage.start].network != stage.network:

@@ -20,7 +20,7 @@ seed: 1
 model:
   name: rankdvqa
   options: {widths: [4, 6, 8, 10, 12, 14], merge_width: 8, mlp_width: 8}
-  size: 96
+clip: {size: 96}
 runtime: {precision: "32", threads: 1}
 objective: {kind: rank-pairs}
 data:

@@ -187,7 +187,16 @@ def test_a_member_of_a_family_has_its_own_name(tmp_path: Path) -> None:
     [
         ("    teacher: teacher\n", "    teacher: teacher\n    start: nobody\n", "starts from 'nobody'"),
         ("    teacher: teacher\n", "    teacher: teacher\n    start: teacher\n", "works on the other network"),
-        ("    teacher: teacher\n", "    teacher: teacher\n    data: unlabelled\n", "has no `unlabelled`"),
+        (
+            "    teacher: teacher\n",
+            "    teacher: teacher\n    task_weight: 0\n    data: unlabelled\n",
+            "has no `unlabelled`",
+        ),
+        (
+            "stages:\n",
+            "unlabelled: {kind: distorted-images}\nstages:\n  - {kind: train, name: a, steps: 1, data: unlabelled}\n",
+            "'a' (train) needs labels",
+        ),
         ("    name: distilled\n", "    name: initial\n", "can't be named 'initial'"),
         ("  options: {dropout: 0.1}\n", "  options: {dropout: 0.1}\n  sise: tiny\n", "did you mean 'size'"),
     ],
@@ -200,3 +209,19 @@ def test_faults_of_two_networks_are_said(tmp_path: Path, before: str, after: str
 def test_a_stage_on_a_teacher_needs_one(tmp_path: Path) -> None:
     text = GOOD.replace("    steps: 5\n  - kind: distil", "    steps: 5\n    network: teacher\n  - kind: distil")
     assert "the recipe has no `teacher`" in faults(tmp_path, text)
+
+
+def test_networks_and_data_must_agree_on_references_and_inputs(tmp_path: Path) -> None:
+    from compressvqa.networks import Networks
+
+    clips = ["data={kind: mos-clips, source: builtin}", "objective.kind=mos"]
+    cases = {
+        ("model.name=video-backbone",): "no-reference network, but rank-pairs hands out references",
+        (*clips,): r"rankdvqa is a full-reference network.*data.reference: true",
+        (*clips, "data.reference=true", "model.name=video-backbone"): "data.reference: false",
+        ("model.name=timm/resnet18",): r"not called with clips.*image-backbone, options: {backbone: resnet18}",
+        (*clips, "model={name: stanet}"): "full-reference",
+    }
+    for overrides, said in cases.items():
+        with pytest.raises(RecipeError, match=said):
+            Networks(Recipe.load(write(tmp_path, GOOD), overrides))

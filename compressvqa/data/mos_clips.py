@@ -139,8 +139,8 @@ class MosSingles:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         source: str = Field(
-            description="the data set: path of its manifest, `NAME:FOLDER` of a known one, or `builtin`: encodes of the "
-            "built-in photographs, with VMAF as a proxy and a split of their own"
+            description="the data set: path of its manifest, `NAME:FOLDER` of a known one, or `builtin`: encodes of "
+            "the built-in photographs, with VMAF as a proxy and a split of their own"
         )
         validation: float | str = Field(
             0.2,
@@ -152,8 +152,8 @@ class MosSingles:
         )
         as_shown: bool = Field(
             True,
-            description="where the data set names references, a clip of another size is first scaled to its reference's "
-            "(bicubic), as it was shown when it was scored; false: as it is coded",
+            description="where the data set names references, a clip of another size is first scaled to that of its "
+            "reference (bicubic), as it was shown when it was scored; false: as it is coded",
         )
         frames: int = Field(8, ge=1, description="frames of a sample of a clip; pictures: 1")
         sampling: Literal["spread", "block"] = Field(
@@ -171,6 +171,9 @@ class MosSingles:
             ge=16,
             description="side of the square that a network is shown: at a random place in training, the middle in "
             "evaluation; null: whole frames, which must then be of one size",
+        )
+        evaluation_crop: int | None = Field(
+            None, ge=16, description="side of the square in the middle that is judged, at most; null: as `crop`"
         )
         flip: bool = Field(True, description="half of what is shown in training is mirrored left to right")
         variants: int = Field(
@@ -230,7 +233,9 @@ class MosSingles:
             tuple(items),
             float(learnt.mean()),
             float(learnt.std()),
-            self.config.model_dump(include={"reference", "as_shown", "frames", "sampling", "samples", "resize", "crop"}),
+            self.config.model_dump(
+                include={"reference", "as_shown", "frames", "sampling", "samples", "resize", "crop", "evaluation_crop"}
+            ),
         )
 
     def _sides(self, folder: Path, progress: Progress | None) -> dict[Part, Side]:
@@ -281,8 +286,9 @@ class MosSingles:
         for index in range(len(examples)):
             pixels = examples.pixels(index)
             size = (pixels.shape[-2], pixels.shape[-1])
-            examples.check_side(index, self.config.crop, size)
-            cut = middle_cut(self.config.crop, size)
+            side = self.config.crop if self.config.evaluation_crop is None else min(self.config.evaluation_crop, *size)
+            examples.check_side(index, side, size)
+            cut = middle_cut(side, size)
             for sample in range(pixels.shape[1]):
                 view = cut.of(pixels[:, sample])
                 if waiting and (len(waiting) == self.config.evaluation_batch or waiting[0][1].shape != view.shape):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -94,6 +94,7 @@ class RankPairs:
         """Settings of the dataset ``rank-pairs``."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
+        reference: ClassVar[bool] = True  # pairs come with their references
 
         sources: Places = Field(
             default=BUILTIN, description="folder of videos, a list of folders and files, or `builtin`"

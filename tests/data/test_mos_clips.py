@@ -315,3 +315,15 @@ def test_mistakes(tmp_path, known, manifest):
                         ({"sampling": "dense"}, "spread"), ({"frame": 3}, "Extra inputs")):  # fmt: skip
         with pytest.raises(ValidationError, match=said):
             dataset(**wrong)
+
+
+def test_what_is_judged_can_be_larger_than_what_is_learnt_from(tmp_path, known, manifest):
+    settings = {"frames": 1, "resize": None, "crop": 32}
+    data, clips = prepared(tmp_path, evaluation_crop=100, **settings)
+    judged, learnt = set(), data.batches(clips, batch=2).batch_at(0).distorted
+    data.evaluate(clips, lambda d: judged.add(d.shape[-2:]) or d.mean(dim=(1, 2, 3, 4)))
+    assert learnt.shape[-2:] == (32, 32) and judged == {(100, 100)}
+    data, clips = prepared(tmp_path, evaluation_crop=4000, **settings)  # at most the clip
+    judged.clear()
+    data.evaluate(clips, lambda d: judged.add(d.shape[-2:]) or d.mean(dim=(1, 2, 3, 4)))
+    assert judged == {(112, 112)}
