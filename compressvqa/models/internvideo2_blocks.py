@@ -157,7 +157,8 @@ class Block(nn.Module):
 
     def _layer(self, x: Tensor) -> Tensor:
         x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
-        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+        found: Tensor = x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+        return found
 
 
 class CrossAttention(nn.Module):
