@@ -174,7 +174,7 @@ def _value(entry: Entry, teacher: Tensor, student: Tensor, settings: Mapping[str
         fault = (
             f"the loss {entry.name!r} compares at least {least} items with each other, and a batch has {len(student)}"
         )
-        raise TrainingError(fault, where="distillation", hint=f"batch: {least}")
+        raise TrainingError(fault, where="distillation", hint="a larger `batch`")
     return _tensor(entry.value(teacher, student, **settings))
 
 

@@ -36,7 +36,7 @@ def match_positions(teacher: Tensor, student: Tensor, how: Positions) -> tuple[T
     """
     shapes = f"the teacher's map {tuple(teacher.shape)} and the student's {tuple(student.shape)}"
     if min(teacher.ndim, student.ndim) < 2:
-        raise TrainingError(f"{shapes} have no channels")
+        raise TrainingError(f"{shapes} have no channels", hint="features: of modules inside")
     if how == "equal":
         if teacher.shape[0] != student.shape[0] or teacher.shape[2:] != student.shape[2:]:
             hint = "positions: mean, or resize; features: of modules that fit; channels: second, or last"

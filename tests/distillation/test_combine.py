@@ -151,5 +151,5 @@ def test_losses_of_relations_take_any_maps_and_need_no_projection():
 @pytest.mark.parametrize(("name", "least"), [("rank-net", 2), ("relation-angle", 3)])
 def test_a_batch_too_small_to_compare_is_refused(name, least):
     few = Outputs(scores=torch.zeros(least - 1), features={"a": torch.zeros(least - 1, 2)})
-    with pytest.raises(TrainingError, match=f"{name}.*at least {least} items.*try: batch: {least}"):
+    with pytest.raises(TrainingError, match=f"{name}.*at least {least} items.*try: a larger `batch`"):
         DistillationLoss({name: 1.0})(few, few)
