@@ -61,8 +61,9 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
     residual = [block for block in found if block.residual and block.doubt is None]
     inner = [b for b in residual if not any(other.path.startswith(f"{b.path}.") for other in residual)]
     if not inner:
+        odd = next((f"; {b.path} {b.doubt}" for b in found if (b.doubt or "").startswith("returns")), "")
         raise PruneError(
-            "the network has no residual block in an nn.ModuleList or nn.Sequential",
+            f"the network has no residual block in an nn.ModuleList or nn.Sequential{odd}",
             where=type(model).__name__,
             hint="name its blocks, for example blocks='encoder.layers.*'",
         )

@@ -72,7 +72,10 @@ def find(
         if best is None or _off(timing, aim) < best[0]:
             best = (_off(timing, aim), plan)
         narrowest = timing.share > aim and share <= least
-        if narrowest or (timing.share < aim and share >= most):
+        widest = timing.share < aim and share >= most
+        if widest:  # as fast as asked without a cut more, whatever a narrower one's measurement says
+            best = (_off(timing, aim), plan)
+        if narrowest or widest:
             break
         share = min(most, max(least, _next(points, aim)))
     assert best is not None
@@ -85,7 +88,9 @@ def find(
         )
     if _off(timing, target) <= _NEAR:
         return Found(plan, timing, ())
-    why = "another target binds" if timing.share < target and share >= most else "no widths that were tried are nearer"
+    why = "no widths that were tried are nearer"
+    if timing.share < target and share >= most:
+        why = "another target binds" if most < 1 else "it is faster than that already"
     return Found(plan, timing, (f"target_latency={target:g}: {timing.share:.3g} is kept, {why}",))
 
 

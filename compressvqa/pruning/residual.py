@@ -85,7 +85,7 @@ class _Running:
         """Follows the input through one operator."""
         outputs = _tensors(result)
         self.held += outputs
-        carries = self._carries(name.rstrip("_"), args, kwargs)
+        carries = self._carries(name.rstrip("_"), args, kwargs, outputs[0].shape) if outputs else None
         written = outputs[0] if name.endswith("_") and outputs else None
         if written is not None and (carries is None or id(written) not in self.carried):
             # What shares its memory with the tensor that is written is in doubt from now on.
@@ -100,7 +100,7 @@ class _Running:
             if k == 0 and carries is not None:
                 self.carried[id(output)] = carries
 
-    def _carries(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool | None:
+    def _carries(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], shape: torch.Size) -> bool | None:
         """True if the first result holds the input with something added, False if without, None if it does not."""
         first = args[0] if args and isinstance(args[0], Tensor) else None
         if first is None:
@@ -115,7 +115,7 @@ class _Running:
         found = None
         plain = kwargs.get("alpha", 1) == 1 and name == "add"
         for own, other in ((first, second), *([(second, first)] if plain else [])):
-            if id(own) in self.carried and own.shape == torch.broadcast_shapes(first.shape, second.shape):
+            if id(own) in self.carried and own.shape == shape:
                 summed = self.carried[id(own)] or id(other) in self.depends
                 found = summed if found is None else found or summed
         return found

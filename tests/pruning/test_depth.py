@@ -118,6 +118,21 @@ def test_stages_are_looked_into_and_plain_layers_left_alone() -> None:
     assert [b.path for b in find_blocks(net, TOKENS)] == ["1.0", "1.1", "3.0"]
     with pytest.raises(PruneError, match="no residual block"):
         prune_depth(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), TOKENS)
+    tuples = Tuples()
+    tuples.blocks[0] = nn.Linear(8, 8)
+    tuples.forward = lambda x: tuples.head(tuples.blocks[1](tuples.blocks[0](x))[0])  # type: ignore[method-assign]
+    with pytest.raises(PruneError, match=r"blocks\.1 returns a tuple, not a tensor"):
+        prune_depth(tuples, TOKENS)
+
+
+def test_a_transformer_of_torch_loses_its_layers() -> None:
+    """nn.TransformerEncoder normalises after the addition, and walks over its layers with settings by name."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    net = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False).eval()
+    pruned = prune_depth(net, TOKENS, remove=2, by="last")
+    assert pruned.removed == ("layers.2", "layers.3")
+    assert torch.allclose(pruned.model(*TOKENS), net.layers[1](net.layers[0](*TOKENS)), atol=1e-6)
 
 
 def test_in_a_residual_network_the_blocks_that_change_the_size_stay() -> None:
