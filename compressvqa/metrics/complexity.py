@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -152,8 +153,14 @@ def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> JitModelAnalysis:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, about Python control flow: every branch taken was traced
-        analysis.total()  # the work happens here
+        # Under the tracer sizes are tensors, and some forwards round them.
+        with patch.object(Tensor, "__round__", _rounded, create=True):
+            analysis.total()  # the work happens here
     return analysis
+
+
+def _rounded(number: Tensor, digits: int | None = None) -> float:
+    return round(number.item(), digits)
 
 
 def _flop_counter_macs(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:

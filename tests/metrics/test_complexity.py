@@ -285,3 +285,17 @@ def test_a_parameter_that_is_looked_at_without_gradients():
     net = Token()
     assert profile(net, (torch.randn(3, 5, 4),)).macs == 3 * 5 * 4 * 2
     assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_forward_that_rounds_a_size_is_counted():
+    class Halved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            size = round(x.shape[2] / 2)
+            return self.conv(nn.functional.interpolate(x, (size, round(x.shape[3] * 0.55, 0).__int__())))
+
+    assert profile(Halved(), torch.rand(1, 3, 10, 20)).macs == 12 * 5 * 11
+    assert not hasattr(torch.Tensor, "__round__")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+
+from compressvqa.models.hub import known_files_if_unreachable
 
 
 def names() -> list[str]:
@@ -22,7 +25,8 @@ def facts(name: str) -> dict[str, Any]:
 
 def build(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """`timm.create_model`."""
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    with known_files_if_unreachable() if pretrained else nullcontext():
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     return model
 
 
