@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from compressvqa.distillation import losses
     from compressvqa.evaluation import Evaluation, evaluate
     from compressvqa.metrics import profile
-    from compressvqa.models import create_model, example_inputs, list_models, load, save
+    from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
-    from compressvqa.pruning import density, density_ratios, prune
+    from compressvqa.pruning import density, density_ratios, prune, prune_depth
     from compressvqa.recipe import Recipe
     from compressvqa.scoring import Score, score
 
@@ -28,7 +28,10 @@ _HOME = {
     "load": "compressvqa.models",
     "save": "compressvqa.models",
     "profile": "compressvqa.metrics",
+    "PerFrame": "compressvqa.models",
+    "WholeClip": "compressvqa.models",
     "prune": "compressvqa.pruning",
+    "prune_depth": "compressvqa.pruning",
     "density": "compressvqa.pruning",
     "density_ratios": "compressvqa.pruning",
     "Evaluation": "compressvqa.evaluation",
@@ -41,6 +44,7 @@ _HOME = {
 }
 _PACKAGES = {
     "losses": "compressvqa.distillation.losses",
+    "pruning": "compressvqa.pruning",
     "metrics": "compressvqa.metrics",
     "sparsity": "compressvqa.sparsity",
 }
@@ -59,9 +63,11 @@ _REGISTRIES = {
 
 __all__ = [
     "Evaluation",
+    "PerFrame",
     "Recipe",
     "RunResult",
     "Score",
+    "WholeClip",
     "create_model",
     "density",
     "density_ratios",
@@ -73,6 +79,8 @@ __all__ = [
     "metrics",
     "profile",
     "prune",
+    "prune_depth",
+    "pruning",
     "register_dataset",
     "register_importance",
     "register_loss",

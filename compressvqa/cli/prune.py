@@ -37,6 +37,14 @@ def prune(
     importance: Annotated[Optional[str], typer.Option(help="Which channels stay: l1, l2, random, ...")] = None,  # noqa: UP045
     scope: Annotated[Optional[str], typer.Option(help="local: a share of each group; global: one ranking.")] = None,  # noqa: UP045
     attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045
+    depth: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Share of the residual blocks to leave out first; targets are of the network as given."),
+    ] = None,
+    depth_by: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Which blocks go: influence, even or last (`loss` needs data: the `prune` stage)."),
+    ] = None,
     max_ratio: Annotated[Optional[float], typer.Option(help="No group loses a larger share than this.")] = None,  # noqa: UP045
     protect: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -97,22 +105,53 @@ def prune(
     }
     # What was not asked for has its default where it is explained, in `prune`.
     choices: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
-    pruned = prune_network(network, arguments, **choices)
+    shorter = _without_blocks(network, arguments, depth, depth_by)
+    if shorter is not None:
+        network = shorter.model
+        for name in ("target_macs", "target_params"):  # shares of the network as given
+            if name in choices:
+                size = name.removeprefix("target_")
+                left = getattr(shorter.complexity_after, size) / getattr(shorter.complexity_before, size)
+                choices[name] = min(1.0, choices[name] / left)
+    pruned = prune_network(network, arguments, **choices) if choices or shorter is None else None
+    blocks = {} if shorter is None else {"blocks": shorter.removed}
+    end, first = pruned or shorter, shorter or pruned
+    assert end is not None
+    assert first is not None
     place = out or folder
-    saved = None if place is None else save(pruned.model, place)
+    saved = None if place is None else save(end.model, place)
     counts = {
-        name: (getattr(pruned.complexity_before, name), getattr(pruned.complexity_after, name))
+        name: (getattr(first.complexity_before, name), getattr(end.complexity_after, name))
         for name in ("params", "macs")
     }
+    error = max(part.max_error for part in (shorter, pruned) if part is not None)
     if as_json:
-        said = {"plan": dataclasses.asdict(pruned.plan), "removed": pruned.removed, "dead": pruned.dead, **counts}
-        print_json({**said, "max_error": pruned.max_error, "folder": saved})
+        said: dict[str, Any] = {**blocks, **counts, "max_error": error, "folder": saved}
+        if pruned is not None:
+            said |= {"plan": dataclasses.asdict(pruned.plan), "removed": pruned.removed, "dead": pruned.dead}
+        print_json(said)
         return
-    print(pruned.plan)
+    if shorter is not None:
+        print(f"left out     {', '.join(shorter.removed)}")
+    if pruned is not None:
+        print(pruned.plan)
     for name, (before, after) in counts.items():
         print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
-    print(f"pruned against zeroed: largest error {pruned.max_error:.1e} of the output's scale")
+    print(f"pruned against zeroed: largest error {error:.1e} of the output's scale")
     print("nothing was saved (--out FOLDER saves)" if saved is None else saved)
+
+
+def _without_blocks(network: Any, inputs: Any, share: float | None, by: str | None) -> Any:
+    """The network without a share of its residual blocks; None where none was asked for."""
+    from compressvqa.pruning import prune_depth
+
+    if share is None:
+        if by is not None:
+            raise CompressVQAError("--depth-by says which blocks go, but not how many", hint="--depth 0.25")
+        return None
+    if by == "loss":
+        raise CompressVQAError("--depth-by loss needs data", hint="a recipe with a `prune` stage: depth_by: loss")
+    return prune_depth(network, inputs, remove=share, **({} if by is None else {"by": by}))
 
 
 def _explain(

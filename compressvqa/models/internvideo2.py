@@ -55,7 +55,8 @@ class Dimensions:
 
 
 SIZES = {
-    # A scale of 1e-5 takes a long training to grow; the tiny one is there to be trained for minutes.
+    # A scale of 1e-5 takes a long training to grow; the two smallest are there to be trained for minutes.
+    "nano": Dimensions(48, 3, 3, 192, layer_scale=0.1),
     "tiny": Dimensions(64, 4, 4, 256, layer_scale=0.1),
     "s14": Dimensions(384, 12, 6, 1536),
     "b14": Dimensions(768, 12, 12, 3072),
@@ -194,6 +195,7 @@ def _registered(size: str, words: str, **facts: Any) -> Callable[..., InternVide
     return models.register(name, mode="NR", convert=internvideo2_state, **facts)(build)
 
 
+internvideo2_nano = _registered("nano", "InternVideo2 for trial runs: a student of the tiny one.")
 internvideo2_tiny = _registered("tiny", "InternVideo2 for trial runs, without published weights.")
 internvideo2_s14 = _registered("s14", "InternVideo2-S/14: 23.05 M parameters, 83 G MAC.", large=True)
 internvideo2_b14 = _registered("b14", "InternVideo2-B/14: 89.44 M parameters, 255 G MAC.", large=True)

@@ -141,7 +141,8 @@ def _curves(results: Mapping[str, Any]) -> str:
 def _layers(results: Mapping[str, Any]) -> str:
     pruning, density = pruning_figures(results), density_before_pruning(results)
     removed, before = pruning.get("removed") or {}, pruning.get("widths_before") or {}
-    dead = set(pruning.get("dead") or ())
+    gone_blocks = (pruning.get("depth") or {}).get("removed") or []
+    dead = {*(pruning.get("dead") or ()), *gone_blocks}
     paths = list(dict.fromkeys([*density, *removed]))
     if not paths:
         return ""
@@ -167,8 +168,10 @@ def _layers(results: Mapping[str, Any]) -> str:
     heads += '<th scope="col" colspan="2">Output channels removed</th>' if removed else ""
     table = f'<table class="layers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     notes = []
-    if dead:
-        notes.append(f"Layers that nothing reads, removed whole: {', '.join(sorted(dead))}.")
+    if unread := dead - set(gone_blocks):
+        notes.append(f"Layers that nothing reads, removed whole: {', '.join(sorted(unread))}.")
+    if gone_blocks:
+        notes.append(f"Residual blocks left out: {', '.join(gone_blocks)}.")
     if (error := number(pruning, "max_error")) is not None:
         notes.append(f"The pruned network differs from the original with those channels zeroed by at most {error:.1e}.")
     if pruning.get("rule"):

@@ -145,7 +145,10 @@ def inputs_title(results: Mapping[str, Any]) -> str | None:
 def pruning_figures(results: Mapping[str, Any]) -> Mapping[str, Any]:
     """Figures of the pruning: the part of that name, else those of the first stage that removed channels."""
     candidates = [results.get("pruning"), *part(results, "stages").values()]
-    return next((facts for facts in candidates if isinstance(facts, Mapping) and facts.get("removed")), {})
+    return next(
+        (facts for facts in candidates if isinstance(facts, Mapping) and (facts.get("removed") or facts.get("depth"))),
+        {},
+    )
 
 
 def density_before_pruning(results: Mapping[str, Any]) -> Mapping[str, float]:

@@ -3,8 +3,8 @@
 A loss says in its registration what it compares (``on``) and may promise ``zero_at_equality=True`` (0 where student and
 teacher agree, never below) or ``minimum_at_equality=True`` (least there). ``any_width=True`` and ``any_shape=True``
 let the two maps differ in channels, or in all but the number of items. ``least_items=n`` says that fewer clips tell
-nothing: the loss is then finite and without a gradient. A loss on scores may also be trained with opinion scores in the teacher's
-place, so ties, a batch of one and scores without spread are ordinary there.
+nothing: the loss is then finite and without a gradient. A loss on scores may also be trained with opinion scores in
+the teacher's place, so ties, a batch of one and scores without spread are ordinary there.
 """
 
 import pytest
