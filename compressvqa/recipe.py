@@ -168,6 +168,9 @@ def _come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[P
     known = data.pop("when", None) or {}
     if not isinstance(known, dict) or not all(isinstance(items, list) for items in known.values()):
         raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
+    mapping = next((item for items in known.values() for item in items if isinstance(item, dict)), None)
+    if mapping is not None:
+        raise RecipeError(f"`when`: {next(iter(mapping))!r} is read as a mapping", where=file, hint="put it in quotes")
     brought: list[Place] = []
     for condition, items in known.items():
         if holds(data, str(condition)):

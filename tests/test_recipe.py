@@ -173,6 +173,7 @@ def test_a_fault_that_came_along_is_said(tmp_path: Path) -> None:
     assert "nothing is named 'techer'" in faults(
         tmp_path, TWO.replace("stages.teacher.steps=0", "stages.techer.steps=0"), ["teacher.name=c3dvqa"]
     )
+    assert "put it in quotes" in faults(tmp_path, TWO.replace("teacher.options={}", "teacher.options={dropout: 0.2}"))
     assert "lists of settings" in faults(tmp_path, TWO.replace("    - stages.teacher.steps=0\n    - t", "    t"))
 
 
