@@ -166,8 +166,8 @@ def main() -> None:
         f"{billion['build_bytes'] / GIB:.2f} GiB.",
         "",
         f"{platform.machine()}, threads: {threads}, torch {version('torch')}; seconds: median of the timed calls"
-        f" ({repeats}) after a first; the machine may have had other work. Peak memory: resident size, half a GiB of libraries"
-        " included; of training steps, the rise.",
+        f" ({repeats}) after a first; the machine may have had other work. Peak memory: resident size, half a GiB of"
+        " libraries included; of training steps, the rise.",
     ]
     print("\n".join(lines))
     RESULTS.mkdir(exist_ok=True)
