@@ -69,7 +69,10 @@ class StageResult:
 
 
 class Stage(Protocol):
-    """A registered stage: built from its `Config`, run once."""
+    """A registered stage: built from its `Config`, run once.
+
+    It may also have ``check(network, teacher)``, called with the networks as built before any data is prepared.
+    """
 
     Config: type[StageConfig]
 
