@@ -63,6 +63,24 @@ def test_prune_saves_a_network_that_loads(where: tuple[str, ...], tmp_path: Path
     assert 0.49 <= kept <= 0.5
 
 
+def test_prune_leaves_blocks_out_first(tmp_path: Path) -> None:
+    """Targets are shares of the network as it was given."""
+    depth = ("--size", "160", "--depth", "0.5", "--json")
+    clip = (*depth, "--attention", "heads", "--target-params", "0.5")
+    done = command("prune", "timm/test_vit", "--out", str(tmp_path / "small"), *clip)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert len(said["blocks"]) == 3
+    before, after = said["params"]
+    assert before == sum(p.numel() for p in cv.create_model("timm/test_vit").parameters())
+    assert after == sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) <= 0.5 * before
+    alone = json.loads(command("prune", "timm/test_vit", *depth).stdout)
+    assert "plan" not in alone and after < alone["params"][1] < before
+    for wrong, hint in ((("--depth-by", "even"), "--depth 0.25"), (("--depth", ".5", "--depth-by", "loss"), "recipe")):
+        done = command("prune", "timm/test_vit", *wrong)
+        assert done.returncode == 2 and hint in done.stderr and "Traceback" not in done.stderr
+
+
 NETS = """
 import torch
 from torch import nn
