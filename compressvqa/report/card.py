@@ -143,7 +143,7 @@ def _header(
         return header
     header["metrics"] = [kind for kind, _, _ in found]
     label = results.get("label")
-    dataset = f"validation patches of run {results.get('name', title)}"
+    dataset = f"validation clips of run {results.get('name', title)}"
     dataset += f", {label_title(label)} labels" if label else ""
     header["model-index"] = [
         {

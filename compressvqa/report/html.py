@@ -106,7 +106,7 @@ def _table(results: Mapping[str, Any]) -> str:
         n = last(results).get("n")
         notes.append(
             f"Correlations against {label_title(results['label'])}"
-            + (f" on {n:,} validation patches" if isinstance(n, int) else "") + "."
+            + (f" on {n:,} validation clips" if isinstance(n, int) else "") + "."
         )  # fmt: skip
     if (inputs := inputs_title(results)) is not None:
         notes.append(f"MACs and latency for {inputs}.")

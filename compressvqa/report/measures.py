@@ -36,11 +36,11 @@ def accuracy_title(label: str | None, n: int | None, key: str = "srocc") -> str:
     """The y axis's name.
 
     >>> accuracy_title("vmaf_v0.6.1", 96)
-    'SROCC against VMAF 0.6.1\\non 96 validation patches'
+    'SROCC against VMAF 0.6.1\\non 96 validation clips'
     """
     title = {"srocc": "SROCC", "plcc": "PLCC", "krocc": "KROCC", "pair_accuracy": "Pair accuracy"}.get(key, key)
     title += f" against {label_title(label)}" if label else ""
-    return title + (f"\non {n:,} validation patches" if n else "")
+    return title + (f"\non {n:,} validation clips" if n else "")
 
 
 def measures_of(rows: Sequence[Mapping[str, Any]], accuracy: str = "srocc") -> list[Measure]:

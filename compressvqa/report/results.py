@@ -27,12 +27,12 @@ class Row(TypedDict, total=False):
     macs_conv_linear: int  # conv and linear layers only: the convention of RankDVQA-mini's Table I
     latency_ms: float  # median
     latency_p90_ms: float
-    srocc: float  # against Results.label, over n validation patches
+    srocc: float  # against Results.label, over n validation clips
     plcc: float  # after the 4-parameter logistic fit
     krocc: float
     rmse: float
     pair_accuracy: float  # share of the validation pairs ranked as the label ranks them
-    agreement_srocc: float  # of the raw scores with those of the first stage's network on the same patches
+    agreement_srocc: float  # of the raw scores with those of the first stage's network on the same clips
     agreement_plcc: float  # likewise, without a fit
     n: int
 

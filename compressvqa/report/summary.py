@@ -19,11 +19,11 @@ COUNTED = {
     "paper.",
     "latency_ms": "Wall time of one forward pass in evaluation mode, after warm-up, the networks taking turns: median "
     "and 90th percentile of the runs, on the machine named under environment.",
-    "srocc": "Spearman's rank correlation of the raw scores with the label, over all validation patches.",
+    "srocc": "Spearman's rank correlation of the raw scores with the label, over all validation clips.",
     "plcc": "Pearson's correlation after a 4-parameter logistic fit of the scores to the label.",
     "pair_accuracy": "Share of the validation pairs of which the network ranks the two clips as the label does.",
     "agreement_srocc": "Agreement: correlation of the raw scores with those of the first stage's network on the same "
-    "validation patches, whatever the label says: Spearman's, and Pearson's without a fit.",
+    "validation clips, whatever the label says: Spearman's, and Pearson's without a fit.",
 }
 
 
@@ -79,7 +79,7 @@ def _accuracy(results: Mapping[str, Any], base: Mapping[str, Any], end: Mapping[
         return None
     against = f" against {label_title(results['label'])}" if results.get("label") else ""
     n = end.get("n")
-    where = f" on {n:,} validation patches" if isinstance(n, int) else ""
+    where = f" on {n:,} validation clips" if isinstance(n, int) else ""
     if end is base or before is None:
         return f"Its SROCC{against}{where} is {after:.4f}."
     share = ratio(end, base, "srocc")
@@ -129,7 +129,7 @@ def limits(results: Mapping[str, Any]) -> list[str]:
     srocc, n = number(end, "srocc"), end.get("n")
     if srocc is not None and isinstance(n, int) and (interval := srocc_interval(srocc, n)) is not None:
         sentences.append(
-            f"{n:,} validation patches put the last SROCC between {interval[0]:.3f} and {interval[1]:.3f} (95 %, "
+            f"{n:,} validation clips put the last SROCC between {interval[0]:.3f} and {interval[1]:.3f} (95 %, "
             "Fisher's z) if they were independent; patches of one content are not, so the true interval is wider."
         )
     contents = part(results, "data", "validation").get("contents")

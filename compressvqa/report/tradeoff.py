@@ -120,7 +120,7 @@ def plot_tradeoff(
         path: written are this path with the suffixes .svg, .png (300 dpi) and .csv, each by way of a temporary name.
         accuracy: the row's key for the y axis: "srocc", "plcc", "krocc" or "pair_accuracy".
         label: what the accuracy is taken against, "vmaf_v0.6.1".
-        n: over how many validation patches. Where neither is given the axis does not say.
+        n: over how many validation clips. Where neither is given the axis does not say.
         inputs: what complexity was counted on, "12 frames of 256x256".
         connect: an arrow from each row to the next, for the stages of one run.
         front: draws a field of unrelated metrics instead, with the Pareto front: see `compressvqa.report.front`. Rows

@@ -17,7 +17,7 @@ def test_header(results):
     assert header["metrics"] == ["spearmanr", "pearsonr", "accuracy"]
     assert {"full-reference", "pruning"} <= set(header["tags"])
     index = header["model-index"][0]["results"][0]
-    assert index["dataset"]["name"] == "validation patches of run rankdvqa_mini, VMAF 0.6.1 labels"
+    assert index["dataset"]["name"] == "validation clips of run rankdvqa_mini, VMAF 0.6.1 labels"
     assert {m["name"]: m["value"] for m in index["metrics"]}["SROCC"] == 0.8991
 
 

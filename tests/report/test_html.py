@@ -64,7 +64,7 @@ def test_no_outside_address_but_namespaces(results):
 
 def test_all_parts_are_there(page):
     for words in (
-        "9.9% of the parameters", "3.9 times as fast", "SROCC against VMAF 0.6.1 on 96 validation patches went from",
+        "9.9% of the parameters", "3.9 times as fast", "SROCC against VMAF 0.6.1 on 96 validation clips went from",
         "Complexity against accuracy", "extractor. stages. 0. 2", "8 of 16", "whole layer", "3.1e-07",
         "svt-av1: 32", "broken <clip>.mp4: truncated after 3 frames",
         "park.mp4, patch 1: vvc failed", "VMAF 0.6.1 train 11.2 71.3 98.8",

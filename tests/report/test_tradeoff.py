@@ -43,7 +43,7 @@ def test_axes_say_what_they_show(results):
     names = [axes.get_xlabel() for axes in figure.axes]
     assert names[0] == "MACs (G, 12 frames of 256x256)"
     assert names[1:] == ["Parameters (M)", "Latency (ms, 12 frames of 256x256)"]
-    assert figure.axes[0].get_ylabel() == "SROCC against VMAF 0.6.1\non 96 validation patches"
+    assert figure.axes[0].get_ylabel() == "SROCC against VMAF 0.6.1\non 96 validation clips"
     assert all(axes.get_xscale() == "log" for axes in figure.axes)
     assert all(len(axes.get_xticks()) >= 3 for axes in figure.axes)
 
