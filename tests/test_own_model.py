@@ -37,12 +37,12 @@ def files() -> dict[str, str]:
 FILES = files()
 
 TINY = [
-    *("data.validation=split", "data.frames=4", "data.crop=48", "clip.size=48", "clip.frames=4"),
+    *("data.validation=split", "data.frames=8", "data.crop=48", "clip.size=48", "clip.frames=8"),
     *(f"stages.{stage}.{setting}=2" for stage in ("teacher", "distilled") for setting in ("steps", "batch")),
 ]
 SMALLER = {
     "my_image": ["model.options.frames=2"],
-    "my_video": ["model.options.frames=2", "model.options.size=32"],
+    "my_video": ["model.options.frames=4", "model.options.size=32"],
     "my_net": ["model.options.width=8"],
 }
 # In a process of its own, which knows the run folder and the plugin, and nothing else.
@@ -55,7 +55,7 @@ for module in sys.argv[2:]:
 found = []
 for place in ("stages/01-teacher/model", "stages/02-pruned/model", "model"):
     network = cv.load(f"{sys.argv[1]}/{place}").eval()
-    inputs = cv.example_inputs(network, size=48, frames=4, batch=3)
+    inputs = cv.example_inputs(network, size=48, frames=8, batch=3)
     with torch.no_grad():
         together, alone = network(*inputs), torch.cat([network(*(x[i : i + 1] for x in inputs)) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
@@ -86,7 +86,7 @@ def test_its_recipe_is_one(name: str, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scored")
-    write_manifest(write_scored(folder, frames=6, size="96x80"), folder / "manifest.csv")
+    write_manifest(write_scored(folder, frames=8, size="96x80"), folder / "manifest.csv")
     return folder / "manifest.csv"
 
 
@@ -103,9 +103,10 @@ def test_its_network_is_compressed_and_comes_back(name: str, manifest: Path, tmp
     done = command(*plugin, "run", f"{name}.yaml", "--out", "run", "--data-folder", "data", *settings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
-    stages = [json.loads(file.read_text()) for file in sorted((tmp_path / "run" / "stages").glob("*/stage.json"))]
-    assert [stage["name"] for stage in stages] == ["teacher", "pruned", "distilled"]
-    assert stages[1]["figures"]["max_error"] < 1e-5 and stages[1]["figures"]["removed"]
+    stages = sorted((tmp_path / "run" / "stages").glob("*/stage.json"))
+    assert [file.parent.name for file in stages] == ["01-teacher", "02-pruned", "03-distilled"]
+    pruning = json.loads(stages[1].read_text())["figures"]
+    assert pruning["max_error"] < 1e-5 and pruning["removed"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     look = [sys.executable, "-c", LOOK, "run", *([name] if name in NEED_CODE else [])]
     seen = subprocess.run(look, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
