@@ -9,18 +9,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal, get_args
 
 import timm
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.models.hub import known_files_if_unreachable
+from compressvqa.models.local_contrast import LocalContrast
 from compressvqa.models.quality_head import QualityHead
 from compressvqa.models.temporal_pooling import Pooling, temporal_pooling
 from compressvqa.models.view import DEVIATION, MEAN, Fit, View
 from compressvqa.registry import models
 
+Contrast = Literal["published", "local"]
 # Settings of timm that are not the user's here.
 _OURS = ("pretrained", "num_classes", "in_chans", "global_pool", "features_only", "checkpoint_path")
 
@@ -46,6 +48,8 @@ class ImageBackbone(nn.Module):
         pooling_width: channels inside "attention" and "gru".
         head_width: channels of a hidden layer in the head; None: the head is linear.
         dropout: before each layer of the head, in [0, 1).
+        contrast: "published": pictures are normalised as for the backbone's published weights; "local": by their local
+            contrast (`LocalContrast`), for networks that begin with random weights.
         backbone_options: further settings of the backbone, as timm's own constructor takes them, for example
             ``{"drop_path_rate": 0.1}``.
         pretrained: fetch the backbone's published weights; asked for by ``weights="pretrained"``.
@@ -65,6 +69,7 @@ class ImageBackbone(nn.Module):
         pooling_width: int = 128,
         head_width: int | None = None,
         dropout: float = 0.0,
+        contrast: Contrast = "published",
         backbone_options: Mapping[str, Any] | None = None,
         pretrained: bool = False,
     ) -> None:
@@ -72,7 +77,11 @@ class ImageBackbone(nn.Module):
         _check_name(backbone)
         config = timm.models.get_pretrained_cfg(backbone)
         mean, deviation = (MEAN, DEVIATION) if config is None else (config.mean, config.std)
-        self.view = View(frames, size, fit=fit, mean=mean, deviation=deviation, repeat=False)
+        if contrast not in get_args(Contrast):
+            raise DataError(f"there is no contrast {contrast!r}", hint=", ".join(get_args(Contrast)))
+        local = contrast == "local"
+        self.view = View(frames, size, fit=fit, normalise=not local, mean=mean, deviation=deviation, repeat=False)
+        self.contrast = LocalContrast() if local else nn.Identity()
         self.backbone = _built(backbone, size, dict(backbone_options or {}), pretrained)
         self.pooling, width = temporal_pooling(pooling, _width(self.backbone), pooling_width)
         self.feature = nn.Identity()
@@ -81,7 +90,7 @@ class ImageBackbone(nn.Module):
     def forward(self, distorted: Tensor) -> Tensor:
         """(B, T, 3, H, W) in [0, 1] to (B,) scores."""
         clip = self.view(distorted)
-        features = self.backbone(clip.flatten(0, 1))
+        features = self.backbone(self.contrast(clip.flatten(0, 1)))
         if features.ndim != 2:
             raise DataError(f"{type(self.backbone).__name__} puts out {tuple(features.shape)}, no feature of a frame")
         scores: Tensor = self.head(self.feature(self.pooling(features.unflatten(0, clip.shape[:2]))))
