@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import RecipeError
+from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.recipe import Recipe
 
 Which = Literal["model", "teacher"]
+TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
 
 
 class Networks:
@@ -41,6 +42,7 @@ class Networks:
                 _refuse_adapter(choice.registered)
                 self._made[which] = self._make(which)
                 found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
+                _try(self._made[which], choice.registered, found[which])
         _check_references(recipe, {which: spec_of(network).mode for which, network in self._made.items()})
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
@@ -92,3 +94,25 @@ def _refuse_adapter(name: str) -> None:
     }
     if network and library in hints:
         raise RecipeError(f"{name} is not called with clips (batch, frames, 3, height, width)", hint=hints[library])
+
+
+@torch.inference_mode()
+def _try(network: nn.Module, name: str, inputs: tuple[Tensor, ...]) -> None:
+    """Calls a network once, so that one that can't be called, or gives no score a clip, is known before any work."""
+    if sum(parameter.numel() for parameter in network.parameters()) > TOO_LARGE_TO_TRY:
+        return
+    training = network.training
+    try:
+        scores = network.eval()(*inputs)
+    except CompressVQAError:
+        raise
+    except Exception as error:  # a network of the user's own may fail in any way
+        said = " ".join(str(error).split())
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise RecipeError(f"{name} fails on {shapes} with {type(error).__name__}: {said}",
+                          hint="`clip` says what it is tried with") from error  # fmt: skip
+    finally:
+        network.train(training)
+    if not isinstance(scores, Tensor) or scores.shape != (1,):
+        found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise RecipeError(f"{name} gives {found} for one clip, not a score, (1,)", hint="docs/own_model.md")

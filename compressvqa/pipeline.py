@@ -190,7 +190,7 @@ class _Run:
                 batches=lambda batch: self._batches(config.data, batch, seed),
                 network_of=lambda name: load(self.stage_models[name]),
                 inputs=self.inputs,
-                fabric=lambda: _fabric(recipe.runtime),
+                fabric=lambda: _fabric(recipe.runtime, network),
                 log=write,
                 seed=seed,
             )
@@ -205,7 +205,7 @@ class _Run:
 
     def _judge(self, name: str, network: nn.Module) -> tuple[dict[str, Any], list[float]]:
         """The row of the table for a network, its size and how it ranks the validation data; and its scores of them."""
-        fabric = _fabric(self.recipe.runtime, training=False)
+        fabric = _fabric(self.recipe.runtime)
         network.to(fabric.device)
         scores: list[float] = []
 
@@ -261,11 +261,25 @@ def _precision(runtime: RuntimeChoice) -> str:
     return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
 
 
-def _fabric(runtime: RuntimeChoice, *, training: bool = True) -> Fabric:
-    """Evaluation is in full precision, so that a table does not depend on the machine's bf16."""
+def _fabric(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabric:
+    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision each time
-    precision: Any = "bf16-mixed" if training and _precision(runtime) == "bf16" else "32-true"
+    half = trained is not None and _precision(runtime) == "bf16"
+    if half and runtime.precision == "auto" and _over_time(trained) and _is_cpu(runtime):
+        log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
+        half = False
+    precision: Any = "bf16-mixed" if half else "32-true"
     return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+
+
+def _over_time(network: nn.Module | None) -> bool:
+    """Whether it holds a Conv3d that spans frames: oneDNN's bf16 gradient of its weights is garbage for two frames."""
+    layers = network.modules() if network is not None else []
+    return any(isinstance(layer, nn.Conv3d) and layer.kernel_size[0] > 1 for layer in layers)
+
+
+def _is_cpu(runtime: RuntimeChoice) -> bool:
+    return runtime.device == "cpu" or not torch.cuda.is_available()
 
 
 def _brief(figures: dict[str, Any]) -> str:

@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
 from compressvqa.recipe_file import Place, explain, holds, override, parse
 
+# YAML reads a plain 32 as a number.
+Precision = Annotated[
+    Literal["auto", "32", "bf16"], BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)
+]
 INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
 
 NEED_LABELS = ("train", "sparsify", "pool")  # kinds of stages that learn the recipe's objective and nothing else
@@ -58,8 +71,10 @@ class RuntimeChoice(Settings):
     """Where and how the stages run."""
 
     device: str = Field("auto", description="'auto', 'cpu' or 'cuda'")
-    precision: Literal["auto", "32", "bf16"] = Field(
-        "auto", description="'bf16': autocast while training; 'auto': bf16 where the processor has instructions for it"
+    precision: Precision = Field(
+        "auto",
+        description="'bf16': autocast while training; 'auto': bf16 where the processor has instructions for it, but "
+        "not for convolutions over time, whose gradients PyTorch gets wrong there",
     )
     threads: int | None = Field(None, ge=1, description="processor threads of PyTorch; null: its own choice")
     recompute: bool = Field(

@@ -226,3 +226,42 @@ def test_networks_and_data_must_agree_on_references_and_inputs(tmp_path: Path) -
     for overrides, said in cases.items():
         with pytest.raises(RecipeError, match=said):
             Networks(Recipe.load(write(tmp_path, GOOD), overrides))
+
+
+def test_a_network_that_cannot_be_called_is_one_line(tmp_path: Path) -> None:
+    import torch
+
+    from compressvqa.networks import Networks
+    from compressvqa.registry import models
+
+    class OneScore(torch.nn.Module):
+        """Averages over the batch too."""
+
+        def forward(self, reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
+            return (reference - distorted).mean()
+
+    class OneSize(torch.nn.Module):
+        """Takes pictures of 8 pixels."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.Linear(8, 1)
+
+        def forward(self, reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
+            return self.line(reference - distorted).mean(dim=(1, 2, 3, 4))
+
+    models.register("test-one-score", mode="FR")(OneScore)
+    models.register("test-one-size", mode="FR")(OneSize)
+    try:
+        for name, said in (("one-score", r"gives \(\) for one clip"), ("one-size", r"RuntimeError: .*mat1 and mat2.*`clip` says")):
+            with pytest.raises(RecipeError, match=said):
+                Networks(Recipe.load(write(tmp_path, GOOD), [f"model.name=test-{name}", "clip={size: 32, frames: 2}"]))
+    finally:
+        for name in ("one-score", "one-size"):
+            del models._entries[f"test-{name}"]
+
+
+def test_precision_is_a_number_for_yaml(tmp_path: Path) -> None:
+    for given in ("32", "'32'"):
+        assert Recipe.load(write(tmp_path, GOOD), [f"runtime.precision={given}"]).runtime.precision == "32"
+    assert "should be 'auto', '32' or 'bf16'" in faults(tmp_path, GOOD, ["runtime.precision=16"])

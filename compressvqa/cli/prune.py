@@ -110,21 +110,19 @@ def prune(
         network = shorter.model
         for name in ("target_macs", "target_params"):  # shares of the network as given
             if name in choices:
-                size = name.removeprefix("target_")
-                left = getattr(shorter.complexity_after, size) / getattr(shorter.complexity_before, size)
+                counted = name.removeprefix("target_")
+                left = getattr(shorter.complexity_after, counted) / getattr(shorter.complexity_before, counted)
                 choices[name] = min(1.0, choices[name] / left)
-    pruned = prune_network(network, arguments, **choices) if choices or shorter is None else None
+    pruned: Any = prune_network(network, arguments, **choices) if choices or shorter is None else None
     blocks = {} if shorter is None else {"blocks": shorter.removed}
     end, first = pruned or shorter, shorter or pruned
-    assert end is not None
-    assert first is not None
     place = out or folder
     saved = None if place is None else save(end.model, place)
     counts = {
         name: (getattr(first.complexity_before, name), getattr(end.complexity_after, name))
         for name in ("params", "macs")
     }
-    error = max(part.max_error for part in (shorter, pruned) if part is not None)
+    error = max(float(part.max_error) for part in (shorter, pruned) if part is not None)
     if as_json:
         said: dict[str, Any] = {**blocks, **counts, "max_error": error, "folder": saved}
         if pruned is not None:
@@ -151,7 +149,7 @@ def _without_blocks(network: Any, inputs: Any, share: float | None, by: str | No
         return None
     if by == "loss":
         raise CompressVQAError("--depth-by loss needs data", hint="a recipe with a `prune` stage: depth_by: loss")
-    return prune_depth(network, inputs, remove=share, **({} if by is None else {"by": by}))
+    return prune_depth(network, inputs, remove=share, by=by or "influence")
 
 
 def _explain(

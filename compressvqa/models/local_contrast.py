@@ -12,10 +12,10 @@ STEP = 1 / 255  # keeps the noise of flat regions small
 class LocalContrast(nn.Module):
     """Each value minus the mean about it, divided by the deviation about it; holds no parameters.
 
-    (I - mu) / (sigma + C) with mu and sigma over 7x7 pixels of a channel and C one step of 8 bits: L. Kang, P. Ye, Y.
-    Li, D. Doermann, "Convolutional Neural Networks for No-Reference Image Quality Assessment", CVPR 2014, equation 1,
-    after A. Mittal, A. Moorthy, A. Bovik, "No-Reference Image Quality Assessment in the Spatial Domain", 2012. Networks that
-    begin with random weights learn quality from far fewer contents so.
+    (I - mu) / (sigma + C) with mu and sigma over 7x7 pixels of a channel and C one step of 8 bits: L. Kang, P. Ye,
+    Y. Li, D. Doermann, "Convolutional Neural Networks for No-Reference Image Quality Assessment", CVPR 2014, equation
+    1, after A. Mittal, A. Moorthy, A. Bovik, "No-Reference Image Quality Assessment in the Spatial Domain", 2012.
+    Networks that begin with random weights learn quality from far fewer contents so.
     """
 
     def forward(self, images: Tensor) -> Tensor:

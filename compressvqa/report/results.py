@@ -119,14 +119,20 @@ def baseline(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next((row for row in rows if row.get("stage") == "teacher"), rows[0])
 
 
+LEAST_CORRELATION = 0.1  # of a baseline that others are given as shares of
+
+
 def ratio(row: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float | None:
     """``row[key] / base[key]``, or None where either is absent or the base is not positive.
 
-    >>> ratio({"params": 455}, {"params": 4550}, "params")
-    0.1
+    A correlation near zero is no measure either: 0.2 is not twenty times as good as 0.01.
+
+    >>> ratio({"params": 455}, {"params": 4550}, "params"), ratio({"srocc": 0.2}, {"srocc": 0.01}, "srocc")
+    (0.1, None)
     """
     value, reference = number(row, key), number(base, key)
-    return None if value is None or reference is None or reference <= 0 else value / reference
+    least = LEAST_CORRELATION if key in ("srocc", "plcc", "krocc") else 0
+    return None if value is None or reference is None or reference <= least else value / reference
 
 
 def inputs_title(results: Mapping[str, Any]) -> str | None:
