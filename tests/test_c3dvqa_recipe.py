@@ -34,7 +34,7 @@ def small(checkpoint: Path, small_recipe: Path) -> Recipe:
     """The recipe with the narrow network, on the data that tests share."""
     data = yaml.safe_load(small_recipe.read_text())["data"]
     changes = {
-        "model.weights": str(checkpoint), "model.options": NARROW, "model.size": 96, "data": {**data, "sizes": [96]},
+        "model.weights": str(checkpoint), "model.options": NARROW, "clip.size": 96, "data": {**data, "sizes": [96]},
         "runtime": {"precision": "32", "threads": 1}, "stages.distilled.steps": 30, "stages.distilled.batch": 2,
         "stages.pruned.round_to": 1,
     }  # fmt: skip

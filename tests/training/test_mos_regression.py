@@ -132,7 +132,8 @@ def test_a_run_learns_to_see_noise(tiny: str, noisy: Path, tmp_path: Path) -> No
 version: 1
 name: regression
 seed: 1
-model: {{name: {tiny}, size: 32, frames: 1}}
+model: {{name: {tiny}}}
+clip: {{size: 32, frames: 1}}
 runtime: {{precision: "32", threads: 1}}
 objective: {{kind: mos, losses: {{score-mse: 1.0, score-l1: 0.1}}}}
 data: {{kind: mos-clips, source: {noisy}/manifest.csv, validation: 0.25, frames: 1, resize: null, crop: 32}}
