@@ -84,7 +84,7 @@ def main() -> None:
         cells += [f"{found[name]['srocc']:.4f} / {found[name]['plcc']:.4f}" for found in judged.values()]
         size = f"{row['params'] / 1e6:.3f} M | {row['macs'] / 1e9:.3f} | {results['stages'][name]['steps']}"
         lines.append(f"| {name} | {size} | {' | '.join(cells)} |")
-    lines += ["", f"MACs of one picture of 256x256. {environment()['processor']}."]
+    lines += ["", f"PLCC after the 4-parameter logistic fit. MACs of one picture. {environment()['processor']}."]
     print("\n".join(lines))
     write_text(RESULTS / "ssl_kd_iqa.md", "\n".join(lines) + "\n")
     write_json(RESULTS / "ssl_kd_iqa.json", {"table": results["table"], "judged": judged, "data": results["data"]})
