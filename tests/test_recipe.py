@@ -253,7 +253,8 @@ def test_a_network_that_cannot_be_called_is_one_line(tmp_path: Path) -> None:
     models.register("test-one-score", mode="FR")(OneScore)
     models.register("test-one-size", mode="FR")(OneSize)
     try:
-        for name, said in (("one-score", r"gives \(\) for one clip"), ("one-size", r"RuntimeError: .*mat1.*`clip` says")):
+        cases = (("one-score", r"gives \(\) for one clip"), ("one-size", r"RuntimeError: .*mat1.*`clip` says"))
+        for name, said in cases:
             with pytest.raises(RecipeError, match=said):
                 Networks(Recipe.load(write(tmp_path, GOOD), [f"model.name=test-{name}", "clip={size: 32, frames: 2}"]))
     finally:
