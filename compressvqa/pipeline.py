@@ -21,7 +21,7 @@ from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import write_json
 from compressvqa.metrics import compare_latency, correlation, profile
 from compressvqa.models import load, save
-from compressvqa.networks import Networks
+from compressvqa.networks import Networks, Which
 from compressvqa.progress import bar
 from compressvqa.recipe import INITIAL, Recipe, RuntimeChoice
 from compressvqa.report import model_card, write_report
@@ -142,7 +142,7 @@ class _Run:
         done = folder.result()
         if done is None:
             began = time.monotonic()
-            result = self._run_stage(folder, config, self._start_of(index))
+            result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))
             network = result.network.cpu().eval()
             row, scores = self._judge(config.name, network)
             done = {"figures": result.figures, "row": row, "scores": scores}
@@ -152,17 +152,24 @@ class _Run:
             log.info("stage %s: %s", config.name, _brief(done["row"]))
         else:
             log.info("stage %s: done before, %s", config.name, _brief(done["row"]))
-        self.rows.append(done["row"] | self._agreement(done.get("scores", [])))
+        self.rows.append(done["row"] | {"origin": self._origin(index)} | self._agreement(done.get("scores", [])))
         self.figures[config.name] = done["figures"]
         self.stage_models[config.name] = folder.model
         self.scores[config.name] = done.get("scores", [])
 
-    def _start_of(self, index: int) -> nn.Module:
-        """The network that a stage starts from."""
+    def _start_of(self, index: int) -> str:
+        """The earlier stage that a stage starts from, or `INITIAL`."""
         config = self.recipe.stages[index]
         before = [earlier.name for earlier in self.recipe.stages[:index] if earlier.network == config.network]
-        start = config.start or (before[-1] if before else INITIAL)
-        return self.networks.initial(config.network) if start == INITIAL else load(self.stage_models[start])
+        return str(config.start or (before[-1] if before else INITIAL))
+
+    def _network_at(self, start: str, which: Which) -> nn.Module:
+        return self.networks.initial(which) if start == INITIAL else load(self.stage_models[start])
+
+    def _origin(self, index: int) -> str | None:
+        """The stage whose network a stage made something of: the one it starts from, else its teacher."""
+        start = self._start_of(index)
+        return getattr(self.recipe.stages[index], "teacher", None) if start == INITIAL else start
 
     def _agreement(self, scores: list[float]) -> dict[str, float]:
         """How a stage's scores of the validation clips agree with those of the first stage's network."""

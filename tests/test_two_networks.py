@@ -89,6 +89,10 @@ def test_each_stage_works_on_its_network_from_where_it_says(done: Path) -> None:
 def test_the_table_compares_every_network_with_the_first(done: Path) -> None:
     table = {row["stage"]: row for row in json.loads((done / "results.json").read_text())["table"]}
     assert "agreement_srocc" not in table["teacher"]
+    origins = {stage: row["origin"] for stage, row in table.items()}
+    started = {"alone": "untrained", "soft": "untrained-again", "both": "soft", "pruned": "both"}
+    built = dict.fromkeys(("teacher", "untrained", "untrained-again"))
+    assert origins == {**built, **started, "teacher-longer": "teacher"}
     assert -1 <= table["soft"]["agreement_srocc"] <= 1
     assert table["untrained"]["agreement_plcc"] == pytest.approx(table["untrained-again"]["agreement_plcc"])
     assert table["pruned"]["params"] <= 0.5 * table["both"]["params"]

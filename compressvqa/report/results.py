@@ -22,6 +22,7 @@ class Row(TypedDict, total=False):
     """Figures of the network at the end of one stage; the first row, or the one called "teacher", is the baseline."""
 
     stage: str  # "teacher", "sparse", "pruned", "distilled", or any other name
+    origin: str | None  # the stage whose network it was made of, or that taught it; absent: the row before
     params: int
     macs: int  # conv, linear, attention and recurrent layers
     macs_conv_linear: int  # conv and linear layers only: the convention of RankDVQA-mini's Table I

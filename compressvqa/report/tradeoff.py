@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,9 +52,25 @@ def draw_tradeoff(
         edge: dict[str, Any] = {"markeredgecolor": style.PAPER, "markeredgewidth": 0.6}
         axes.plot([x], [y], marker, color=colour, markersize=6, zorder=3, **edge)
     if connect:
-        for start, end in itertools.pairwise(zip(xs, ys, strict=True)):
+        points = list(zip(xs, ys, strict=True))
+        for start, end in ((points[a], points[b]) for a, b in origins(shown)):
             arrow = {"arrowstyle": "-|>", "color": style.QUIET, "linewidth": 0.9, "shrinkA": 4.5, "shrinkB": 4.5}
             axes.annotate("", end, start, arrowprops={**arrow, "mutation_scale": 7}, zorder=2)
+
+
+def origins(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """Positions of each row's origin and of the row: what was made of what. A row that does not say follows the last.
+
+    >>> origins([{"stage": "teacher"}, {"stage": "pruned"}, {"stage": "other", "origin": "teacher"}])
+    [(0, 1), (0, 2)]
+    """
+    places = {str(row["stage"]): place for place, row in enumerate(rows)}
+    found = []
+    for place, row in enumerate(rows):
+        origin = places.get(str(row["origin"])) if "origin" in row else place - 1
+        if origin is not None and origin >= 0:
+            found.append((origin, place))
+    return found
 
 
 def name_points(
@@ -64,7 +79,7 @@ def name_points(
     """Writes each row's stage beside its point. The axes must have their final place in the figure."""
     shown = [row for row in rows if number(row, accuracy) is not None and (number(row, measure.key) or 0) > 0]
     points = [(float(row[measure.key]) / measure.divide, float(row[accuracy])) for row in shown]
-    lines = list(itertools.pairwise(points)) if connect else []
+    lines = [(points[a], points[b]) for a, b in origins(shown)] if connect else []
     bars = [(x, interval(row, accuracy)) for (x, _), row in zip(points, shown, strict=True)]
     lines += [((x, ends[0]), (x, ends[1])) for x, ends in bars if ends is not None]
     place_labels(axes, points, [str(row["stage"]) for row in shown], lines=lines)
