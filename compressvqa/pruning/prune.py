@@ -13,7 +13,8 @@ from torch import nn
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut, removed_outputs
 from compressvqa.pruning.cutting.importance import Importance
-from compressvqa.pruning.cutting.verification import gone_roots
+from compressvqa.pruning.cutting.proof.pair import gone_roots
+from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.search import Search
@@ -31,8 +32,10 @@ class Pruned:
 
     Args:
         model: the smaller network; the one given is left as it was.
-        max_error: largest difference from the original with the cut channels zeroed, relative to the output's largest
-            value, over fresh random inputs, with true and with shaken weights; None without verification.
+        max_error: largest difference from the original with the cut channels zeroed, relative to how much the output
+            moves between inputs, or to its largest value where that is less; over the inputs given and fresh ones, with
+            true and with shaken weights; None without verification.
+        power: what the same comparison notices of a wrong cut of each group; empty without verification.
         groups: the channel groups of the original.
         plan: what was cut; `print(pruned.plan)`.
         removed: output channels that went, by path of the layer that made them.
@@ -42,6 +45,7 @@ class Pruned:
 
     model: nn.Module
     max_error: float | None
+    power: Power
     groups: list[Group]
     plan: PruningPlan
     removed: dict[str, tuple[int, ...]]
@@ -66,7 +70,12 @@ class Pruned:
 
     def __str__(self) -> str:
         proof = "not verified" if self.max_error is None else f"equal to the zeroed network within {self.max_error:.1e}"
-        return f"{self.plan}\n{proof}"
+        return "\n".join(str(part) for part in (self.plan, proof, self.power) if str(part))
+
+    @property
+    def unobservable(self) -> tuple[str, ...]:
+        """Names of groups that were cut although a wrong cut of them would go unnoticed: none by default."""
+        return tuple(self.power.unobservable)
 
 
 def prune(
@@ -86,6 +95,7 @@ def prune(
     round_to: int = 1,
     min_channels: int = 1,
     verify: bool = True,
+    unobservable: str = "keep",
     remove_dead: bool = True,
     seed: int = 0,
 ) -> Pruned:
@@ -121,7 +131,9 @@ def prune(
             met. A layer stays whole where that is nearer or where it is narrower than one multiple; `plan.notes` lists
             layers that are no multiple wide.
         min_channels: every group keeps at least so many.
-        verify: compare with the zeroed original on fresh inputs. Without it nothing is proven.
+        verify: compare with the zeroed original, and ask what would have been noticed. Without it nothing is proven.
+        unobservable: what becomes of groups of which a wrong cut would go unnoticed, so that nothing is proven for
+            them: "keep" keeps them whole, "prune" prunes them and names them in `Pruned.power`.
         remove_dead: replace modules whose result nothing reads.
         seed: of the random inputs of the check, and of a random importance.
 
@@ -147,6 +159,7 @@ def prune(
         round_to=round_to,
         min_channels=min_channels,
         verify=verify,
+        unobservable=unobservable,
         remove_dead=remove_dead,
         seed=seed,
     )
@@ -201,6 +214,7 @@ def _execute(
     return Pruned(
         model=trial.model,
         max_error=None if trial.verdict is None else trial.verdict.error,
+        power=Power() if trial.verdict is None else trial.verdict.power,
         groups=search.groups,
         plan=replace(trial.plan, notes=notes),
         removed=removed_outputs(trial.cuts),

@@ -14,6 +14,7 @@ from compressvqa.pruning.widths.plan import Ratios
 from compressvqa.pruning.widths.runtimes import Runtime
 
 GLOBAL_MAX_RATIO = 0.9
+UNOBSERVABLE = ("keep", "prune")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class Settings:
     attention: str = "auto"
     protect: tuple[str, ...] = ()
     verify: bool = True
+    unobservable: str = "keep"
     remove_dead: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.attention not in ("auto", *ATTENTION):
             raise PruneError(f"attention is {self.attention!r}", hint=", ".join(("auto", *ATTENTION)))
+        if self.unobservable not in UNOBSERVABLE:
+            raise PruneError(f"unobservable is {self.unobservable!r}", hint=", ".join(UNOBSERVABLE))
         share = self.target_latency
         if share is not None and (isinstance(share, bool) or not 0 < share <= 1):
             raise PruneError(f"target_latency must be a share in (0, 1], not {share!r}", hint="0.5 halves the time")
