@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressvqa.pruning.dependency.labels import FIXED, FREE, ChannelLabels, Ids
-from compressvqa.pruning.recording.integers import Attribute, Origin, leaves, origins
+from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, Remark, SizeOf, leaves, origins
+from compressvqa.pruning.recording.steps import Steps
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 _VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy"})
 _END = (1 << 63) - 1
-Key = tuple[str, str, int | None]  # module path, attribute, entry of a tuple or list
+Key = tuple[str, str, Steps]  # module path, attribute, the way from there to the number
+_ARITHMETIC = frozenset({
+    "add", "clamp", "clamp_max", "clamp_min", "div", "divide", "floor_divide", "fmod", "lerp", "mul", "multiply", "pow",
+    "remainder", "rsub", "sub", "subtract", "true_divide",
+})  # fmt: skip
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +39,15 @@ class SizeConstraint:
         node: number of the operator that is given it.
         ids: the labels, flat; FIXED where nothing is cut.
         origin: where the number comes from; its value now is `len(ids)`.
+        fixed: what the number must always be, where it counts no labels.
+        said: what it is used for, where that is no size, and where.
     """
 
     node: int
     ids: Ids
     origin: Origin
+    fixed: int | None = None
+    said: str = ""
 
 
 def constraints_of(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
@@ -46,12 +56,16 @@ def constraints_of(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
         yield from _written(run, node)
     elif not node.called:
         return
-    elif node.op in _VIEWS:
+    elif node.op in _VIEWS or node.op in CREATIONS or node.op == "expand":
         channels = run.labels_of(_first(node))
-        for d, origin in enumerate(origins(node.called, node.args[1], sizes=True)):
+        for d, origin in enumerate(sizes_given(node)):
             yield from _constraint(run, along(channels, d), origin)
-    elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes") and node.call != "chunk":
-        yield from _pieces(run, node)
+    elif node.op == "repeat":
+        yield from _copies(run, node)
+    elif node.op == "constant_pad_nd":
+        yield from _padding(run, node)
+    elif node.op in ("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"):
+        yield from _pieces(run, node) if node.call != "chunk" else _always(run, node, len(node.outputs))
     elif node.op == "slice":
         source = run.labels_of(node.args[0])
         yield from _bounds(run, node, along(source, node.args[1] % max(len(source.shape), 1)))
@@ -67,6 +81,91 @@ def constraints_of(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
     elif node.op == "convolution" and node.args[8] > 1:
         (origin,) = origins(node.called, [node.args[8]])
         yield from _constraint(run, _per_group(run, along(run.labels_of(node.args[0]), 1), node.args[8]), origin)
+    elif node.op == "native_group_norm" and node.args[6] > 1:
+        (origin,) = origins(node.called, [node.args[6]])
+        yield from _constraint(run, _per_group(run, along(run.labels_of(node.args[0]), 1), node.args[6]), origin)
+    elif node.op in _ARITHMETIC and node.call.strip("_") in _CALLS:
+        for number in node.called:
+            if isinstance(number, Int) and any(isinstance(leaf, Attribute) for leaf in leaves(number.origin)):
+                yield _stays(number.origin, number, f"a number in the arithmetic at {node}", run.number)
+
+
+_CALLS = _ARITHMETIC | {f"r{name}" for name in _ARITHMETIC} | {"truediv", "rtruediv"}
+CREATIONS = frozenset({
+    "zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "empty_strided", "eye",
+    "new_empty_strided",
+})  # fmt: skip
+
+
+def sizes_given(node: Node) -> tuple[Origin | None, ...]:
+    """Origins of the sizes that a view, a creation, an expansion or a repetition was given, one for each dimension."""
+    shape = _first(node).shape
+    if not node.called:
+        return (None,) * len(shape)
+    if node.op == "eye":
+        return origins(node.called, [node.args[0]]) * 2 if len(node.args) == 1 else origins(node.called, node.args[:2])
+    asked = node.args[1] if node.op in _AFTER_A_TENSOR or node.op.startswith("new_") else node.args[0]
+    if node.call == "unflatten":
+        (d, *parts), rank = node.called, len(shape)
+        d = int(d) % (rank - len(parts) + 1)
+        return tuple(
+            parts[k - d].origin if d <= k < d + len(parts) and isinstance(parts[k - d], Int) else None
+            for k in range(rank)
+        )
+    return origins(node.called, asked, sizes=True)
+
+
+_AFTER_A_TENSOR = _VIEWS | {"expand", "repeat"}
+
+
+def _stays(origin: Origin, number: int, said: str, node: int = -1) -> SizeConstraint:
+    return SizeConstraint(node, _NONE, origin, fixed=int(number), said=said)
+
+
+def _always(run: Labelling, node: Node, number: int) -> Iterator[SizeConstraint]:
+    """A number that the channels left must not change, such as that of chunks."""
+    (origin,) = origins(node.called, [number])
+    if origin is not None:
+        yield _stays(origin, number, f"the number of pieces at {node}", run.number)
+
+
+def _copies(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
+    """`x.repeat(1, n)`: copies of a single position are a size, copies of many are as many as before."""
+    channels = run.labels_of(_first(node))
+    source = run.labels_of(node.args[0]).shape
+    new = len(channels.shape) - len(source)
+    for d, origin in enumerate(sizes_given(node)):
+        if origin is None:
+            continue
+        if d < new or source[d - new] == 1:
+            yield from _constraint(run, along(channels, d), origin)
+        else:
+            yield _stays(origin, node.args[1][d], f"the number of copies at {node}", run.number)
+
+
+def _padding(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
+    """`F.pad`: as many positions are left of those that were added as the numbers say."""
+    output, rank = run.labels_of(_first(node)), len(_first(node).shape)
+    for k, (width, origin) in enumerate(zip(node.args[1], origins(node.called, node.args[1]), strict=True)):
+        if origin is not None and width > 0:
+            ids = along(output, rank - 1 - k // 2)
+            yield from _constraint(run, ids[:width] if k % 2 == 0 else ids[len(ids) - width :], origin)
+
+
+def remarked(run: Labelling, remark: Remark) -> Iterator[SizeConstraint]:
+    """What follows from what the forward did with a number: compared numbers stay equal, scales stay what they are."""
+    if remark.kind == "scale":
+        if any(isinstance(leaf, Attribute) for leaf in leaves(remark.left)):
+            yield _stays(remark.left, remark.number, f"also a scale at {remark.place}")
+        return
+    said = f"compared at {remark.place}"
+    for one, other in ((remark.left, remark.right), (remark.right, remark.left)):
+        if isinstance(other, SizeOf) and not isinstance(one, int):
+            ids = along(run.labels_of(other.value), other.dim)
+            if not (ids == FREE).any():
+                yield SizeConstraint(-1, ids, one, said=said)
+            return
+    yield _stays(Computed("-", remark.left, remark.right), 0, said)
 
 
 def _first(node: Node) -> Any:
@@ -109,19 +208,30 @@ def _pieces(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
 
 def _bounds(run: Labelling, node: Node, ids: Ids) -> Iterator[SizeConstraint]:
     """`x[:, a:b]`: as many labels are left before a and before b as the numbers say."""
-    for bound in node.args[2:4]:
+    for k, bound in enumerate(node.args[2:4]):
         if isinstance(bound, int) and 0 < bound < len(ids):
-            (origin,) = origins(node.called, [bound])
-            yield from _constraint(run, ids[:bound], origin)
+            yield from _constraint(run, ids[:bound], _bound(node, k))
+
+
+def _bound(node: Node, which: int) -> Origin | None:
+    """The origin of a slice's first (0) or last (1) position."""
+    if node.call == "narrow":
+        start, length = node.called[-2:]
+        begin, whole = (n.origin if isinstance(n, Int) else int(n) for n in (start, length))
+        origin = begin if which == 0 else whole if begin == 0 else Computed("+", begin, whole)
+        return None if isinstance(origin, int) or not list(leaves(origin)) else origin
+    if node.call == "tensor_split":
+        return None
+    return origins(node.called, [node.args[2 + which]])[0]
 
 
 def named(node: Node, length: int) -> list[tuple[int, int]]:
     """Runs of positions (first, last + 1) along a sliced dimension whose count is a plain number without an origin."""
     found = []
-    for bound in node.args[2:4]:
+    for k, bound in enumerate(node.args[2:4]):
         if not isinstance(bound, int) or bound in (0, _END) or not -length < bound < length:
             continue
-        if origins(node.called, [bound])[0] is None:
+        if _bound(node, k) is None:
             found.append((0, bound) if bound > 0 else (length + bound, length))
     return found
 
@@ -160,9 +270,23 @@ def bindings(constraints: Sequence[SizeConstraint]) -> dict[Key, tuple[int, Ids]
         loose = [a for a in attributes if key_of(a) not in pinned and key_of(a) not in found]
         if len(loose) == 1 and not isinstance(constraint.origin, Attribute) and (constraint.ids > 0).any():
             found[key_of(loose[0])] = (loose[0].number, constraint.ids)
+    for one, other in _equal(constraints):
+        if key_of(one) in found and key_of(other) not in found:
+            found[key_of(other)] = other.number, found[key_of(one)][1]
     return found
+
+
+def _equal(constraints: Sequence[SizeConstraint]) -> Iterator[tuple[Attribute, Attribute]]:
+    """Pairs of attributes that the forward found equal, either way round."""
+    for constraint in constraints:
+        origin = constraint.origin
+        if constraint.fixed == 0 and isinstance(origin, Computed) and origin.sign == "-":
+            one, other = origin.left, origin.right
+            if isinstance(one, Attribute) and isinstance(other, Attribute):
+                yield one, other
+                yield other, one
 
 
 def key_of(attribute: Attribute) -> Key:
     """What an attribute is set by."""
-    return attribute.module, attribute.name, attribute.entry
+    return attribute.module, attribute.name, attribute.steps

@@ -99,7 +99,10 @@ def _bound(group: Group, coupling: str | None, unit: int, numbers: tuple[str, ..
 
 
 def _told(trace: Trace, equation: _Equation) -> str:
-    return f"{equation.constraint.origin}, at {trace.graph.nodes[equation.constraint.node]}"
+    constraint = equation.constraint
+    if constraint.said:
+        return f"{constraint.origin}, {constraint.said}"
+    return f"{constraint.origin}, at {trace.graph.nodes[constraint.node]}"
 
 
 def _parts(equations: Sequence[_Equation]) -> list[tuple[set[int], list[_Equation]]]:
@@ -159,7 +162,7 @@ def _equations(trace: Trace, groups: Sequence[Group]) -> list[_Equation]:
             continue  # it follows some other tensor; the check of the pruned network tells whether it is right
         equation = _Equation(
             constraint,
-            count(constraint.ids),
+            count(constraint.ids) if constraint.fixed is None else _Count(constraint.fixed, ()),
             {leaf: (count(own), number, len(own)) for leaf, (number, own) in ids.items()},
         )
         key = (equation.wanted, _shape(constraint.origin, equation))

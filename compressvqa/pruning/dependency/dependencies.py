@@ -96,5 +96,5 @@ class Dependencies:
 
     def attributes(self) -> dict[Key, tuple[int, Ids]]:
         """Integer attributes that follow their labels: their number now and what they count."""
-        known = {(path, name, None): (len(ids), ids) for (path, name), ids in self.counted.items()}
+        known: dict[Key, tuple[int, Ids]] = {(path, name, ()): (len(ids), ids) for (path, name), ids in self.counted.items()}
         return known | bindings(self.constraints)

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.pruning.dependency.constraints import SizeConstraint, constraints_of
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along, constraints_of, remarked
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
 from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
+from compressvqa.pruning.dependency.made import made_sizes
 from compressvqa.pruning.dependency.rules import rule_of
 from compressvqa.pruning.recording.graph import Graph, Node, Value
+from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
 
 
 class Propagation:
@@ -33,7 +35,9 @@ class Propagation:
         self.graph, self.attention = graph, attention
         self.settled = False  # whether nothing but attention is left to decide
         self.attends = False  # whether there is something to decide
-        self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()})
+        self._made = made_sizes(graph)
+        made = {_name(*key): (size,) for key, (size, _) in self._made.items()}
+        self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()} | made)
         self.classes = Classes.of(len(self.slots))
         self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
@@ -43,6 +47,7 @@ class Propagation:
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
+        self._used |= _asked(graph)
         self._start()
 
     def run(self) -> Dependencies:
@@ -60,6 +65,9 @@ class Propagation:
                 self.settled = True
 
     def _result(self) -> Dependencies:
+        for key in self._made:  # no layer makes or reads these
+            first, size = self.slots.first[_name(*key)][0], self._made[key][0]
+            self.produces[first : first + size] = self.consumes[first : first + size] = False
         return Dependencies(
             attention=self.attention,
             attends=self.attends,
@@ -98,6 +106,8 @@ class Propagation:
                 if value is not None and value.index in self._used:
                     self.channel_labels[value.index] = self._settle(node, channels)
             self.constraints += constraints_of(self, node)
+        for remark in self.graph.remarks:
+            self.constraints += remarked(self, remark)
         for value in self.graph.outputs:
             for axis_labels in self.labels_of(value).per_axis:
                 self.freeze(axis_labels.ids, "the network returns these channels")
@@ -109,6 +119,20 @@ class Propagation:
         if value.index not in self.channel_labels:
             self.channel_labels[value.index] = self.slots.labels_of(value.leaf, value.shape)
         return self.channel_labels[value.index]
+
+    def made(self, value: Value, d: int) -> Ids | None:
+        """Labels, flat, of a dimension that is as long as a number which can follow says; None where it can't."""
+        if (value.index, d) not in self._made:
+            return None
+        size, origin = self._made[value.index, d]
+        sizes = [leaf for leaf in leaves(origin) if isinstance(leaf, SizeOf)]
+        cut = [ids for leaf in sizes if ((ids := along(self.labels_of(leaf.value), leaf.dim)) > 0).any()]
+        if isinstance(origin, SizeOf):
+            return cut[0] if cut else None
+        if not cut and not any(isinstance(leaf, Attribute) for leaf in leaves(origin)):
+            return None
+        first = self.slots.first[_name(value.index, d)][0]
+        return np.arange(first, first + size, dtype=np.int64)
 
     def unite(self, node: Node, a: Ids, b: Ids) -> None:
         """Ties two arrays of labels, position by position after broadcasting; what meets a fixed element is frozen."""
@@ -234,3 +258,15 @@ class Propagation:
                 if ((roots == root) | (roots == FREE)).all():
                     ids = one
         return ids
+
+
+def _name(value: int, d: int) -> str:
+    """What the slots of a tensor that the forward makes are called; no parameter is called so."""
+    return f"({value}, {d})"
+
+
+def _asked(graph: Graph) -> set[int]:
+    """Values whose size some number is made of."""
+    numbers = [origin_of(n) for node in graph.nodes for n in node.called if isinstance(n, Int)]
+    numbers += [side for remark in graph.remarks for side in (remark.left, remark.right)]
+    return {leaf.value.index for n in set(numbers) for leaf in leaves(n) if isinstance(leaf, SizeOf)}

@@ -58,9 +58,18 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
     for d, sources in enumerate(move.origins):
         long = [s for s in sources if channels.shape[s] > 1]
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
-        if copied or (long and channels.free.issuperset(long)):
+        if copied and (ids := _copied(run, node, d)) is not None:
+            per_axis.append(AxisLabels(ids, False))
+        elif copied or (long and channels.free.issuperset(long)):
             free.add(d)
     return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight)
+
+
+def _copied(run: Labelling, node: Node, d: int) -> Ids | None:
+    """Labels of the copies of one position, where a number that can follow says how many there are."""
+    (value,) = node.outputs
+    ids = None if value is None else run.made(value, d)
+    return None if ids is None or value is None else ids.reshape([-1 if k == d else 1 for k in range(len(value.shape))])
 
 
 def _told(run: Labelling, node: Node, ids: Ids, d: int, move: Move) -> bool:
