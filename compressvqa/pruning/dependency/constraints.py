@@ -7,21 +7,21 @@ that it is; a constraint that no attribute can meet ties the widths of groups (c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compressvqa.pruning.dependency.labels import FIXED, FREE, ChannelLabels, Ids
-from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, Remark, SizeOf, leaves, origins
+from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, Remark, SizeOf, leaves, matched, origins
 from compressvqa.pruning.recording.steps import Steps
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
     from compressvqa.pruning.recording.graph import Node
 
-_VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy"})
+VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy"})
 _END = (1 << 63) - 1
 Key = tuple[str, str, Steps]  # module path, attribute, the way from there to the number
 _ARITHMETIC = frozenset({
@@ -54,9 +54,9 @@ def constraints_of(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
     """The constraints of one operator whose outputs have their channel_labels."""
     if node.op == "write_view":
         yield from _written(run, node)
-    elif not node.called:
+    elif not node.is_numbered:
         return
-    elif node.op in _VIEWS or node.op in CREATIONS or node.op == "expand":
+    elif node.op in VIEWS or node.op in CREATIONS or node.op == "expand":
         channels = run.labels_of(_first(node))
         for d, origin in enumerate(sizes_given(node)):
             yield from _constraint(run, along(channels, d), origin)
@@ -99,23 +99,25 @@ CREATIONS = frozenset({
 
 def sizes_given(node: Node) -> tuple[Origin | None, ...]:
     """Origins of the sizes that a view, a creation, an expansion or a repetition was given, one for each dimension."""
+    return tuple(n.origin if isinstance(n, Int) else None for n in numbers_given(node))
+
+
+def numbers_given(node: Node) -> tuple[int | None, ...]:
+    """The sizes as the forward said them, -1 included; None where it said none or it can't be told which."""
     shape = _first(node).shape
     if not node.called:
         return (None,) * len(shape)
     if node.op == "eye":
-        return origins(node.called, [node.args[0]]) * 2 if len(node.args) == 1 else origins(node.called, node.args[:2])
+        return matched(node.called, node.args[:1]) * 2 if len(node.args) == 1 else matched(node.called, node.args[:2])
     asked = node.args[1] if node.op in _AFTER_A_TENSOR or node.op.startswith("new_") else node.args[0]
     if node.call == "unflatten":
         (d, *parts), rank = node.called, len(shape)
         d = int(d) % (rank - len(parts) + 1)
-        return tuple(
-            parts[k - d].origin if d <= k < d + len(parts) and isinstance(parts[k - d], Int) else None
-            for k in range(rank)
-        )
-    return origins(node.called, asked, sizes=True)
+        return tuple(parts[k - d] if d <= k < d + len(parts) else None for k in range(rank))
+    return matched(node.called, asked, sizes=True)
 
 
-_AFTER_A_TENSOR = _VIEWS | {"expand", "repeat"}
+_AFTER_A_TENSOR = VIEWS | {"expand", "repeat"}
 
 
 def _stays(origin: Origin, number: int, said: str, node: int = -1) -> SizeConstraint:
@@ -240,7 +242,7 @@ def _written(run: Labelling, node: Node) -> Iterator[SizeConstraint]:
     """`y[:, a:b] = x`: the bounds of a write are those of a slice."""
     base, chain = run.labels_of(_first(node)), node.args[2]
     for view, d in slices(base.shape, chain):
-        if view.called:
+        if view.is_numbered:
             yield from _bounds(run, view, along(base, d))
 
 
@@ -266,14 +268,30 @@ def bindings(constraints: Sequence[SizeConstraint]) -> dict[Key, tuple[int, Ids]
             found.setdefault(key_of(constraint.origin), (constraint.origin.number, constraint.ids))
     pinned = {key_of(d.origin) for d in constraints if isinstance(d.origin, Attribute)}
     for constraint in constraints:
+        if isinstance(constraint.origin, Attribute) or not (constraint.ids > 0).any():
+            continue
         attributes = [leaf for leaf in leaves(constraint.origin) if isinstance(leaf, Attribute)]
-        loose = [a for a in attributes if key_of(a) not in pinned and key_of(a) not in found]
-        if len(loose) == 1 and not isinstance(constraint.origin, Attribute) and (constraint.ids > 0).any():
-            found[key_of(loose[0])] = (loose[0].number, constraint.ids)
+        loose = {a for a in attributes if key_of(a) not in pinned and key_of(a) not in found}
+        for attribute in loose if len(loose) == 1 else loose and _sharing(constraint.origin, loose):
+            found[key_of(attribute)] = attribute.number, constraint.ids
     for one, other in _equal(constraints):
         if key_of(one) in found and key_of(other) not in found:
             found[key_of(other)] = other.number, found[key_of(one)][1]
     return found
+
+
+def _sharing(origin: Origin | int, loose: Collection[Attribute]) -> list[Attribute]:
+    """Which of several attributes shrink with what a number counts: all terms of a sum, one factor of a product."""
+    if isinstance(origin, Attribute):
+        return [origin] if origin in loose else []
+    if not isinstance(origin, Computed):
+        return []
+    left, right = _sharing(origin.left, loose), _sharing(origin.right, loose)
+    if origin.sign in "+-":
+        return left + right
+    if origin.sign == "*" and left and right:
+        return max(left, right, key=lambda side: max(a.number for a in side))
+    return left or right if origin.sign == "*" else left
 
 
 def _equal(constraints: Sequence[SizeConstraint]) -> Iterator[tuple[Attribute, Attribute]]:

@@ -80,9 +80,12 @@ def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
         broken: dict[int, str] = {}
         couplings: dict[int, tuple[str, int, tuple[str, ...]]] = {}
         for members, own in parts:
-            units = functools.reduce(math.gcd, [found[g].channels for g in members])
-            wrong = _first_wrong(own, found, members, units)
-            if wrong is None and units > 1:
+            most = functools.reduce(math.gcd, [found[g].channels for g in members])
+            wrong = _first_wrong(own, found, members, most)
+            # Where some widths do not fit, such as those that no number of heads divides, larger steps may.
+            smaller = (u for u in _divisors(most) if _first_wrong(own, found, members, u) is None)
+            units = most if wrong is None else next(smaller, 1)
+            if units > 1:
                 said = tuple(dict.fromkeys(_told(trace, equation) for equation in own))
                 couplings |= {g: (found[min(members)].name, found[g].channels // units, said) for g in members}
             else:
@@ -92,6 +95,11 @@ def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
         if not broken:
             return [_bound(group, *couplings.get(g, (None, 1, ()))) for g, group in enumerate(found)]
         found = [replace(group, frozen=broken[g]) if g in broken else group for g, group in enumerate(found)]
+
+
+def _divisors(number: int) -> list[int]:
+    """Those between 1 and the number, from the largest on."""
+    return [u for u in range(number // 2, 1, -1) if number % u == 0]
 
 
 def _bound(group: Group, coupling: str | None, unit: int, numbers: tuple[str, ...]) -> Group:

@@ -21,7 +21,7 @@ def made_sizes(graph: Graph) -> dict[tuple[int, int], tuple[int, Origin]]:
     """Dimensions whose size is a number that may follow: (value index, dimension) -> (size, where it comes from)."""
     found = {}
     for node in graph.nodes:
-        if node.called:
+        if node.is_numbered:
             for value, d, size, origin in _of(node):
                 if 1 < size <= _LARGEST and _may_follow(origin):
                     found[value.index, d] = size, origin

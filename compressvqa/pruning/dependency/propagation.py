@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from compressvqa.pruning.dependency.constraints import SizeConstraint, along, constraints_of, remarked
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
+from compressvqa.pruning.dependency.folds import foldable
 from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.dependency.made import made_sizes
 from compressvqa.pruning.dependency.rules import rule_of
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
+
+
+_LAID = "they are laid over several dimensions"
 
 
 class Propagation:
@@ -35,6 +39,7 @@ class Propagation:
         self.graph, self.attention = graph, attention
         self.settled = False  # whether nothing but attention is left to decide
         self.attends = False  # whether there is something to decide
+        self._firm: NDArray[np.bool_] | None = None  # once folds are decided on: labels that stay for another reason
         self._made = made_sizes(graph)
         made = {_name(*key): (size,) for key, (size, _) in self._made.items()}
         self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()} | made)
@@ -60,9 +65,12 @@ class Propagation:
             # What is united matters for labels over several dimensions only; without these, one pass says it all.
             if self.classes.unions == before or not self._spread:
                 decides = self._waits or (self._spread and self.attention != "keep")
-                if self.settled or not decides:
+                if not self.settled and decides:
+                    self.settled = True
+                elif self._stuck and self._firm is None:
+                    self._firm = self._frozen_elsewhere()
+                else:
                     return self._result()
-                self.settled = True
 
     def _result(self) -> Dependencies:
         for key in self._made:  # no layer makes or reads these
@@ -78,13 +86,25 @@ class Propagation:
             freezes=tuple(self.freezes),
             costs=tuple(self.costs),
             statistics=tuple(self.statistics),
-            constraints=tuple(self.constraints),
+            constraints=tuple(self._binding()),
             segments=tuple(self.segments),
             counted=self.counted,
             unzeroed=frozenset(self.unzeroed),
             unknown=tuple(self.unknown.values()),
             values=self.channel_labels,
         )
+
+    def _binding(self) -> list[SizeConstraint]:
+        """The constraints without those that count nothing but tensors which no layer's width has a say in."""
+        if not self._made:
+            return self.constraints
+        real = np.zeros(len(self.slots), bool)
+        of_leaves = self.slots.leaf < len(self.graph.leaves)
+        of_leaves[0] = False
+        real[self.classes.find(np.flatnonzero(of_leaves))] = True
+        return [
+            c for c in self.constraints if not (c.ids > 0).any() or real[self.classes.find(c.ids[c.ids > 0])].any()
+        ]
 
     def _start(self) -> None:
         self.freezes: list[Freeze] = []
@@ -94,7 +114,7 @@ class Propagation:
         self.segments: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self._spread, self._waits = 0, False, False
+        self.number, self._spread, self._waits, self._stuck = 0, False, False, False
         self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
@@ -105,6 +125,8 @@ class Propagation:
             for value, channels in zip(node.outputs, channel_labels, strict=True):
                 if value is not None and value.index in self._used:
                     self.channel_labels[value.index] = self._settle(node, channels)
+                elif value is not None and node.is_numbered:
+                    self.channel_labels[value.index] = channels
             self.constraints += constraints_of(self, node)
         for remark in self.graph.remarks:
             self.constraints += remarked(self, remark)
@@ -242,13 +264,27 @@ class Propagation:
                 self._spread = True
                 ids = self._shrink(ids)
             axes = [d for d, size in enumerate(ids.shape) if size > 1]
+            if len(axes) > 1 and self._firm is not None and not self._firm[np.maximum(self.classes.find(ids), 0)].any():
+                kept = foldable(self, node, axes)
+                if kept is not None:
+                    ids = self.unite_along(node, ids, [d for d in axes if d != kept])
+                    axes = [kept]
             if not axes:
                 self.freeze(ids, f"a single channel is picked at {node}")
                 continue
             if len(axes) > 1:
-                self.freeze(ids, f"they are laid over several dimensions at {node}")
+                self._stuck = True
+                self.freeze(ids, f"{_LAID} at {node}")
             per_axis.append(AxisLabels(ids, axis_labels.zero))
         return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
+
+    def _frozen_elsewhere(self) -> NDArray[np.bool_]:
+        """For each root, whether it is kept for another reason than that it lies over several dimensions."""
+        found = np.zeros(len(self.slots), bool)
+        for freeze in self.freezes:
+            if not freeze.reason.startswith(_LAID):
+                found[self.classes.find(freeze.ids)] = True
+        return found
 
     def _shrink(self, ids: Ids) -> Ids:
         for d in range(ids.ndim):
@@ -267,6 +303,6 @@ def _name(value: int, d: int) -> str:
 
 def _asked(graph: Graph) -> set[int]:
     """Values whose size some number is made of."""
-    numbers = [origin_of(n) for node in graph.nodes for n in node.called if isinstance(n, Int)]
+    numbers = [origin_of(n) for node in graph.nodes if node.is_numbered for n in node.called if isinstance(n, Int)]
     numbers += [side for remark in graph.remarks for side in (remark.left, remark.right)]
     return {leaf.value.index for n in set(numbers) for leaf in leaves(n) if isinstance(leaf, SizeOf)}

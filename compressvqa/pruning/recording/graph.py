@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +61,11 @@ class Node:
     payload: dict[int, torch.Tensor] = field(default_factory=dict)
     called: tuple[int, ...] = ()
     call: str = ""
+
+    @cached_property
+    def is_numbered(self) -> bool:
+        """Whether the call was given a number with an origin."""
+        return any(type(number) is not int for number in self.called)
 
     def inputs(self) -> Iterator[Value]:
         """Every value among the arguments, in order."""

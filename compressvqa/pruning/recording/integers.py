@@ -208,18 +208,24 @@ def origins(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False)
     >>> origins([Int(3, Attribute("a", "n", 3)), 4], [4, 3])[1]
     Attribute(module='a', name='n', number=3, steps=())
     """
+    return tuple(n.origin if isinstance(n, Int) else None for n in matched(called, asked, sizes=sizes))
+
+
+def matched(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False) -> tuple[int | None, ...]:
+    """The number of a call that led to each number of an operator; None where that can't be told."""
     whole = len(asked)
     for start in range(len(called) - whole + 1):
         part = called[start : start + whole]
-        if all(a == b or (sizes and a == -1) for a, b in zip(part, asked, strict=True)):
-            return tuple(number.origin if isinstance(number, Int) else None for number in part)
-    known: dict[int, set[Origin | None]] = {}
+        if all(int(a) == b or (sizes and int(a) == -1) for a, b in zip(part, asked, strict=True)):
+            return tuple(part)
+    known: dict[int, dict[Origin | None, int]] = {}
     for number in called:
-        known.setdefault(int(number), set()).add(number.origin if isinstance(number, Int) else None)
+        origin = number.origin if isinstance(number, Int) else None
+        known.setdefault(int(number), {}).setdefault(origin, number)
     found = []
     for number in asked:
-        candidates = known.get(number, {None}) if isinstance(number, int) else {None}
-        found.append(next(iter(candidates)) if len(candidates) == 1 else None)
+        candidates = known.get(int(number), {}) if isinstance(number, int) else {}
+        found.append(next(iter(candidates.values())) if len(candidates) == 1 else None)
     return tuple(found)
 
 

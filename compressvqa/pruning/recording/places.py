@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import FunctionType, ModuleType
@@ -44,13 +45,22 @@ def tagged(model: nn.Module, leaves: Mapping[int, Value] | None = None) -> Itera
         leaves: the value of every parameter and buffer, by the tensor's id. With it, widths that torch's own layers
             note (`conv.out_channels`) are known to be sizes of their weights.
     """
-    tags = _Tags(leaves or {})
+    tags, product = _Tags(leaves or {}), np.prod
     try:
         for path, module in model.named_modules():
             tags.module(path, module)
+        np.prod = _product
         yield
     finally:
+        np.prod = product
         tags.undo()
+
+
+def _product(a: Any, *args: Any, _numpys: Any = np.prod, **kwargs: Any) -> Any:
+    """numpy's product; that of numbers with an origin keeps it."""
+    if isinstance(a, (tuple, list)) and not args and not kwargs and any(isinstance(n, Int) for n in a):
+        return math.prod(a)
+    return _numpys(a, *args, **kwargs)
 
 
 class _Tags:

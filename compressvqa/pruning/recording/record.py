@@ -334,7 +334,7 @@ class _Calls(TorchFunctionMode):
             name = "attention of a given scale"
         numbers = tuple(integers_in([*args, *kwargs.values()]))
         outer = recorder.called, recorder.call
-        recorder.called, recorder.call = numbers if any(isinstance(n, Int) for n in numbers) else (), name
+        recorder.called, recorder.call = numbers, name
         try:
             return func(*args, **kwargs)
         finally:
