@@ -110,9 +110,9 @@ HELD: dict[str, tuple[Any, Any]] = {
     "numpy array": (lambda: np.array([C, 3]), lambda h: h[0]),
     "product of a numpy array": (lambda: np.array([3, C // 3]), lambda h: np.prod(h)),
     "np.prod": (lambda: [3, C // 3], lambda h: np.prod(h)),
-    "math.prod": (lambda: [3, C // 3], lambda h: math.prod(h)),
-    "sum": (lambda: [C // 2, C // 2], lambda h: sum(h)),
-    "max": (lambda: [4, C], lambda h: max(h)),
+    "math.prod": (lambda: [3, C // 3], math.prod),
+    "sum": (lambda: [C // 2, C // 2], sum),
+    "max": (lambda: [4, C], max),
 }
 
 

@@ -116,7 +116,7 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
 def _mend(module: nn.Module) -> None:
     """Sets a layer's own record of its widths to what its tensors say."""
     if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
-        module._axes_lengths = tuple(cast("dict[str, int]", module.axes_lengths).items())
+        vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
         _mend_recurrent(module)
     elif isinstance(module, nn.MultiheadAttention):

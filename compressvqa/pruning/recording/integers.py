@@ -113,13 +113,13 @@ class Int(int):
         return int.__hash__(self)
 
     def __eq__(self, other: object) -> bool:
-        same = int.__eq__(self, other)  # type: ignore[operator]
+        same = int.__eq__(self, other)
         if same is True and _watched and isinstance(other, int):
             _note("==", self, other)
         return same
 
     def __ne__(self, other: object) -> bool:
-        differ = int.__ne__(self, other)  # type: ignore[operator]
+        differ = int.__ne__(self, other)
         if differ is False and _watched and isinstance(other, int):
             _note("==", self, other)
         return differ

@@ -243,7 +243,7 @@ def _fields(value: Any) -> list[tuple[str, Any]]:
 
 
 @cache
-def _slots(kind: type) -> tuple[str, ...]:
+def _slots(kind: Any) -> tuple[str, ...]:
     found: list[str] = []
     for base in kind.__mro__:
         slots = vars(base).get("__slots__", ())
@@ -252,7 +252,7 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 @cache
-def _of_class(kind: type) -> tuple[tuple[str, Any], ...]:
+def _of_class(kind: Any) -> tuple[tuple[str, Any], ...]:
     """Whole numbers, and tuples of them, that a class holds for all its objects; an object's own value hides them."""
     found: dict[str, Any] = {}
     for base in kind.__mro__:

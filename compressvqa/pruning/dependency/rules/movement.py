@@ -61,8 +61,8 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
     for d, sources in enumerate(move.origins):
         long = [s for s in sources if channels.shape[s] > 1]
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
-        if copied and (ids := _copied(run, node, d)) is not None:
-            per_axis.append(AxisLabels(ids, False))
+        if copied and (copies := _copied(run, node, d)) is not None:
+            per_axis.append(AxisLabels(copies, False))
         elif copied or (long and channels.free.issuperset(long)):
             free.add(d)
     return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight)
