@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.removed import Removed
-from compressvqa.pruning.dependency.constraints import Key
+from compressvqa.pruning.dependency.bindings import Key
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
@@ -45,6 +45,8 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Seq
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
     for module in modes:
         _mend(module)
+        if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
+            vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     for module, mode in modes.items():
         module.training = mode
     for path in dead:
@@ -115,8 +117,6 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
 
 def _mend(module: nn.Module) -> None:
     """Sets a layer's own record of its widths to what its tensors say."""
-    if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
-        vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
         _mend_recurrent(module)
     elif isinstance(module, nn.MultiheadAttention):

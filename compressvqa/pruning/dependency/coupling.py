@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressvqa.pruning.dependency.constraints import Key, SizeConstraint, along, key_of
+from compressvqa.pruning.dependency.bindings import Key, key_of
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along
 from compressvqa.pruning.dependency.labels import FREE, Ids
 from compressvqa.pruning.recording.integers import Attribute, Origin, SizeOf, evaluate, leaves
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compressvqa.pruning.dependency.constraints import VIEWS, along, numbers_given
+from compressvqa.pruning.dependency.constraints import along
+from compressvqa.pruning.dependency.given import VIEWS, numbers_given
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves
 
 if TYPE_CHECKING:

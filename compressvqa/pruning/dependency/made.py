@@ -1,15 +1,15 @@
 """Labels of tensors that the forward makes out of nothing: `torch.zeros(n, self.width)` and copies of one position.
 
-Such a tensor is as large as a number says. Where the number can follow, each position gets a label of its own, as if the
-tensor were a buffer: whatever meets it is tied to it, position by position, and how many labels are left is what the
-number must be (constraints.py). Where the number is a plain one, nothing is labelled.
+Such a tensor is as large as a number says. Where the number can follow, each position gets a label of its own, as if
+the tensor were a buffer: whatever meets it is tied to it, position by position, and how many labels are left is what
+the number must be (constraints.py). Where the number is a plain one, nothing is labelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressvqa.pruning.dependency.constraints import CREATIONS, sizes_given
+from compressvqa.pruning.dependency.given import CREATIONS, sizes_given
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Attribute, Origin, leaves, origins
 
@@ -50,4 +50,3 @@ def _of(node: Node) -> Iterator[tuple[Value, int, int, Origin]]:
 
 def _may_follow(origin: Origin) -> bool:
     return any(isinstance(leaf, Attribute) or leaf.value.source != "input" for leaf in leaves(origin))
-

@@ -22,7 +22,6 @@ from compressvqa.pruning.dependency.rules import rule_of
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
 
-
 _LAID = "they are laid over several dimensions"
 
 
@@ -102,9 +101,7 @@ class Propagation:
         of_leaves = self.slots.leaf < len(self.graph.leaves)
         of_leaves[0] = False
         real[self.classes.find(np.flatnonzero(of_leaves))] = True
-        return [
-            c for c in self.constraints if not (c.ids > 0).any() or real[self.classes.find(c.ids[c.ids > 0])].any()
-        ]
+        return [c for c in self.constraints if not (c.ids > 0).any() or real[self.classes.find(c.ids[c.ids > 0])].any()]
 
     def _start(self) -> None:
         self.freezes: list[Freeze] = []

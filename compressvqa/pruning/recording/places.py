@@ -20,11 +20,11 @@ from torch import Size, Tensor, nn
 
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
-from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Step, Steps, write
+from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, write
 
 _DEEPEST = 6
 _MOST = 20_000  # values looked at inside attributes: a network may hold a whole data set
-_LEFT_ALONE = (Tensor, nn.Module, str, bytes, type, ModuleType, torch.dtype, torch.device, torch.Generator)
+_LEFT_ALONE = (Tensor, nn.Module, type, ModuleType, torch.dtype, torch.device, torch.Generator)
 _FOREIGN = ("torch.", "numpy.", "threading", "logging", "weakref", "_thread", "asyncio.", "PIL.")
 
 
@@ -77,7 +77,7 @@ class _Tags:
         """Gives the numbers of one module their origin."""
         self._modules.append(module)
         held = vars(module)
-        kind = type(module)
+        kind: Any = type(module)
         if kind.__module__.startswith("torch.nn.") and not isinstance(module, nn.MultiheadAttention):
             known = _own(path, module, self._leaves)
         elif {"axes_lengths", "_axes_lengths"} <= held.keys():
@@ -144,25 +144,22 @@ class _Tags:
 
     def _tag(self, value: Any, path: str, name: str, steps: Steps) -> Any:
         """The value with origins: another object where it can't be written to, itself where it can."""
-        kind = type(value)
-        if kind is int:
+        if type(value) is int:
             return Int(value, Attribute(path, name, value, steps)) if value > 1 else value
-        if kind in _PLAIN or len(steps) >= _DEEPEST or isinstance(value, _LEFT_ALONE):
+        if type(value) in _PLAIN or len(steps) >= _DEEPEST or isinstance(value, _LEFT_ALONE):
             return value
-        if isinstance(value, np.generic):
-            whole = isinstance(value, np.integer) and value > 1
-            return NumpyInt(int(value), Attribute(path, name, int(value), steps)) if whole else value
-        if isinstance(value, np.ndarray):
-            return self._array(value, path, name, steps)
-        if isinstance(value, tuple):
-            return self._tuple(value, path, name, steps)
-        if id(value) in self._holders or self._left <= 0:
-            return value
-        self._holders[id(value)] = value
-        if kind.__module__.startswith(_FOREIGN):
-            return value
-        if isinstance(value, functools.partial):
-            return self._partial(value, path, name, steps)
+        if isinstance(value, np.integer) and value > 1:
+            return NumpyInt(int(value), Attribute(path, name, int(value), steps))
+        for kinds, make in _MADE_AGAIN:
+            if isinstance(value, kinds):
+                return make(self, value, path, name, steps)
+        if id(value) not in self._holders and self._left > 0 and not type(value).__module__.startswith(_FOREIGN):
+            self._holders[id(value)] = value
+            self._write_into(value, path, name, steps)
+        return value
+
+    def _write_into(self, value: Any, path: str, name: str, steps: Steps) -> None:
+        """Gives the numbers inside something their origin."""
         if isinstance(value, FunctionType):
             if not (value.__module__ or "").startswith(("torch", "numpy")):
                 self._function(value, path, name, steps)
@@ -171,9 +168,8 @@ class _Tags:
             self._inside(value, ITEM, items, path, name, steps)
             if getattr(value, "__dict__", None):  # a dictionary whose entries are attributes as well
                 self._inside(value, FIELD, list(vars(value).items()), path, name, steps)
-        elif kind.__module__ != "builtins":
+        elif type(value).__module__ != "builtins":
             self._inside(value, FIELD, _fields(value), path, name, steps)
-        return value
 
     def _inside(self, holder: Any, kind: str, items: Any, path: str, name: str, steps: Steps) -> None:
         for key, item in items:
@@ -226,6 +222,11 @@ class _Tags:
                 value.__defaults__ = tags
 
 
+_MADE_AGAIN: tuple[tuple[Any, Any], ...] = (
+    (tuple, _Tags._tuple),
+    (np.ndarray, _Tags._array),
+    (functools.partial, _Tags._partial),
+)
 _MISSING = object()
 _PLAIN = (float, bool, str, type(None), complex, bytes)
 _EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -234,11 +235,11 @@ _EVERY_MODULE = frozenset(vars(nn.Module()))
 def _fields(value: Any) -> list[tuple[str, Any]]:
     """The fields of an object, those of its class included."""
     fields = dict(getattr(value, "__dict__", {}))
-    for name in _slots(type(value)):
+    for name in _slots(cast("Any", type(value))):
         with contextlib.suppress(AttributeError):
             fields[name] = getattr(value, name)
     if hasattr(value, "__dict__"):
-        fields = {**dict(_of_class(type(value))), **fields}
+        fields = {**dict(_of_class(cast("Any", type(value)))), **fields}
     return list(fields.items())
 
 

@@ -28,7 +28,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, watched
+from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
 from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 

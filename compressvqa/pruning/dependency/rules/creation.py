@@ -41,7 +41,9 @@ def _is_zero(node: Node) -> bool:
 def like(run: Labelling, node: Node) -> list[ChannelLabels]:
     """The same number everywhere, in the size of another tensor: its positions go with those of that tensor."""
     source = run.labels_of(node.args[0])
-    zero = node.op in ("zeros_like", "empty_like", "zero") or (node.op in ("fill", "full_like") and node.args[1:2] == (0,))
+    zero = node.op in ("zeros_like", "empty_like", "zero") or (
+        node.op in ("fill", "full_like") and node.args[1:2] == (0,)
+    )
     per_axis = tuple(AxisLabels(p.ids, zero) for p in source.per_axis)
     labelled = {d for p in per_axis for d in p.axes}
     free = frozenset(set(range(len(source.shape))) - labelled)
