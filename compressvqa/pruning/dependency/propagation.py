@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from compressvqa.pruning.dependency.constraints import SizeConstraint, along, constraints_of, remarked
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
 from compressvqa.pruning.dependency.folds import foldable
+from compressvqa.pruning.dependency.given import VIEWS
 from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.dependency.made import made_sizes
 from compressvqa.pruning.dependency.rules import rule_of
@@ -66,8 +67,8 @@ class Propagation:
                 decides = self._waits or (self._spread and self.attention != "keep")
                 if not self.settled and decides:
                     self.settled = True
-                elif self._stuck and self._firm is None:
-                    self._firm = self._frozen_elsewhere()
+                elif self._firm is None and self._folds():
+                    continue
                 else:
                     return self._result()
 
@@ -111,7 +112,8 @@ class Propagation:
         self.segments: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self._spread, self._waits, self._stuck = 0, False, False, False
+        self.number, self._spread, self._waits = 0, False, False
+        self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
@@ -261,7 +263,7 @@ class Propagation:
                 self._spread = True
                 ids = self._shrink(ids)
             axes = [d for d, size in enumerate(ids.shape) if size > 1]
-            if len(axes) > 1 and self._firm is not None and not self._firm[np.maximum(self.classes.find(ids), 0)].any():
+            if len(axes) > 1 and self._firm is not None and self._may_fold(ids):
                 kept = foldable(self, node, axes)
                 if kept is not None:
                     ids = self.unite_along(node, ids, [d for d in axes if d != kept])
@@ -270,18 +272,29 @@ class Propagation:
                 self.freeze(ids, f"a single channel is picked at {node}")
                 continue
             if len(axes) > 1:
-                self._stuck = True
+                if node.op in VIEWS:
+                    self._stuck.append(ids)
                 self.freeze(ids, f"{_LAID} at {node}")
             per_axis.append(AxisLabels(ids, axis_labels.zero))
         return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
 
-    def _frozen_elsewhere(self) -> NDArray[np.bool_]:
-        """For each root, whether it is kept for another reason than that it lies over several dimensions."""
-        found = np.zeros(len(self.slots), bool)
+    def _folds(self) -> bool:
+        """Whether some labels lie over several dimensions and are kept for that reason alone; they are decided on next.
+
+        Labels that are kept for another reason, such as attention's, are left as they are.
+        """
+        if not self._stuck:
+            return False
+        self._firm = np.zeros(len(self.slots), bool)
         for freeze in self.freezes:
             if not freeze.reason.startswith(_LAID):
-                found[self.classes.find(freeze.ids)] = True
-        return found
+                self._firm[self.classes.find(freeze.ids)] = True
+        return any(self._may_fold(ids) for ids in self._stuck)
+
+    def _may_fold(self, ids: Ids) -> bool:
+        firm, some = self._firm, ids[ids > 0][:1]
+        assert firm is not None
+        return not firm[self.classes.find(some)].any() and not firm[np.maximum(self.classes.find(ids), 0)].any()
 
     def _shrink(self, ids: Ids) -> Ids:
         for d in range(ids.ndim):
