@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
-from compressvqa.pruning.dependency.rules.reduction import STATISTICS
+from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.record import calling_place
 
