@@ -206,10 +206,7 @@ def apply_changes(
             )
         _give_shape(model, name, tensor, replaced, where)
     for name in changes.constants:
-        parent, _, leaf = name.rpartition(".")
-        if not isinstance(getattr(_module(model, parent, where), leaf, None), Tensor):
-            raise WeightsError(f"the network has no tensor {name}", where=where)
-        setattr(_module(model, parent, where), leaf, _stored(state, name, where))
+        _set_constant(model, name, _stored(state, name, where), where)
         del state[name]
     _share(model, changes.shared)
     _take_dtypes(model, state)
@@ -275,15 +272,34 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _constants(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Tensors outside the state dict: buffers that are not persistent, and tensors that are plain attributes."""
+    """Tensors outside the state dict: buffers that are not persistent, and tensors held as plain attributes."""
+    from compressvqa.pruning.recording.held import held_tensors
+
     stored = set(model.state_dict())
     for name, buffer in model.named_buffers():
         if name not in stored:
             yield name, buffer
+    inside = {name: held.tensor for name, held in held_tensors(model).items() if held.steps}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, Tensor):
                 yield f"{path}.{name}" if path else name, value
+    yield from inside.items()
+
+
+def _set_constant(model: nn.Module, name: str, value: Tensor, where: object) -> None:
+    from compressvqa.pruning.recording.held import held_tensors
+    from compressvqa.pruning.recording.steps import replaced
+
+    held = held_tensors(model).get(name)
+    if held is not None and held.steps:
+        module = _module(model, held.module, where)
+        vars(module)[held.attribute] = replaced(vars(module)[held.attribute], held.steps, value)
+        return
+    parent, _, leaf = name.rpartition(".")
+    if not isinstance(getattr(_module(model, parent, where), leaf, None), Tensor):
+        raise WeightsError(f"the network has no tensor {name}", where=where)
+    setattr(_module(model, parent, where), leaf, value)
 
 
 def _shared(model: nn.Module) -> dict[str, str]:
