@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -61,7 +62,7 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
     try:
         model.eval()
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), _uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -71,6 +72,14 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
             for table, content in zip(_tables(module), tables, strict=True):
                 table.clear()
                 table.update(content)
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[None]:
+    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
