@@ -33,8 +33,9 @@ from compressvqa.pruning.cutting.proof.inputs import fresh_inputs
 from compressvqa.pruning.cutting.proof.observe import observe
 from compressvqa.pruning.cutting.proof.verdict import TOLERANCE
 from compressvqa.pruning.cutting.removed import Removed
-from compressvqa.pruning.cutting.surgery import copied, cut
+from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import quiet, run, tensors_of
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.recording.failures import explained
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
 from compressvqa.pruning.recording.places import tagged
@@ -46,7 +47,7 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
 
     Raises:
-        PruneError: the network returned no tensor.
+        PruneError: the network raised an error, or returned no tensor.
     """
     try:
         return _record(model, inputs, known, origins=True)
@@ -54,7 +55,8 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, inputs, known, origins=False)
+        with explained(model, inputs):
+            return _record(model, inputs, known, origins=False)
 
 
 def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
@@ -67,9 +69,14 @@ def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, orig
         recorder.graph.remarks = list(dict.fromkeys(remarks))
         returned = tensors_of(outputs)
         if not returned:
-            raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
+            hint = "return it in a tuple, list, dict or dataclass"
+            raise PruneError(f"the network returned no tensor (but {_kind_of(outputs)})", hint=hint)
         recorder.graph.outputs = [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+def _kind_of(outputs: Any) -> str:
+    return "None" if outputs is None else f"a {type(outputs).__name__}"
 
 
 @contextlib.contextmanager

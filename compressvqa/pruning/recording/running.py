@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
+from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.untouched import random_states, untouched
 
 
@@ -36,9 +38,15 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def leaves_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
+    """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
     buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    return {**dict(model.named_parameters()), **dict(buffers)}
+    found = {**dict(model.named_parameters()), **dict(buffers)}
+    known = {id(tensor) for tensor in found.values()}
+    for name, held in held_tensors(model).items():
+        if id(held.tensor) not in known and name not in found:
+            known.add(id(held.tensor))
+            found[name] = held.tensor
+    return found
 
 
 @contextlib.contextmanager
@@ -56,7 +64,15 @@ def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> 
             model.eval()
             torch.backends.mha.set_fastpath_enabled(False)
             backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
-            with torch.set_grad_enabled(gradients), backend:
+            with torch.set_grad_enabled(gradients), _uncompiled(), backend:
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[None]:
+    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.choice import Cut, slots_of
-from compressvqa.pruning.cutting.surgery import copied, cut
+from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of
 
 
@@ -101,7 +102,7 @@ def _memo(model: nn.Module, trace: Trace, own: dict[int, Tensor]) -> dict[int, A
             values = leaf.detach().clone() if name in trace.graph.written else leaf.detach()
         if values is not None:
             memo[id(leaf)] = nn.Parameter(values, leaf.requires_grad)
-    for _, buffer in model.named_buffers():
-        if id(buffer) in own:
-            memo[id(buffer)] = own[id(buffer)]
+    for tensor in leaves_of(model).values():  # buffers, and tensors held as plain attributes
+        if id(tensor) in own and id(tensor) not in memo:
+            memo[id(tensor)] = own[id(tensor)]
     return memo
