@@ -269,7 +269,10 @@ class Propagation:
                     ids = self.unite_along(node, ids, [d for d in axes if d != kept])
                     axes = [kept]
             if not axes:
-                self.freeze(ids, f"a single channel is picked at {node}")
+                single = not axis_labels.axes
+                self.freeze(
+                    ids, f"{'a single channel is picked' if single else 'all are tied to each other'} at {node}"
+                )
                 continue
             if len(axes) > 1:
                 if node.op in VIEWS:
