@@ -39,10 +39,11 @@ _SAID = VIEWS | {"unflatten"}
 
 
 def _own(node: Node, axes: Sequence[int]) -> list[int]:
-    """The ranks of dimensions that torch itself folds, as in a channel shuffle: by a small number, which stays."""
-    shape = first(node).shape
-    last = -1 if node.call.startswith("pixel") else 1  # channels come before the positions of a pixel shuffle
-    kept = max(range(len(axes)), key=lambda k: (shape[axes[k]], last * k))
+    """The ranks of dimensions that torch itself folds: by a small number, which stays."""
+    shape, last = first(node).shape, len(axes) - 1
+    if "channel_shuffle" in node.call:  # groups, channels of a group
+        return [int(k == last) for k in range(len(axes))]
+    kept = max(range(len(axes)), key=lambda k: (shape[axes[k]], -k))
     return [int(k == kept) for k in range(len(axes))]
 
 
