@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.cutting.choice import Cut
-from compressvqa.pruning.cutting.surgery import copied
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.cutting.verification import Verdict, check, pruned_copy
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.running import quiet, run, tensors_of

@@ -29,9 +29,10 @@ from torch.utils.hooks import RemovableHandle
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.module_paths import matches
 from compressvqa.pruning.cutting.removed import Removed
-from compressvqa.pruning.cutting.surgery import copied, cut
+from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.cutting.verification import TOLERANCE, differing, error_of, fresh_inputs, outputs_of
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import quiet, run, tensors_of
 
 if TYPE_CHECKING:

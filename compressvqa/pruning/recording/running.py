@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves
+
+from compressvqa.torch_private import tables, tree_leaves, uncompiled
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -49,30 +49,18 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
     Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
     that a forward keeps on `self` would make the network another one for whoever runs it next.
     """
-    held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
+    held = [(m, dict(vars(m)), [dict(t) for t in tables(m)]) for m in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
         model.eval()
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), _uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, attributes, tables in held:
+        for module, attributes, contents in held:
             vars(module).clear()
             vars(module).update(attributes)
-            for table, content in zip(_tables(module), tables, strict=True):
+            for table, content in zip(tables(module), contents, strict=True):
                 table.clear()
                 table.update(content)
-
-
-def _uncompiled() -> contextlib.AbstractContextManager[None]:
-    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
-    if "torch._dynamo" not in sys.modules:
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance
-
-
-def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module._parameters, module._buffers, module._modules
