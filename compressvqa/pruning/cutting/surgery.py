@@ -73,6 +73,9 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
             smaller = _without(held.detach(), gone.get(id(held), {}))
             is_parameter = isinstance(held, nn.Parameter)
             memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
+    for leaf in leaves.values():  # what is neither a parameter nor a buffer
+        if id(leaf) in gone and id(leaf) not in memo:
+            memo[id(leaf)] = _without(leaf.detach(), gone[id(leaf)])
     return copied(model, memo)
 
 

@@ -26,6 +26,7 @@ from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.widths.density import WEIGHTED
+from compressvqa.torch_private import is_transformed
 
 TOLERANCE = 1e-5
 _DOUBTFUL = 1e-2  # up to here float32 rounding may be at fault, and float64 decides
@@ -174,7 +175,7 @@ def outputs_of(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], 
 
     def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and not is_transformed(output):  # inside torch.vmap there is no number
                 features = output.ndim - 1 if isinstance(module, nn.Linear) else 1
                 others = tuple(n for d, n in enumerate(output.shape) if d != features)
                 norm = float(torch.linalg.vector_norm(output.detach(), dtype=torch.float64))

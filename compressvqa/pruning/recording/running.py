@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.torch_private import tables, tree_leaves, uncompiled
 
 
@@ -35,9 +36,15 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def leaves_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
+    """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
     buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    return {**dict(model.named_parameters()), **dict(buffers)}
+    found = {**dict(model.named_parameters()), **dict(buffers)}
+    known = {id(tensor) for tensor in found.values()}
+    for name, held in held_tensors(model).items():
+        if id(held.tensor) not in known and name not in found:
+            known.add(id(held.tensor))
+            found[name] = held.tensor
+    return found
 
 
 @contextlib.contextmanager
