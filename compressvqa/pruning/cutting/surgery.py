@@ -120,6 +120,11 @@ def _mend(module: nn.Module) -> None:
         _mend_recurrent(module)
     elif isinstance(module, nn.MultiheadAttention):
         _mend_attention(module)
+    elif isinstance(module, nn.Transformer):
+        attention = next((m for m in module.modules() if isinstance(m, nn.MultiheadAttention)), None)
+        if attention is not None:
+            _mend_attention(attention)
+            module.d_model = attention.embed_dim
     weight = getattr(module, "weight", None)
     if isinstance(module, (nn.modules.batchnorm._NormBase,)):
         known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]

@@ -23,6 +23,7 @@ class Labelling(Protocol):
     produces: NDArray[np.bool_]
     consumes: NDArray[np.bool_]
     unzeroed: set[tuple[str, int]]
+    by_head: set[int]
 
     def labels_of(self, value: Value) -> ChannelLabels:
         """What is known about a value."""
@@ -54,8 +55,14 @@ class Labelling(Protocol):
     def heads(self, ids: Ids) -> None:
         """Says that these labels lie over the heads of attention and over their width."""
 
+    def made(self, ids: Ids) -> None:
+        """Says that rows of weights make these channels where no product with data shows it."""
+
     def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:
         """Whether all heads share a weight; then it is frozen."""
+
+    def may_tie(self, ids: Ids) -> bool:
+        """Whether labels over several dimensions may be tied along some of them: late, and not those of attention."""
 
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""

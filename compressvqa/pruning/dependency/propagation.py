@@ -60,6 +60,8 @@ class Propagation:
                 self.settled = True
 
     def _result(self) -> Dependencies:
+        if self.learnt:
+            self._mark_learnt(self.classes.find(np.concatenate(self.learnt)))
         return Dependencies(
             attention=self.attention,
             attends=self.attends,
@@ -78,12 +80,23 @@ class Propagation:
             values=self.channel_labels,
         )
 
+    def _mark_learnt(self, roots: Ids) -> None:
+        """Rows of matrices make the channels with these roots that nothing else makes."""
+        root_of = self.classes.find(np.arange(len(self.slots), dtype=np.int64))
+        wanted = np.zeros(len(self.slots), bool)
+        wanted[roots] = True
+        wanted[root_of[self.produces]] = False
+        matrices = np.array([len(value.shape) == 2 for value in self.graph.leaves.values()], dtype=bool)
+        self.produces |= wanted[root_of] & (self.slots.dim == 0) & matrices[self.slots.leaf]
+
     def _start(self) -> None:
         self.freezes: list[Freeze] = []
         self.costs: list[OperatorCost] = []
         self.statistics: list[Statistic] = []
         self.counted: dict[tuple[str, str], Ids] = {}
         self.segments: list[Ids] = []
+        self.by_head: set[int] = set()  # values that were made of queries and keys which lie over several heads
+        self.learnt: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
         self.number, self._spread, self._waits = 0, False, False
@@ -174,17 +187,31 @@ class Propagation:
         """Says that these labels lie over the heads of attention and over their width."""
         self.attends = True
         self.headed[ids[ids > 0]] = True
+        self.headed[self.classes.find(ids[ids > 0])] = True
+
+    def made(self, ids: Ids) -> None:
+        """Says that rows of weights make these channels where no product with data shows it (learnt queries)."""
+        self.learnt.append(ids[ids > 0])
 
     def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:
         """Whether a weight along some of the dimensions of the data is one that all heads share; then it is frozen.
 
         Until all else is tied this is not known, and no weight of this kind is tied.
         """
-        self._waits = True
-        if self.settled and not self.headed[np.maximum(data, 0)].any():
+        if self.may_tie(data):
             return False
         self.freeze(weight, f"all heads share them at {node}")
         return True
+
+    def may_tie(self, ids: Ids) -> bool:
+        """Whether labels over several dimensions may be tied along some of them.
+
+        Not before all else is tied, since only one of the dimensions may turn out to differ; and not those of
+        attention, whose heads and width are the user's choice.
+        """
+        self._waits = True
+        ids = np.maximum(ids, 0)
+        return self.settled and not (self.headed[ids].any() or self.headed[self.classes.find(ids)].any())
 
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""
