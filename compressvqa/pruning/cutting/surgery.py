@@ -48,6 +48,9 @@ def cut(
         _mend(module)
     for module, mode in modes.items():
         module.training = mode
+        if isinstance(module, nn.Transformer):  # it compares its inputs' width with its own note
+            inside = (m.embed_dim for m in module.modules() if isinstance(m, nn.MultiheadAttention))
+            module.d_model = next(inside, module.d_model)
     for path in dead:
         parent, _, child = path.rpartition(".")
         setattr(small.get_submodule(parent), child, Removed())
@@ -120,11 +123,6 @@ def _mend(module: nn.Module) -> None:
         _mend_recurrent(module)
     elif isinstance(module, nn.MultiheadAttention):
         _mend_attention(module)
-    elif isinstance(module, nn.Transformer):
-        attention = next((m for m in module.modules() if isinstance(m, nn.MultiheadAttention)), None)
-        if attention is not None:
-            _mend_attention(attention)
-            module.d_model = attention.embed_dim
     weight = getattr(module, "weight", None)
     if isinstance(module, (nn.modules.batchnorm._NormBase,)):
         known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]

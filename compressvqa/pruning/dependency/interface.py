@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Classes, Ids
 from compressvqa.pruning.recording.graph import Graph, Node, Value
+
+T = TypeVar("T")
 
 
 class Labelling(Protocol):
@@ -36,6 +38,9 @@ class Labelling(Protocol):
 
     def freeze(self, ids: Ids, reason: str, *, first: bool = False) -> None:
         """Marks labels as not to be cut."""
+
+    def trials(self, node: Node, key: Hashable, work: Callable[[], T]) -> T:
+        """The result of trying an operator, which is done once for all walks."""
 
     def block(self, node: Node, reason: str) -> list[ChannelLabels]:
         """Freezes everything that goes into an operator."""

@@ -232,8 +232,8 @@ def _transpose(source: Shape, args: list[Any], targets: list[Shape]) -> list[Mov
 
 
 SAME = frozenset({
-    "_conj", "_conj_physical", "_neg_view", "alias", "clone", "conj", "conj_physical", "contiguous", "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy",
-    "resolve_conj", "resolve_neg", "tril", "triu",
+    "_conj", "_conj_physical", "_neg_view", "_to_copy", "alias", "clone", "conj", "conj_physical", "contiguous",
+    "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "resolve_conj", "resolve_neg", "tril", "triu",
 })  # fmt: skip
 _MAKERS: dict[str, Callable[[Shape, list[Any], list[Shape]], list[Move] | None]] = {
     **dict.fromkeys(

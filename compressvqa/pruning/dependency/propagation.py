@@ -8,7 +8,8 @@ cuttable along one of them once everything that reads it has spoken. What is sti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from compressvqa.pruning.dependency.constraints import SizeConstraint, constrain
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
 from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.dependency.rules import rule_of
+from compressvqa.pruning.dependency.rules.probing import probed
 from compressvqa.pruning.recording.graph import Graph, Node, Value
+
+T = TypeVar("T")
 
 
 class Propagation:
@@ -39,6 +43,8 @@ class Propagation:
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.headed: NDArray[np.bool_] = np.zeros(len(self.slots), bool)  # labels that lie over heads and their width
         self.unknown: dict[str, Node] = {}
+        self.probed: dict[str, Node] = {}
+        self._trials: dict[Hashable, Any] = {}
         self.unzeroed: set[tuple[str, int]] = set()
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
@@ -77,6 +83,7 @@ class Propagation:
             counted=self.counted,
             unzeroed=frozenset(self.unzeroed),
             unknown=tuple(self.unknown.values()),
+            probed=tuple(node for key, node in self.probed.items() if key not in self.unknown),
             values=self.channel_labels,
         )
 
@@ -106,7 +113,7 @@ class Propagation:
         for number, node in enumerate(self.graph.nodes):
             self.number = number
             rule = rule_of(node.op)
-            channel_labels = self.refuse(node) if rule is None else rule(self, node)
+            channel_labels = self._without_rule(node) if rule is None else rule(self, node)
             for value, channels in zip(node.outputs, channel_labels, strict=True):
                 if value is not None and value.index in self._used:
                     self.channel_labels[value.index] = self._settle(node, channels)
@@ -147,6 +154,21 @@ class Propagation:
         ids = ids[ids > 0]
         if ids.size:
             self.freezes.insert(0 if first else len(self.freezes), Freeze(ids, reason))
+
+    def _without_rule(self, node: Node) -> list[ChannelLabels]:
+        """Tries the operator out; what it does not pass, and what can't be tried, is frozen."""
+        found = probed(self, node) if any(self.labels_of(value).per_axis for value in node.inputs()) else None
+        if found is None:
+            return self.refuse(node)
+        self.probed.setdefault(f"{node.op} in {node.module}", node)
+        return found
+
+    def trials(self, node: Node, key: Hashable, work: Callable[[], T]) -> T:
+        """The result of trying an operator, which is done once for all walks."""
+        place = id(node), key
+        if place not in self._trials:
+            self._trials[place] = work()
+        return cast("T", self._trials[place])
 
     def refuse(self, node: Node) -> list[ChannelLabels]:
         """Freezes whatever an operator without a rule touches, and remembers to say so."""

@@ -27,5 +27,7 @@ def deformable(run: Labelling, node: Node) -> list[ChannelLabels]:
         for axis_labels in run.labels_of(data).per_axis:
             if axis_labels.axes == (1,):
                 ids = axis_labels.ids.ravel()
-                run.unite_along(node, moves.view(ids.shape, (offset_groups, len(ids) // offset_groups)).replay(ids), (0,))
+                run.unite_along(
+                    node, moves.view(ids.shape, (offset_groups, len(ids) // offset_groups)).replay(ids), (0,)
+                )
     return convolution(run, replace(node, args=(data, weight, bias, None, None, None, False, None, groups)))

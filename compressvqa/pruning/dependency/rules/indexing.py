@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compressvqa.pruning.dependency.algebra import join, lift, place
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels
+from compressvqa.pruning.dependency.labels import ChannelLabels
 from compressvqa.pruning.dependency.rules.picks import picked, squeezed, without_dims
 from compressvqa.pruning.dependency.rules.registry import rule
 

@@ -37,37 +37,16 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
     per_axis: list[AxisLabels] = []
     follows: set[int] = set()
     for axis_labels in channels.per_axis:
-        ids = axis_labels.ids
-        if cut := move.cut & set(axis_labels.axes):
-            if set(axis_labels.axes) - cut and (
-                node.op == "select" or (run.settled and run.attention == "heads") or run.may_tie(ids)
-            ):
-                # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
-                ids = run.unite_along(node, ids, sorted(cut))
-            elif len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
-                run.segment(move.replay(ids))
-            else:
-                run.freeze(ids, f"channels are picked by number at {node}")
-                continue
+        ids = _uncut(run, node, axis_labels, move)
+        if ids is None:
+            continue
         if tied := move.tied & set(axis_labels.axes):
             ids = _tie_pieces(run, node, ids, move, tied)
         after = AxisLabels(move.replay(ids), axis_labels.zero)
         if (ids < 0).all():  # sizes that follow whoever reads them, once they were merged with others
             follows.update(after.axes)
-            continue
-        if any(set(after.axes) & set(other.axes) for other in per_axis):
-            after = AxisLabels(_narrow(after.ids), after.zero)
-            per_axis = [AxisLabels(_narrow(other.ids), other.zero) for other in per_axis]
-        met = [other for other in per_axis if set(after.axes) & set(other.axes)]
-        if met and run.settled and not run.may_tie(ids) and all(run.may_tie(other.ids) for other in met):
-            for other in met:  # heads, and the width of keys or values that all of them share
-                run.freeze(other.ids, f"all heads share them at {node}")
-                per_axis.remove(other)
-        elif met:
-            # Two labelled dimensions of a weight became one, as in `weight.flatten(1)`: only the first can be cut.
-            run.freeze(ids, f"they are merged with other channels at {node}")
-            continue
-        per_axis.append(after)
+        else:
+            per_axis = _beside(run, node, per_axis, after)
     free = set()
     for d, sources in enumerate(move.origins):
         if node.op == "view_as_real" and d == len(shape) - 1:
@@ -76,11 +55,45 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
         if copied or d in follows or (long and channels.free.issuperset(long)):
             free.add(d)
-        elif len(long) > 1 and channels.free & set(long) and move.origins.count(sources) == 1:
+        elif channels.free & set(long) and move.origins.count(sources) == 1 and not any(d in p.axes for p in per_axis):
             # Copies were merged with positions that are no copies, as heads with the batch.
-            if not any(d in p.axes for p in per_axis):
-                per_axis.append(AxisLabels(np.full([n if k == d else 1 for k, n in enumerate(shape)], FREE), False))
+            per_axis.append(AxisLabels(np.full([n if k == d else 1 for k, n in enumerate(shape)], FREE), False))
     return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight)
+
+
+def _uncut(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> Ids | None:
+    """The labels that a move may take pieces of, or None where it picks channels by number."""
+    ids = axis_labels.ids
+    cut = move.cut & set(axis_labels.axes)
+    if not cut:
+        return ids
+    if set(axis_labels.axes) - cut and (
+        node.op == "select" or (run.settled and run.attention == "heads") or run.may_tie(ids)
+    ):
+        # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
+        return run.unite_along(node, ids, sorted(cut))
+    if len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
+        run.segment(move.replay(ids))
+        return ids
+    run.freeze(ids, f"channels are picked by number at {node}")
+    return None
+
+
+def _beside(run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisLabels) -> list[AxisLabels]:
+    """The labels with further ones, which must lie along other dimensions."""
+    if any(set(after.axes) & set(other.axes) for other in per_axis):
+        after = AxisLabels(_narrow(after.ids), after.zero)
+        per_axis = [AxisLabels(_narrow(other.ids), other.zero) for other in per_axis]
+    met = [other for other in per_axis if set(after.axes) & set(other.axes)]
+    if not met:
+        return [*per_axis, after]
+    if run.settled and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met):
+        for other in met:  # heads, and the width of keys or values that all of them share
+            run.freeze(other.ids, f"all heads share them at {node}")
+        return [*(other for other in per_axis if other not in met), after]
+    # Two labelled dimensions of a weight became one, as in `weight.flatten(1)`: only the first can be cut.
+    run.freeze(after.ids, f"they are merged with other channels at {node}")
+    return per_axis
 
 
 def _narrow(ids: Ids) -> Ids:

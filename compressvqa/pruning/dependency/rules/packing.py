@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels
 from compressvqa.pruning.dependency.algebra import place
+from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels
 from compressvqa.pruning.dependency.rules.picks import squeezed, without_dims
 from compressvqa.pruning.dependency.rules.registry import rule
 

@@ -35,7 +35,7 @@ def per_tensor(run: Labelling, node: Node) -> list[ChannelLabels]:
     "_fake_quantize_learnable_per_channel_affine",
 )
 def per_channel(run: Labelling, node: Node) -> list[ChannelLabels]:
-    """A grid for each channel, which goes with it. A cut channel's step of zero would divide, so it stays in the proof."""
+    """A grid for each channel, which goes with it; a step of zero would divide, so it stays as it is in the proof."""
     data, scale, offset, axis = run.labels_of(node.args[0]), *node.args[1:4]
     rank = len(data.shape)
     sides = [place(run.labels_of(v), [axis % rank], rank) for v in (scale, offset)]
