@@ -113,13 +113,11 @@ def _findings(
     node: Node, labels: dict[Axis, AxisLabels], free: Sequence[Axis], zeros: frozenset[Axis]
 ) -> tuple[Finding, ...]:
     """Every set of dimensions that passed: alone, with sizes that follow, or with all others of the same size."""
-    trial = _Trial.of(node)
-    if trial is None:
-        return ()
     found: list[Finding] = []
     left = list(labels)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        while left:
+        trial = _Trial.of(node)
+        while left and trial is not None:
             first = left.pop(0)
             same = [axis for axis in left if trial.size(axis) == trial.size(first)]
             follow = tuple(axis for axis in free if trial.size(axis) == trial.size(first))
