@@ -30,6 +30,9 @@ class Labelling(Protocol):
     def labels_of(self, value: Value) -> ChannelLabels:
         """What is known about a value."""
 
+    def made(self, value: Value, d: int) -> Ids | None:
+        """Labels of a dimension that is as long as a number which can follow says."""
+
     def unite(self, node: Node, a: Ids, b: Ids) -> None:
         """Ties two arrays of labels, position by position."""
 
@@ -60,7 +63,7 @@ class Labelling(Protocol):
     def heads(self, ids: Ids) -> None:
         """Says that these labels lie over the heads of attention and over their width."""
 
-    def made(self, ids: Ids) -> None:
+    def learnt_rows(self, ids: Ids) -> None:
         """Says that rows of weights make these channels where no product with data shows it."""
 
     def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:

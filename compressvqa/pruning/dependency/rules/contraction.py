@@ -96,14 +96,14 @@ def _heads(
             if heads and inside:
                 run.heads(ids)
                 run.by_head.update(v.index for v in node.outputs if v is not None)
-                run.made(ids)
+                run.learnt_rows(ids)
                 if run.attention == "keep":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:
                     ids = run.unite_along(node, ids, sorted(inside if run.attention == "heads" else heads))
             elif heads and weighs:  # something before, such as a mean over its width, has made a head one already
                 run.heads(ids)
-                run.made(ids)
+                run.learnt_rows(ids)
                 if run.attention != "heads":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
             decided = AxisLabels(ids, axis_labels.zero)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,9 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
             continue  # a real and an imaginary part, whatever reads them
         long = [s for s in sources if channels.shape[s] > 1]
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
-        if copied or d in follows or (long and channels.free.issuperset(long)):
+        if copied and (copies := _copied(run, node, d)) is not None:
+            per_axis.append(AxisLabels(copies, False))
+        elif copied or d in follows or (long and channels.free.issuperset(long)):
             free.add(d)
         elif channels.free & set(long) and move.origins.count(sources) == 1 and not any(d in p.axes for p in per_axis):
             # Copies were merged with positions that are no copies, as heads with the batch.
@@ -72,6 +75,9 @@ def _uncut(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> I
     ):
         # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
         return run.unite_along(node, ids, sorted(cut))
+    if (equal := _equal_pieces(node, move, ids.shape)) is not None:
+        run.unite(node, *np.broadcast_arrays(*equal(ids)))
+        return ids
     if len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
         run.segment(move.replay(ids))
         return ids
@@ -102,6 +108,29 @@ def _narrow(ids: Ids) -> Ids:
         if ids.shape[d] > 1 and (ids == (one := ids.take([0], axis=d))).all():
             ids = one
     return ids
+
+
+def _copied(run: Labelling, node: Node, d: int) -> Ids | None:
+    """Labels of the copies of one position, where a number that can follow says how many there are."""
+    (value,) = node.outputs
+    ids = None if value is None else run.made(value, d)
+    return None if ids is None or value is None else ids.reshape([-1 if k == d else 1 for k in range(len(value.shape))])
+
+
+def _equal_pieces(node: Node, move: Move, shape: tuple[int, ...]) -> Callable[[Ids], tuple[Ids, Ids]] | None:
+    """For one piece of `x.tensor_split(n)`: lays all pieces over the first, where they are equally long."""
+    if node.call != "tensor_split" or len(move.cut) != 1:
+        return None
+    (d,) = move.cut
+    value, parts = node.outputs[0], node.called[:1]
+    if value is None or shape[d] % value.shape[d] or [shape[d] // value.shape[d]] != [int(p) for p in parts]:
+        return None
+
+    def laid(ids: Ids) -> tuple[Ids, Ids]:
+        pieces = ids.swapaxes(0, d).reshape(int(parts[0]), value.shape[d], -1)
+        return pieces, pieces[:1]
+
+    return laid
 
 
 def _told(run: Labelling, node: Node, ids: Ids, d: int, move: Move) -> bool:
