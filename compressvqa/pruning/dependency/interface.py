@@ -72,6 +72,9 @@ class Labelling(Protocol):
     def may_tie(self, ids: Ids) -> bool:
         """Whether labels over several dimensions may be tied along some of them: late, and not those of attention."""
 
+    def is_made(self, ids: Ids) -> bool:
+        """Whether some layer makes these channels, as far as is known; positions of a table are made by none."""
+
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""
 

@@ -281,6 +281,17 @@ class Propagation:
         ids = np.maximum(ids, 0)
         return self.settled and not (self.headed[ids].any() or self.headed[self.classes.find(ids)].any())
 
+    def is_made(self, ids: Ids) -> bool:
+        """Whether some layer makes these channels, as far as is known; positions of a table are made by none.
+
+        What one walk finds out the next ones use, so there is another one.
+        """
+        self._waits = True
+        made = np.zeros(len(self.slots), bool)
+        made[self.classes.find(np.flatnonzero(self.produces))] = True
+        roots = self.classes.find(ids)
+        return bool(made[roots[roots > 0]].any())
+
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""
         labels = np.unique(ids[ids > 0])

@@ -93,9 +93,10 @@ def _beside(run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisL
     met = [other for other in per_axis if set(after.axes) & set(other.axes)]
     if not met:
         return [*per_axis, after]
-    if run.settled and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met):
-        for other in met:  # heads, and the width of keys or values that all of them share
-            run.freeze(other.ids, f"all heads share them at {node}")
+    heads = run.settled and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met)
+    if heads or (run.is_made(after.ids) and not any(run.is_made(other.ids) for other in met)):
+        for other in met:  # the width of keys or values that all heads share, or positions that are learnt
+            run.freeze(other.ids, f"{'all heads share them' if heads else 'no layer makes them'} at {node}")
         return [*(other for other in per_axis if other not in met), after]
     # Two labelled dimensions of a weight became one, as in `weight.flatten(1)`: only the first can be cut.
     run.freeze(after.ids, f"they are merged with other channels at {node}")
