@@ -11,6 +11,7 @@ from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.settings import Settings
 
 
 def over_the_kept(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
@@ -30,6 +31,14 @@ def one_way(facts: Trace) -> list[str]:
     places = sorted({node.place for node in facts.graph.decisions()})
     shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return [f"the forward decides by its numbers at {shown}: only the way that it took was checked"] if places else []
+
+
+def by_trial(facts: Trace, settings: Settings) -> list[str]:
+    """Operators without a rule: which were tried out, and that nobody counts their work."""
+    tried = facts.probed_ops
+    notes = [f"probed: {u} has no rule; tried on random numbers, it passes channels one by one" for u in tried]
+    unseen = [*tried, *facts.unknown_ops] if settings.target_macs is not None else []
+    return notes + [f"target_macs does not count the work of {u}" for u in unseen]
 
 
 def nothing_to_remove(groups: Sequence[Group], facts: Trace) -> PruneError:

@@ -71,6 +71,7 @@ class Dependencies:
         counted: integer attributes of layers, by (module path, name), and the labels that they count.
         unzeroed: (leaf, dimension) whose cut slots stay as they are in the network that a pruned one is held against.
         unknown: operators without a rule that touched channels.
+        probed: operators without a rule that were tried out, and pass channels.
         values: what is known about the channels of every value.
     """
 
@@ -88,6 +89,7 @@ class Dependencies:
     counted: Mapping[tuple[str, str], Ids]
     unzeroed: frozenset[tuple[str, int]]
     unknown: tuple[Node, ...]
+    probed: tuple[Node, ...]
     values: Mapping[int, ChannelLabels]
 
     def labels_of(self, value: Value) -> ChannelLabels:

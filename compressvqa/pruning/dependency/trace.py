@@ -71,6 +71,11 @@ class Trace:
         found = Propagation(self.graph, attention=attention).run()
         return replace(self, dependencies=found, unknown_ops=_unknown(found))
 
+    @property
+    def probed_ops(self) -> tuple[Unknown, ...]:
+        """Operators without a rule that pass channels, as trials on random numbers showed."""
+        return tuple(Unknown(node.op, node.module, node.place) for node in self.dependencies.probed)
+
     def is_dead(self, paths: Iterable[str]) -> bool:
         """Whether all these layers lie in dead modules."""
         return all(any(path == d or path.startswith(f"{d}.") for d in self.dead) for path in paths)
@@ -79,6 +84,7 @@ class Trace:
         total = sum(self.parameters.values())
         lines = [f"{len(self.graph.nodes)} operators, {total:,} parameters"]
         lines += [f"unknown operator, channels kept: {u}" for u in self.unknown_ops]
+        lines += [f"probed operator, channels pass: {u}" for u in self.probed_ops]
         lines += [f"dead: {path} ({count:,} parameters, {count / total:.1%})" for path, count in self.dead.items()]
         return "\n".join(lines)
 
