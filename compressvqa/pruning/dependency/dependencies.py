@@ -41,6 +41,7 @@ class Statistic:
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
         labels: along that dimension, flat.
         place: file and line, where it is written by hand; empty for a layer.
+        entry: which of the trace's entries takes it; orders count anew in each.
     """
 
     key: tuple[str, tuple[int, ...]]
@@ -48,6 +49,7 @@ class Statistic:
     axis: int | None
     labels: Ids
     place: str = ""
+    entry: int = 0
 
 
 @dataclass(frozen=True, eq=False)

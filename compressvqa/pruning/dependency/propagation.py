@@ -86,12 +86,16 @@ class Propagation:
         self.segments: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self._spread, self._waits = 0, False, False
+        self.number, self.entry, self._spread, self._waits = 0, 0, False, False
         self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
+        starts = {start: entry for entry, start in enumerate(self.graph.starts)}
         for number, node in enumerate(self.graph.nodes):
             self.number = number
+            if number in starts:
+                self._orders.clear()
+                self.entry = starts[number]
             rule = rule_of(node.op)
             channel_labels = self.refuse(node) if rule is None else rule(self, node)
             for value, channels in zip(node.outputs, channel_labels, strict=True):
@@ -159,7 +163,9 @@ class Propagation:
         self.segments.append(np.unique(ids[ids > 0]))
 
     def cost(self, node: Node, macs: int, per_axis: Sequence[AxisLabels]) -> None:
-        """Books the multiply-accumulates of an operator."""
+        """Books the multiply-accumulates of an operator; only the first entry counts."""
+        if self.entry:
+            return
         self.costs.append(OperatorCost(self.number, node.module, macs, tuple(p.ids.ravel() for p in per_axis)))
 
     def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
@@ -167,7 +173,7 @@ class Propagation:
         key = (node.op, node.args[0].shape)
         if labels is not None:
             place = node.place if by_hand else ""
-            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place))
+            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place, self.entry))
         self._orders[key] += 1
 
     def heads(self, ids: Ids) -> None:

@@ -9,7 +9,7 @@ A trace decides nothing: it holds facts, and whatever is in doubt is frozen with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.dependencies import Dependencies
 from compressvqa.pruning.dependency.propagation import Propagation
 from compressvqa.pruning.dependency.rules import known
+from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
@@ -40,9 +41,10 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Trace:
-    """The facts of one run.
+    """The facts of one run, or of several that are joined.
 
     Args:
+        entries: the ways in which the network was called; the work of the first is what counts as its MACs.
         graph: the operators that ran.
         dependencies: which channels are tied and which are frozen.
         parameters: number of elements of every parameter, by name.
@@ -53,6 +55,7 @@ class Trace:
         unknown_ops: operators without a rule that touched channels.
     """
 
+    entries: tuple[Entry, ...]
     graph: Graph
     dependencies: Dependencies = field(repr=False)
     parameters: dict[str, int]
@@ -79,26 +82,31 @@ class Trace:
         return "\n".join(lines)
 
 
-def trace(model: nn.Module, inputs: Any, *, attention: str = "keep") -> Trace:
+def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention: str = "keep") -> Trace:
     """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
 
     Args:
         model: any network; its mode, hooks, gradients and buffers are left as they were, also after an error.
-        inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested.
+        inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested. A list of
+            tuples or dicts is several examples, each of which is run.
+        also: other ways to call it, as in `prune`: each is run, and the traces are joined.
         attention: what may go of attention's heads: "keep" nothing, "heads" whole heads, "width" the same channels of
             every head.
 
     Raises:
-        PruneError: the network returned no tensor, or `attention` is another word.
+        PruneError: the network returned no tensor, `attention` is another word, or an item of `also` is no way to call
+            the network.
     """
     if attention not in ATTENTION:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
-    graph = record(model, inputs, known=known)
+    entries = entries_of(model, inputs, also)
+    graph = record(model, entries, known=known)
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}
     dead_parameters = _dead_parameters(model, graph)
     return Trace(
+        entries=entries,
         graph=graph,
         dependencies=found,
         parameters=parameters,

@@ -1,4 +1,4 @@
-"""What one run of a network did: the values that flowed, the operators between them, the leaves they came from.
+"""What the runs of a network did: the values that flowed, the operators between them, the leaves they came from.
 
 A `Graph` holds no activation. It is in single-assignment form: an operator that writes in place makes a new value, also
 when it writes through a view of another tensor.
@@ -69,7 +69,7 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """A recorded run.
+    """The recorded runs of a network, one after another.
 
     Args:
         nodes: operators in the order of running.
@@ -78,6 +78,7 @@ class Graph:
         outputs: values that the network returned.
         called: paths of the modules that ran.
         written: names of the leaves that the run wrote to (and that were put back).
+        starts: for each run, how many operators ran before it.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Graph:
     outputs: list[Value] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    starts: list[int] = field(default_factory=list)
 
     def decisions(self) -> list[Node]:
         """Operators that handed a number made from the inputs to Python: what it decides is followed one way only."""

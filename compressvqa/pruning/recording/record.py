@@ -1,4 +1,4 @@
-"""Runs a network once and writes down every operator: network + inputs -> `Graph`.
+"""Runs a network once for each of its entries and writes down every operator: network + entries -> `Graph`.
 
 The operators are seen below autograd, so shared, frozen and no_grad modules, functional calls on another module's
 weight and data-dependent Python all look alike. Parameters and buffers are recognised by identity.
@@ -26,49 +26,76 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from compressvqa.errors import PruneError
+from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
-from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.recording.randomness import seeded
+from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
 
 # Packages whose frames are not the user's code.
 _LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
-def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:
-    """Runs `model` once in eval mode and returns what happened. The model is left as it was, also after an error.
+def record(model: nn.Module, entries: Sequence[Entry], *, known: Callable[[str], bool]) -> Graph:
+    """Runs `model` once in each way and returns what happened. The model is left as it was, also after an error.
 
     Args:
         model: any network.
-        inputs: tuple or list (given by position), dict (by name) or one tensor; tensors may be nested.
+        entries: the ways to call it, with examples.
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
 
     Raises:
-        PruneError: the network returned no tensor.
+        PruneError: the network returned no tensor, or an entry other than the first can't be run.
     """
     try:
-        return _record(model, inputs, known, tagged(model))
+        return _record(model, entries, known, lambda: tagged(model))
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, inputs, known, contextlib.nullcontext())
+        return _record(model, entries, known, None)
 
 
 def _record(
-    model: nn.Module, inputs: Any, known: Callable[[str], bool], numbers: contextlib.AbstractContextManager[None]
+    model: nn.Module,
+    entries: Sequence[Entry],
+    known: Callable[[str], bool],
+    numbers: Callable[[], contextlib.AbstractContextManager[None]] | None,
 ) -> Graph:
-    recorder = _Recorder(model, inputs, known)
-    calls = _Calls(recorder, origins=not isinstance(numbers, contextlib.nullcontext))
-    with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
-        with recorder, calls:
-            outputs = run(model, inputs)
-        returned = tensors_of(outputs)
-        if not returned:
-            raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
-        recorder.graph.outputs = [recorder.read(t) for t in returned]
+    recorder = _Recorder(model, known)
+    calls = _Calls(recorder, origins=numbers is not None)
+    for entry in entries:
+        example = entry.copied().inputs
+        recorder.begin(example)
+        with (
+            quiet(model, train=entry.train),
+            seeded(0),
+            contextlib.nullcontext() if numbers is None else numbers(),
+            _module_paths(model, recorder),
+            recorder.undo_writes(),
+        ):
+            with recorder, calls:
+                outputs = _called(entry, model, example, first=entry is entries[0])
+            returned = tensors_of(outputs)
+            if not returned:
+                what = f"{entry} returned no tensor" if len(entries) > 1 else "the network returned no tensor"
+                raise PruneError(what, hint="return it in a tuple, list, dict or dataclass")
+            recorder.graph.outputs += [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+def _called(entry: Entry, model: nn.Module, example: Any, *, first: bool) -> Any:
+    if first:
+        return entry.call(model, example)
+    try:
+        return entry.call(model, example)
+    except CompressVQAError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise PruneError(f"{entry} can't be run on its example ({said})", where="also") from error
 
 
 @contextlib.contextmanager
@@ -116,7 +143,7 @@ class _Seen:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd."""
 
-    def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
+    def __init__(self, model: nn.Module, known: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
         self.called: tuple[int, ...] = ()  # integers of the call that is running
@@ -133,6 +160,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._leaf_stores[id(seen.store)] = name
             if tensor.device.type != "meta" and tensor.numel():
                 self._memory[tensor.data_ptr(), tuple(tensor.shape), tensor.stride()] = name
+
+    def begin(self, inputs: Any) -> None:
+        """A new run begins, on these inputs; whatever the one before wrote into leaves was undone."""
+        self.graph.starts.append(len(self.graph.nodes))
+        for name in self._saved:
+            seen = self._remember(self._leaves[name], self.graph.leaves[name])
+            self._leaf_stores[id(seen.store)] = name
+        self._saved.clear()
         for tensor in tensors_of(inputs):
             if tensor not in self._seen:
                 self._remember(tensor, self._new(tensor, "input"))

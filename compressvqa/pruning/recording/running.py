@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,11 +15,16 @@ from torch.utils._pytree import tree_leaves
 
 def run(model: nn.Module, inputs: Any) -> Any:
     """Calls a network on a tuple or list (by position), a dict (by name) or a single tensor."""
+    return call(model, inputs)
+
+
+def call(function: Callable[..., Any], inputs: Any) -> Any:
+    """Calls a function on a tuple or list (by position), a dict (by name) or a single tensor."""
     if isinstance(inputs, Mapping):
-        return model(**inputs)
+        return function(**inputs)
     if isinstance(inputs, (tuple, list)):
-        return model(*inputs)
-    return model(inputs)
+        return function(*inputs)
+    return function(inputs)
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
@@ -40,18 +45,20 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
+def quiet(model: nn.Module, *, fused: bool = False, train: bool = False) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
-    Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory.
+    Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory. With
+    `train` it is in training mode, and what it then writes into its buffers is undone.
 
     Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
     that a forward keeps on `self` would make the network another one for whoever runs it next.
     """
     held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
+    contents = [(b, b.clone()) for b in model.buffers() if b.device.type != "meta"] if train else []
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
-        model.eval()
+        model.train(train)
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
             yield
@@ -63,6 +70,8 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
             for table, content in zip(_tables(module), tables, strict=True):
                 table.clear()
                 table.update(content)
+        for buffer, kept in contents:
+            buffer.data.copy_(kept)
 
 
 def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
