@@ -73,6 +73,7 @@ def prune(
     model: nn.Module,
     inputs: Any,
     *,
+    also: Sequence[Any] = (),
     ratios: Ratios = None,
     target_macs: float | None = None,
     target_params: float | None = None,
@@ -93,7 +94,11 @@ def prune(
 
     Args:
         model: the network; it is left as it was.
-        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
+        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor. A list of tuples or dicts
+            is several examples: what holds must hold for each, and sizes, work and latency are those of the first.
+        also: other ways in which it is called, so that what only they reach is cut and proven too: further examples, a
+            bound method with its arguments ``(model.encode_text, (tokens,))``, ``"train"`` for the example in training
+            mode, ``("train", inputs)``. What no way reaches is kept as it is, with the channels that it may read.
         ratios: share of the channels removed, one for all, or {path of a layer, parent or pattern: share}; the longest
             path that fits a layer counts. Where tied layers ask for different shares, the smallest is used and
             `plan.notes` says so. None with a target: all groups alike. "zeros": just the channels whose parameters are
@@ -150,7 +155,8 @@ def prune(
         remove_dead=remove_dead,
         seed=seed,
     )
-    return execute(model, inputs, trace(model, inputs), settings)
+    facts = trace(model, inputs, also=also)
+    return execute(model, facts.entries[0].inputs, facts, settings)
 
 
 def execute(

@@ -23,7 +23,8 @@ from compressvqa.pruning.cutting.choice import Cut, slots_of
 from compressvqa.pruning.cutting.surgery import copied, cut
 from compressvqa.pruning.dependency.rules.reduction import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
-from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.running import leaves_of, tensors_of
 from compressvqa.pruning.widths.density import WEIGHTED
 
 TOLERANCE = 1e-5
@@ -93,7 +94,9 @@ def check(
         seed: of the draw.
         small: the pruned network; made anew without it.
     """
-    proof = _Proof(trace, cuts, dead, fresh_inputs(inputs, seed), seed)
+    first, *others = trace.entries
+    given = [first.with_inputs(inputs), *others]
+    proof = _Proof(trace, cuts, dead, [e.with_inputs(fresh_inputs(e.inputs, seed)) for e in given], seed)
     verdict = proof.compare(model, small or pruned_copy(model, trace, cuts, dead))
     if verdict.doubtful:
         verdict = proof.compare_exactly(model, verdict)
@@ -117,38 +120,50 @@ class _Proof:
     trace: Trace
     cuts: Sequence[Cut]
     dead: Sequence[str]
-    inputs: Any
+    entries: Sequence[Entry]
     seed: int
 
     def compare_exactly(self, model: nn.Module, doubtful: Verdict) -> Verdict:
         """The verdict in 64 bits; a network that runs in 32 bits only is held against its own rounding."""
         exact = copied(model, {}).double()
-        inputs = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, self.inputs)
+        entries = self._moved(lambda t: t.double() if t.is_floating_point() else t)
         try:
-            outputs_of(exact, inputs, self.seed)
+            for entry in entries:
+                results_of(exact, entry, self.seed)
         except Exception:  # it makes 32-bit tensors of its own
             return replace(doubtful, allowed=max(TOLERANCE, 4 * self._rounding(model)))
         small = pruned_copy(exact, self.trace, self.cuts, self.dead)
-        return replace(self, inputs=inputs).compare(exact, small)
+        return replace(self, entries=entries).compare(exact, small)
 
     def _rounding(self, model: nn.Module) -> float:
         """How far the zeroed network's answers move when its inputs do by a few units in the last place."""
-        moved = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, self.inputs)
-        zeroed = _zeroed(model, self.trace, self.cuts)
-        with _KeptStatistics(self.trace, self.cuts):
-            expected, _ = outputs_of(zeroed, self.inputs, self.seed)
-        with _KeptStatistics(self.trace, self.cuts):
-            return error_of(expected, outputs_of(zeroed, moved, self.seed)[0])
+        moved = self._moved(lambda t: t * (1 + 2**-21) if t.is_floating_point() else t)
+        zeroed, worst = _zeroed(model, self.trace, self.cuts), 0.0
+        for number, (here, there) in enumerate(zip(self.entries, moved, strict=True)):
+            with _KeptStatistics(self.trace, self.cuts, number):
+                expected, _ = results_of(zeroed, here, self.seed)
+            with _KeptStatistics(self.trace, self.cuts, number):
+                worst = max(worst, error_of(expected, results_of(zeroed, there, self.seed)[0]))
+        return worst
+
+    def _moved(self, change: Callable[[Tensor], Tensor]) -> list[Entry]:
+        return [e.with_inputs(tree_map_only(Tensor, change, e.inputs)) for e in self.entries]
 
     def compare(self, model: nn.Module, small: nn.Module, *, shaken: bool = False) -> Verdict:
         """The verdict on a pruned network; its error is not a number where the shaken network itself fails."""
+        verdicts = [self._compare(number, model, small, shaken) for number in range(len(self.entries))]
+        unknown = [v for v in verdicts if math.isnan(v.error)]
+        return next(iter(unknown), max(verdicts, key=lambda v: v.error))
+
+    def _compare(self, number: int, model: nn.Module, small: nn.Module, shaken: bool) -> Verdict:
+        entry = self.entries[number]
         try:
-            outputs, sizes = outputs_of(small, self.inputs, self.seed)
+            outputs, sizes = results_of(small, entry, self.seed)
         except Exception as error:  # any network may fail in any way; the pruning is refused for it
             return Verdict(math.inf, f"{type(error).__name__}: {error}".splitlines()[0])
         try:
-            with _KeptStatistics(self.trace, self.cuts):
-                expected, wanted = outputs_of(_zeroed(model, self.trace, self.cuts), self.inputs, self.seed)
+            with _KeptStatistics(self.trace, self.cuts, number):
+                expected, wanted = results_of(_zeroed(model, self.trace, self.cuts), entry, self.seed)
         except Exception as error:  # a network that looks at its numbers may fail on those of the check
             if shaken:
                 return Verdict(math.nan)
@@ -164,6 +179,11 @@ _Sizes = dict[str, list[tuple[tuple[int, ...], float]]]  # by layer and call: po
 
 
 def outputs_of(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], _Sizes]:
+    """`results_of` the forward."""
+    return results_of(model, Entry(inputs), seed)
+
+
+def results_of(model: nn.Module, entry: Entry, seed: int) -> tuple[list[Tensor], _Sizes]:
     """Outputs of a network, and the norm of what each convolution and linear layer made on the way.
 
     An output may hide a mistake (behind a saturated sigmoid, or a branch that is weighted by zero); a layer does not.
@@ -183,9 +203,7 @@ def outputs_of(model: nn.Module, inputs: Any, seed: int) -> tuple[list[Tensor], 
 
     handles = [m.register_forward_hook(note(path)) for path, m in model.named_modules() if isinstance(m, WEIGHTED)]
     try:
-        with quiet(model), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return tensors_of(run(model, inputs)), sizes
+        return tensors_of(entry.run(model, seed=seed)), sizes
     finally:
         for handle in handles:
             handle.remove()
@@ -280,13 +298,13 @@ def _zeroed(model: nn.Module, trace: Trace, cuts: Sequence[Cut]) -> nn.Module:
 class _KeptStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lets normalisations take their mean and variance over the kept channels only."""
 
-    def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
+    def __init__(self, trace: Trace, cuts: Sequence[Cut], entry: int = 0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         gone, find = gone_roots(trace, cuts), trace.dependencies.classes.find
         self._kept: dict[tuple[Any, int], tuple[int | None, Any]] = {}
         for s in trace.dependencies.statistics:
             cut_at = gone[np.maximum(find(s.labels), 0)]
-            if cut_at.any():
+            if cut_at.any() and s.entry == entry:
                 self._kept[s.key, s.order] = s.axis, np.flatnonzero(~cut_at)
         self._orders: Counter[Any] = Counter()
 
