@@ -15,6 +15,7 @@ from compressvqa.pruning.cutting.choice import Cut, removed_outputs
 from compressvqa.pruning.cutting.importance import Importance
 from compressvqa.pruning.cutting.verification import gone_roots
 from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.search import Search
 from compressvqa.pruning.settings import Settings, settings_of
@@ -203,6 +204,7 @@ def _execute(
         *search.notes,
         *_over_the_kept(facts, trial.cuts),
         *_one_way(facts),
+        *_unreached(facts),
     )
     return Pruned(
         model=trial.model,
@@ -234,6 +236,17 @@ def _one_way(facts: Trace) -> list[str]:
     places = sorted({node.place for node in facts.graph.decisions()})
     shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return [f"the forward decides by its numbers at {shown}: only the way that it took was checked"] if places else []
+
+
+def _unreached(facts: Trace) -> list[str]:
+    """What no example reached, and what that means for the rest."""
+    names = compact(thing.path for thing in facts.unreached if thing.elements)
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    where = {path for _, path in facts.graph.kept.values()}
+    kept = "with the channels that it may read or replace" if where else "no code that was looked at uses it"
+    return [f"did not run, so it stays as it is, {kept}: {shown} (an example that reaches it: also=[...])"]
 
 
 def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:

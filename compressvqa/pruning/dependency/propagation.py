@@ -43,6 +43,7 @@ class Propagation:
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
+        self._used |= graph.kept.keys()
         self._start()
 
     def run(self) -> Dependencies:
@@ -105,6 +106,9 @@ class Propagation:
         for value in self.graph.outputs:
             for axis_labels in self.labels_of(value).per_axis:
                 self.freeze(axis_labels.ids, "the network returns these channels")
+        for value, path in self.graph.kept.values():
+            for axis_labels in self.labels_of(value).per_axis:
+                self.freeze(axis_labels.ids, f"{path} did not run, and may read or replace them")
 
     # -- for rules ----------------------------------------------------------------------------------------------------
 

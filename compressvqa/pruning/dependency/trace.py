@@ -23,6 +23,8 @@ from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.pruning.recording.unexplored import follow
+from compressvqa.pruning.recording.unreached import Unreached, touched, unreached
 
 ATTENTION = ("keep", "heads", "width")
 
@@ -49,9 +51,10 @@ class Trace:
         dependencies: which channels are tied and which are frozen.
         parameters: number of elements of every parameter, by name.
         owners: path of the module that every leaf belongs to.
-        dead: paths of the modules whose result reaches no output, with their parameter counts.
-        dead_parameters: names of all parameters that reach no output, also those outside dead modules.
-        uncalled: paths of modules with parameters that never ran.
+        dead: paths of the modules that ran and whose result reaches no output, with their parameter counts.
+        dead_parameters: names of all parameters that were read and reach no output, also those outside dead modules.
+        unreached: what no run read: the largest such modules, and single parameters of modules that ran.
+        uncalled: paths of modules with parameters that were never called.
         unknown_ops: operators without a rule that touched channels.
     """
 
@@ -62,6 +65,7 @@ class Trace:
     owners: dict[str, str]
     dead: dict[str, int]
     dead_parameters: tuple[str, ...]
+    unreached: tuple[Unreached, ...]
     uncalled: tuple[str, ...]
     unknown_ops: tuple[Unknown, ...]
 
@@ -79,6 +83,7 @@ class Trace:
         lines = [f"{len(self.graph.nodes)} operators, {total:,} parameters"]
         lines += [f"unknown operator, channels kept: {u}" for u in self.unknown_ops]
         lines += [f"dead: {path} ({count:,} parameters, {count / total:.1%})" for path, count in self.dead.items()]
+        lines += [f"did not run: {thing} ({thing.elements:,} parameters)" for thing in self.unreached if thing.elements]
         return "\n".join(lines)
 
 
@@ -101,6 +106,11 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
     entries = entries_of(model, inputs, also)
     graph = record(model, entries, known=known)
+    missed = unreached(model, graph)
+    if missed:
+        graph = follow(
+            model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
+        )
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}
@@ -113,6 +123,7 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
         owners=owners,
         dead=_dead_modules(model, graph, set(dead_parameters)),
         dead_parameters=dead_parameters,
+        unreached=tuple(missed),
         uncalled=_uncalled(model, graph),
         unknown_ops=_unknown(found),
     )
@@ -124,7 +135,8 @@ def _unknown(dependencies: Dependencies) -> tuple[Unknown, ...]:
 
 def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:
     _, live = graph.live()
-    return tuple(name for name, _ in model.named_parameters() if graph.leaves[name].index not in live)
+    dead = {name for name in touched(graph) if graph.leaves[name].index not in live}
+    return tuple(name for name, _ in model.named_parameters() if name in dead)
 
 
 def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> dict[str, int]:

@@ -79,6 +79,7 @@ class Graph:
         called: paths of the modules that ran.
         written: names of the leaves that the run wrote to (and that were put back).
         starts: for each run, how many operators ran before it.
+        kept: values that code which did not run may read, or replace, with the path of what did not run, by index.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -88,6 +89,7 @@ class Graph:
     called: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     starts: list[int] = field(default_factory=list)
+    kept: dict[int, tuple[Value, str]] = field(default_factory=dict)
 
     def decisions(self) -> list[Node]:
         """Operators that handed a number made from the inputs to Python: what it decides is followed one way only."""
@@ -100,8 +102,8 @@ class Graph:
         return found
 
     def live(self) -> tuple[set[int], set[int]]:
-        """Indices of (nodes, values) whose result reaches an output."""
-        values, nodes = {v.index for v in self.outputs}, set()
+        """Indices of (nodes, values) whose result reaches an output, or what did not run and may read it."""
+        values, nodes = {v.index for v in self.outputs} | self.kept.keys(), set()
         for number in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[number]
             if any(v is not None and v.index in values for v in node.outputs):

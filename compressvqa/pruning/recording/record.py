@@ -30,6 +30,7 @@ from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
+from compressvqa.pruning.recording.lines import LineLog, tensors_inside
 from compressvqa.pruning.recording.randomness import seeded
 from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
 
@@ -38,30 +39,41 @@ _LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
-def record(model: nn.Module, entries: Sequence[Entry], *, known: Callable[[str], bool]) -> Graph:
+def record(
+    model: nn.Module,
+    entries: Sequence[Entry],
+    *,
+    known: Callable[[str], bool],
+    log: LineLog | None = None,
+    boundaries: dict[str, set[Value]] | None = None,
+) -> Graph:
     """Runs `model` once in each way and returns what happened. The model is left as it was, also after an error.
 
     Args:
         model: any network.
         entries: the ways to call it, with examples.
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
+        log: follows the runs line by line.
+        boundaries: is filled with the values that each module took and gave.
 
     Raises:
         PruneError: the network returned no tensor, or an entry other than the first can't be run.
     """
     try:
-        return _record(model, entries, known, lambda: tagged(model))
+        return _record(model, entries, known, log, boundaries, lambda: tagged(model))
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, entries, known, None)
+        return _record(model, entries, known, log, boundaries, None)
 
 
 def _record(
     model: nn.Module,
     entries: Sequence[Entry],
     known: Callable[[str], bool],
+    log: LineLog | None,
+    boundaries: dict[str, set[Value]] | None,
     numbers: Callable[[], contextlib.AbstractContextManager[None]] | None,
 ) -> Graph:
     recorder = _Recorder(model, known)
@@ -73,10 +85,10 @@ def _record(
             quiet(model, train=entry.train),
             seeded(0),
             contextlib.nullcontext() if numbers is None else numbers(),
-            _module_paths(model, recorder),
+            _module_paths(model, recorder, boundaries),
             recorder.undo_writes(),
         ):
-            with recorder, calls:
+            with contextlib.nullcontext() if log is None else log.following(recorder.read), recorder, calls:
                 outputs = _called(entry, model, example, first=entry is entries[0])
             returned = tensors_of(outputs)
             if not returned:
@@ -99,7 +111,7 @@ def _called(entry: Entry, model: nn.Module, example: Any, *, first: bool) -> Any
 
 
 @contextlib.contextmanager
-def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, set[Value]] | None) -> Iterator[None]:
     """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
     paths = {id(m): name for name, m in model.named_modules()}
 
@@ -107,12 +119,15 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         recorder.stack.append(paths.get(id(module), recorder.stack[-1]))
         recorder.graph.called.add(recorder.stack[-1])
 
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        recorder.stack.pop()
+    def leave(module: nn.Module, *given: Any) -> None:  # arguments, those by name, and what it gave unless it failed
+        path = recorder.stack.pop()
+        if boundaries is not None:
+            ends = (recorder.read(tensor) for tensor in tensors_inside(given))
+            boundaries.setdefault(path, set()).update(ends)
 
     handles = [
         hooks.register_module_forward_pre_hook(enter),
-        hooks.register_module_forward_hook(leave, always_call=True),
+        hooks.register_module_forward_hook(leave, with_kwargs=True, always_call=True),
     ]
     try:
         yield
