@@ -12,9 +12,11 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
+import torch
 from torch import nn
 
 from compressvqa.pruning.recording.graph import Graph, Value
@@ -50,17 +52,13 @@ class Search:
 
     def __init__(self, model: nn.Module, things: Sequence[Unreached]) -> None:
         self.model, self.things = model, things
-        functions = functions_of(model)
-        words = {code: words_of(code) for code in functions}
-        # For each thing, the functions that mention it, or that mention one that does.
+        words = {code: words_of(code) for code in functions_of(model)}
+        # For each thing, the functions that use it, or that use one that does.
         self.known: list[dict[CodeType, set[str]]] = []
         for thing in things:
             names = set(thing.names)
             found: dict[CodeType, set[str]] = {}
-            while True:
-                fresh = [c for c in functions if c not in found and mentions(words[c], names)]
-                if not fresh:
-                    break
+            while fresh := [c for c in words if c not in found and _may_use(c, words[c], names, not thing.module)]:
                 for code in fresh:
                     found[code] = words[code]
                     if code.co_name not in ("forward", "__call__"):
@@ -96,7 +94,8 @@ class Search:
     def _beside(self, number: int, executed: set[CodeType], graph: Graph, ends: Boundaries) -> Iterator[Value]:
         """What modules that ran take and give, where a method that did not run uses both them and the thing."""
         thing, known = self.things[number], self.known[number]
-        names = {*thing.names, *(code.co_name for code in known)} - {"forward", "__call__"}
+        # A helper that ran was followed itself.
+        names = {*thing.names, *(code.co_name for code in known if code not in executed)} - {"forward", "__call__"}
         for code in known:
             if code in executed or _SETTING_UP.match(code.co_name):
                 continue
@@ -104,10 +103,12 @@ class Search:
             owners = [path for path, module in self.model.named_modules() if code in _codes_of(type(module))]
             if tree is None:
                 chains = [["self", word] for word in words_of(code)]
-            elif any(True for _ in _uses(tree, names, not thing.module)):
-                chains = [chain_of(n) or ["", n.attr] for n in _attributes(tree) if runs_it(n, True)]
             else:
-                continue
+                function = _Function(tree, Call(code, {}, {}, None))
+                uses = list(_uses(tree, names, not thing.module))
+                inside = {n for use in uses for n in function.region(statement_of(use)).inside()}
+                found = [n for n in inside if isinstance(n, ast.Attribute) and runs_it(n, tensor=True)]
+                chains = [chain_of(n) or ["", n.attr] for n in found]
             for chain in chains:
                 for path in self._paths(chain, owners):
                     yield from _ends_of(path, self.model, graph, ends)
@@ -143,11 +144,14 @@ def _codes_of(kind: type) -> set[CodeType]:
     return found
 
 
-_SETTING_UP = re.compile(r"_?(init|reset|freeze|unfreeze|load|save)(_|$)")
+def _may_use(code: CodeType, words: set[str], names: set[str], tensor: bool) -> bool:
+    if not mentions(words, names):
+        return False
+    tree = tree_of(code)
+    return tree is None or any(True for _ in _uses(tree, names, tensor))
 
 
-def _attributes(tree: ast.AST) -> Iterator[ast.Attribute]:
-    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+_SETTING_UP = re.compile(r"_?(init|reset|freeze|unfreeze|load|save|set|update)(_|$)")
 
 
 def _uses(tree: ast.AST, names: set[str], tensor: bool) -> Iterator[ast.expr]:
@@ -155,6 +159,9 @@ def _uses(tree: ast.AST, names: set[str], tensor: bool) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             if (node.attr in names or node.attr in DYNAMIC) and runs_it(node, tensor):
+                yield node
+        elif isinstance(node, ast.Name):
+            if node.id in names and runs_it(node, tensor):
                 yield node
         elif _is_getattr(node):
             assert isinstance(node, ast.Call)
@@ -257,11 +264,17 @@ class _Reading:
         paths = self.search.path_of
         found = set()
         for node in region.inside():
-            if isinstance(node, ast.Attribute):
+            if isinstance(node, ast.Attribute) and not self._is_number(node, region.function.call):
                 held = self._look_up(node, region.function.call)
                 if id(held) in paths and not self.thing.held_by(held):
                     found.add(paths[id(held)])
         return found
+
+    def _is_number(self, node: ast.Attribute, call: Call) -> bool:
+        """Whether all that is asked of an object is a number or the like (`self.embed.grid_size`)."""
+        while isinstance(above := parent_of(node), ast.Attribute):
+            node = above
+        return isinstance(self._look_up(node, call), (int, float, str, tuple, torch.dtype, torch.device))
 
     def _tell(self, caller: tuple[Call, int], pending: dict[int, set[str]]) -> None:
         """A call may give the result in place of None: the names that its caller keeps it under hold it then."""
@@ -447,31 +460,45 @@ class _Region:
         # What a branch that was not taken begins with is what the line that decides begins with.
         self.header = max(self.first, place.body[0].lineno - 1) if isinstance(place, ast.If) else self.last
 
+    @cached_property
+    def _parts(self) -> tuple[list[ast.AST], list[ast.AST]]:
+        """What was not done and has to do with the mention: what its result flows into, and what these are made of."""
+        body = self.function.tree.body
+        tops = body[body.index(self.node) :] if self.missed else [self.node]
+        units = [unit for top in tops for unit in self._units(top)]
+        flows: list[ast.AST] = [self.mention]
+        while fresh := [u for u in units if u not in flows and any(_reads(u) & _stores(f) for f in flows)]:
+            flows += fresh
+        feeds = list(flows)
+        while fresh := [u for u in units if u not in feeds and any(_stores(u) & _reads(f) for f in feeds)]:
+            feeds += fresh
+        return flows, feeds
+
+    def _units(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Statements that were not come to, and the first lines of those with a body."""
+        if node is self.mention:
+            return
+        inner = [c for c in ast.iter_child_nodes(node) if isinstance(c, (ast.stmt, ast.ExceptHandler, ast.match_case))]
+        if isinstance(node, ast.stmt) and not self.function.ran(node):
+            if not inner:
+                yield node
+            yield from (c for c in ast.iter_child_nodes(node) if inner and isinstance(c, (ast.expr, ast.withitem)))
+        for child in inner:
+            yield from self._units(child)
+
     @property
     def returns(self) -> bool:
-        """Whether it may end the call: then what the call returned may be something else."""
-        return self.missed or any(isinstance(node, ast.Return) for node in self.inside())
+        """Whether its result may end the call: then what the call returned may be something else."""
+        return any(isinstance(node, ast.Return) for part in self._parts[0] for node in ast.walk(part))
 
     def inside(self) -> Iterator[ast.AST]:
-        """What it would do that was not done: the statement of the mention, and all in it that was not come to."""
-        tops: list[ast.AST] = [self.node]
-        if self.missed:  # all that comes after it was missed as well
-            body = self.function.tree.body
-            tops = list(body[body.index(self.node) :])
-        for top in tops:
-            yield from self._missed(top)
-
-    def _missed(self, node: ast.AST) -> Iterator[ast.AST]:
-        if node is self.mention or (isinstance(node, ast.stmt) and not self.function.ran(node)):
-            yield from ast.walk(node)
-            return
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-                yield from self._missed(child)
+        """Everything in it that has to do with the mention."""
+        for part in self._parts[1]:
+            yield from ast.walk(part)
 
     def reads(self) -> set[Value]:
         """What the names that it reads held when it was come to."""
-        names = {node.id for node in self.inside() if isinstance(node, ast.Name)}
+        names = {name for part in self._parts[1] for name in _reads(part)}
         found: set[Value] = set()
         for line, held in self.function.call.lines:
             if self.first <= line <= self.header:
@@ -480,27 +507,58 @@ class _Region:
         return found
 
     def stores(self) -> dict[str, set[Value]]:
-        """The names that it sets, with what they held after it was left."""
-        names = {n.id for n in self.inside() if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        """The names that its result flows into, with what they held after it was left."""
         if self.missed:
             return {}
-        after: dict[str, set[Value]] = {name: set() for name in names}
+        after: dict[str, set[Value]] = {name: set() for part in self._parts[0] for name in _stores(part)}
         inside = False
         for line, held in self.function.call.lines:
             within = self.first <= line <= self.last
             if inside and not within:
-                for name in names & held.keys():
+                for name in after.keys() & held.keys():
                     after[name].update(held[name])
             inside = within
         return after
 
     def writes(self) -> set[Value]:
-        """What the names that it sets held after it was left."""
+        """What the names that its result flows into held after it was left."""
         return {value for values in self.stores().values() for value in values}
 
     def attributes(self) -> set[str]:
-        """Attributes that it sets."""
-        return {n.attr for n in self.inside() if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+        """Attributes that its result flows into."""
+        nodes = (node for part in self._parts[0] for node in ast.walk(part))
+        return {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+
+
+_FACTS = frozenset("shape size ndim dim dtype device numel requires_grad".split())
+
+
+def _reads(part: ast.AST) -> set[str]:
+    """Names whose tensors a piece of code reads; sizes of a tensor are no reading of it."""
+    found = set()
+    for node in ast.walk(part):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            above = parent_of(node)
+            if not (isinstance(above, ast.Attribute) and above.attr in _FACTS):
+                found.add(node.id)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+def _stores(part: ast.AST) -> set[str]:
+    """Names that a piece of code sets, or changes: by a method call (`rows.append(y)`) or a part (`rows[0] = y`)."""
+    found = set()
+    for node in ast.walk(part):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+            found.add(node.value.id)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            chain = chain_of(node.value.func)
+            if chain is not None and len(chain) == 2:
+                found.add(chain[0])
+    return found - {"self"}
 
 
 def follow(model: nn.Module, graph: Graph, again: Callable[..., Graph], things: Sequence[Unreached]) -> Graph:
