@@ -1,8 +1,11 @@
 """Networks of which one example reaches only a part, in the ways in which people write them.
 
-Each states `examples`: inputs for which the whole network runs, with the mode of the network; the first is what `prune` is
-given. `kept` are layers whose outputs must stay whole with the first example alone; `cut` are layers that must shrink.
+Each states `examples`, of which the first is what `prune` is given, and `also`, the ways with which all of it runs.
+`kept` are layers whose outputs must stay whole with the first example alone; `cut` are layers that must shrink.
 """
+
+# People write branches in these ways.
+# ruff: noqa: E701, RET504, SIM102
 
 from __future__ import annotations
 
@@ -56,8 +59,9 @@ class Block(Net):
 
 class OneLine(Net):
     def part(self, x: Tensor) -> Tensor:
-        if x.shape[-1] > 8:
-            x = x + self.big(x)  # noqa: E701
+        # fmt: off
+        if x.shape[-1] > 8: x = x + self.big(x)
+        # fmt: on
         return x
 
 

@@ -132,6 +132,21 @@ class LineLog:
         return tuple(self._read(tensor) for tensor in tensors_inside(thing))
 
 
+class unfollowed:  # noqa: N801
+    """Nothing is followed while this lasts."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        """Stops."""
+        self._before = sys.gettrace()
+        sys.settrace(None)
+
+    def __exit__(self, *error: object) -> None:
+        """Goes on."""
+        sys.settrace(self._before)
+
+
 def tensors_inside(thing: Any, depth: int = 3) -> Iterator[Tensor]:
     """Tensors in nested lists, dicts and plain objects; modules are not looked into."""
     if isinstance(thing, Tensor):

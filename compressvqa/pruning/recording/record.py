@@ -30,7 +30,7 @@ from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
-from compressvqa.pruning.recording.lines import LineLog, tensors_inside
+from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
 from compressvqa.pruning.recording.randomness import seeded
 from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
 
@@ -76,8 +76,9 @@ def _record(
     boundaries: dict[str, set[Value]] | None,
     numbers: Callable[[], contextlib.AbstractContextManager[None]] | None,
 ) -> Graph:
-    recorder = _Recorder(model, known)
-    calls = _Calls(recorder, origins=numbers is not None)
+    # What torch does inside a call says nothing about the forward, and takes long to follow.
+    recorder = _Recorder(model, known) if log is None else _UnfollowedRecorder(model, known)
+    calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=numbers is not None)
     for entry in entries:
         example = entry.copied().inputs
         recorder.begin(example)
@@ -384,6 +385,22 @@ class _Calls(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             recorder.called, recorder.call = outer
+
+
+class _UnfollowedRecorder(_Recorder):  # type: ignore[no-untyped-call]
+    """A recorder that nobody follows."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class _UnfollowedCalls(_Calls):
+    """The same for calls."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_function__(func, types, args, kwargs)
 
 
 @cache

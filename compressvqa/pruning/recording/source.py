@@ -17,12 +17,35 @@ from torch import nn
 DYNAMIC = frozenset({"children", "named_children", "modules", "named_modules", "_modules", "get_submodule", "__dict__"})
 # What is called on a module or tensor that does not run it.
 _IDLE_METHODS = frozenset(
-    "parameters named_parameters buffers named_buffers apply requires_grad_ train eval state_dict load_state_dict "
-    "zero_grad register_forward_hook register_forward_pre_hook add_module append extend insert reset_parameters "
-    "init_weights numel size dim".split()
+    (
+        "parameters",
+        "named_parameters",
+        "buffers",
+        "named_buffers",
+        "apply",
+        "requires_grad_",
+        "train",
+        "eval",
+        "state_dict",
+        "load_state_dict",
+        "zero_grad",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "add_module",
+        "append",
+        "extend",
+        "insert",
+        "reset_parameters",
+        "init_weights",
+        "numel",
+        "size",
+        "dim",
+    )
 )
-_IDLE_CALLS = frozenset("isinstance hasattr len print repr str type id callable range super issubclass".split())
-_THROUGH = frozenset("enumerate zip reversed list tuple iter sorted next".split())
+_IDLE_CALLS = frozenset(
+    ("isinstance", "hasattr", "len", "print", "repr", "str", "type", "id", "callable", "range", "super", "issubclass")
+)
+_THROUGH = frozenset(("enumerate", "zip", "reversed", "list", "tuple", "iter", "sorted", "next"))
 _OTHER_FUNCTIONS = frozenset(dir(nn.Module)) - {"forward", "__call__"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -30,28 +53,29 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @lru_cache(maxsize=256)
 def _functions_in(file: str, text: str) -> dict[tuple[str, int], Function]:
-    """Functions of a file by name and first line, that of a decorator where there is one; parents are noted."""
+    """Functions of a file by name and first line, that of a decorator where there is one."""
     found = {}
-    tree = ast.parse(text)
-    for parent in ast.walk(tree):
-        for child in ast.iter_child_nodes(parent):
-            child.parent = parent  # type: ignore[attr-defined]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             found[node.name, first] = node
     return found
 
 
+@lru_cache(maxsize=4096)
 def tree_of(code: CodeType) -> Function | None:
-    """The tree of a function; None where its source can't be read or is a lambda's."""
+    """The tree of a function, whose nodes know what is above; None where its source can't be read or is a lambda's."""
     text = "".join(linecache.getlines(code.co_filename))
     if not text:
         return None
     try:
-        return _functions_in(code.co_filename, text).get((code.co_name, code.co_firstlineno))
+        tree = _functions_in(code.co_filename, text).get((code.co_name, code.co_firstlineno))
     except SyntaxError:
         return None
+    for node in ast.walk(tree) if tree is not None else ():
+        for child in ast.iter_child_nodes(node):
+            child.parent = node  # type: ignore[attr-defined]
+    return tree
 
 
 def words_of(code: CodeType) -> set[str]:
@@ -202,6 +226,11 @@ def pattern_of(node: ast.expr) -> re.Pattern[str] | None:
     return None
 
 
+def is_getattr(node: ast.AST) -> bool:
+    """Whether it is ``getattr(thing, name)``."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr" and len(node.args) > 1
+
+
 def runs_it(node: ast.expr, tensor: bool) -> bool:
     """Whether a mention of a module or tensor is one that uses it: not an assignment to it, a check, a listing.
 
@@ -211,9 +240,7 @@ def runs_it(node: ast.expr, tensor: bool) -> bool:
     """
     if not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
         return False
-    last = ""
-    here: ast.AST = node
-    above = parent_of(here)
+    last, here, above = "", node, parent_of(node)
     while isinstance(above, (ast.Attribute, ast.Subscript)) and above.value is here:
         last = above.attr if isinstance(above, ast.Attribute) else ""
         if not isinstance(above.ctx, ast.Load):
@@ -221,22 +248,30 @@ def runs_it(node: ast.expr, tensor: bool) -> bool:
         here, above = above, parent_of(above)
     if isinstance(above, ast.Call) and above.func is here:
         return last not in _IDLE_METHODS
+    return _is_used(here, tensor)
+
+
+def _is_used(here: ast.AST, tensor: bool) -> bool:
+    """Whether what stands around an expression does something with it."""
+    above = parent_of(here)
     while not isinstance(above, ast.stmt):
-        if isinstance(above, ast.Call):
-            name = above.func.attr if isinstance(above.func, ast.Attribute) else getattr(above.func, "id", "")
-            if name in _IDLE_CALLS or (name.endswith("_") and not name.endswith("__")):
-                return False
-            if name not in _THROUGH:
-                return True
-        elif isinstance(above, ast.Compare) and any(
-            isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in above.ops
-        ):
-            return False
-        elif isinstance(above, ast.IfExp) and above.test is here:
-            return False
-        elif isinstance(above, (ast.BinOp, ast.comprehension, ast.Lambda, ast.Compare)):
-            return True
+        said = _uses_it(here, above)
+        if said is not None:
+            return said
         here, above = above, parent_of(above)
-    if isinstance(above, (ast.If, ast.While, ast.Assert, ast.Expr, ast.Delete, ast.Raise)):
+    idle = isinstance(above, (ast.If, ast.While, ast.Assert, ast.Expr, ast.Delete, ast.Raise))
+    return not idle and (tensor or not isinstance(above, ast.Return))
+
+
+def _uses_it(here: ast.AST, above: ast.AST) -> bool | None:
+    """Whether an expression does something with one of its parts; None where what is above it decides."""
+    if isinstance(above, ast.Call):
+        name = above.func.attr if isinstance(above.func, ast.Attribute) else getattr(above.func, "id", "")
+        if name in _IDLE_CALLS or (name.endswith("_") and not name.endswith("__")):
+            return False
+        return None if name in _THROUGH else True
+    if isinstance(above, ast.Compare):
+        return not any(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in above.ops)
+    if isinstance(above, ast.IfExp) and above.test is here:
         return False
-    return not isinstance(above, ast.Return) or tensor
+    return True if isinstance(above, (ast.BinOp, ast.comprehension, ast.Lambda)) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,18 +42,17 @@ class Unreached:
         """Whether an object is it, or a list, dict or list of modules that it is in."""
         if id(thing) in self.things:
             return True
-        if not depth:
-            return False
-        if isinstance(thing, (nn.ModuleList, nn.Sequential, nn.ModuleDict)):
-            return any(self.held_by(item, depth - 1) for item in thing._modules.values())
-        if isinstance(thing, (nn.ParameterList, nn.ParameterDict)):
-            return any(id(item) in self.things for item in thing._parameters.values())
-        if isinstance(thing, Mapping):
-            return any(self.held_by(item, depth - 1) for item in thing.values())
-        if isinstance(thing, (list, tuple)):
-            return any(self.held_by(item, depth - 1) for item in thing)
+        items: Iterable[Any] = ()
+        if isinstance(thing, CONTAINERS):
+            items = [*thing._modules.values(), *thing._parameters.values()]
+        elif isinstance(thing, Mapping):
+            items = list(thing.values())
+        elif isinstance(thing, (list, tuple)):
+            items = thing
         owner = getattr(thing, "__self__", None)  # a bound method
-        return isinstance(owner, nn.Module) and id(owner) in self.things
+        if isinstance(owner, nn.Module) and id(owner) in self.things:
+            return True
+        return depth > 0 and any(self.held_by(item, depth - 1) for item in items)
 
 
 def touched(graph: Graph) -> set[str]:

@@ -1,7 +1,7 @@
 """What one example does not reach: it stays as it is, and the ways that were not taken compute what they did.
 
-The other ways are run on the pruned network and on the original whose cut channels are zero (`reference.zeroed`): nothing
-of the search for what unreached code may read has a part in that.
+The other ways are run on the pruned network and on the original whose cut channels are zero (`reference.zeroed`); the
+search for what unreached code may read has no part in that.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from pruning.reference import gone_slots, zeroed
+from pruning.unreached_nets import NETS, Block, Net, conv
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning import Pruned, find_groups, prune, trace
-from pruning.reference import gone_slots, zeroed
-from pruning.unreached_nets import NETS, Block, Net, conv
 
 
 def built(kind: Any) -> Any:
