@@ -517,7 +517,85 @@ class Stateful(Net):
         return self.head(x.mean((2, 3)))
 
 
+class Lambda(Net):
+    """The way is a lambda that the network keeps."""
+
+    def build(self) -> None:
+        self.big = conv(8, 8)
+        self.way = lambda net, x: net.big(x) if x.shape[-1] > 8 else x.relu()
+
+    def part(self, x: Tensor) -> Tensor:
+        return self.way(self, x)
+
+
+class Decorated(Net):
+    """The branch stands in a method with a decorator."""
+
+    @torch.no_grad()
+    def part(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            try:
+                if x.shape[-1] > 8:
+                    return self.big(x)
+            finally:
+                x = x * 1
+        return x
+
+
+class Hook(Net):
+    """The branch stands in a hook of another layer."""
+
+    def build(self) -> None:
+        self.big = conv(8, 8)
+        self.stem.register_forward_hook(self.after)
+
+    def after(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return self.big(output) if output.shape[-1] > 8 else output
+
+    def part(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class Loop(Net):
+    """As many turns of a loop as the picture is large; the last turns have layers of their own."""
+
+    kept = ("stem", "turns.0")
+    unreached = ("turns.1",)
+
+    def build(self) -> None:
+        self.turns = nn.ModuleList([conv(8, 8), conv(8, 8)])
+
+    def part(self, x: Tensor) -> Tensor:
+        turn = 0
+        while turn < x.shape[-1] // 8:
+            x = self.turns[turn](x).relu()
+            turn += 1
+        return x
+
+
+class Comprehension(Net):
+    kept = ("stem", "turns.0")
+    unreached = ("turns.1",)
+
+    def build(self) -> None:
+        self.turns = nn.ModuleList([conv(8, 8), conv(8, 8)])
+
+    def part(self, x: Tensor) -> Tensor:
+        return sum(turn(x) for turn in self.turns[: x.shape[-1] // 8])
+
+
+class Match(Net):
+    def part(self, x: Tensor) -> Tensor:
+        match x.shape[-1]:
+            case 8:
+                y = x
+            case _:
+                y = self.big(x)
+        return y
+
+
 NETS: list[Callable[[], Any]] = [
     Block, OneLine, Expression, Other, Returns, LateReturn, Kernel, Scale, Later, Elsewhere, Kept, SideResult, Helper,
     Frames, Reference, Text, Auxiliary, Experts, EarlyExit, Heads, Listed, Children, Unmentioned, Function, Stateful,
+    Lambda, Decorated, Hook, Loop, Comprehension, Match,
 ]  # fmt: skip

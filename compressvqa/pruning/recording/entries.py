@@ -97,7 +97,7 @@ def entries_of(model: nn.Module, inputs: Any, also: Sequence[Any] = ()) -> tuple
     several = isinstance(inputs, list) and inputs and all(isinstance(item, (tuple, Mapping)) for item in inputs)
     first = [Entry(example) for example in (inputs if several else [inputs])]
     if isinstance(also, (str, Tensor, Mapping)) or not isinstance(also, Sequence):
-        raise PruneError(f"also is a list of ways to call the network, not a {type(also).__name__}", hint=_HINT)
+        raise PruneError(f"also must be a list of ways to call the network, not {also!r}", hint=_HINT)
     if also and callable(also[0]) and isinstance(also, tuple):
         raise PruneError("also is a list of ways to call the network", hint="also=[(model.method, arguments)]")
     return tuple(first + [_entry(model, item, first[0].inputs) for item in also])

@@ -29,8 +29,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
+from compressvqa.pruning.recording.integers import Remark, integers_in, sizes_of, watched
 from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
+from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.randomness import seeded
 from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
 
@@ -60,12 +61,12 @@ def record(
         PruneError: the network returned no tensor, or an entry other than the first can't be run.
     """
     try:
-        return _record(model, entries, known, log, boundaries, lambda: tagged(model))
+        return _record(model, entries, known, log, boundaries, origins=True)
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, entries, known, log, boundaries, None)
+        return _record(model, entries, known, log, boundaries, origins=False)
 
 
 def _record(
@@ -74,23 +75,28 @@ def _record(
     known: Callable[[str], bool],
     log: LineLog | None,
     boundaries: dict[str, set[Value]] | None,
-    numbers: Callable[[], contextlib.AbstractContextManager[None]] | None,
+    *,
+    origins: bool,
 ) -> Graph:
     # What torch does inside a call says nothing about the forward, and takes long to follow.
     recorder = _Recorder(model, known) if log is None else _UnfollowedRecorder(model, known)
-    calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=numbers is not None)
+    calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=origins)
+    said: set[Remark] = set()
     for entry in entries:
         example = entry.copied().inputs
         recorder.begin(example)
         with (
             quiet(model, train=entry.train),
             seeded(0),
-            contextlib.nullcontext() if numbers is None else numbers(),
+            tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext(),
             _module_paths(model, recorder, boundaries),
             recorder.undo_writes(),
         ):
-            with contextlib.nullcontext() if log is None else log.following(recorder.read), recorder, calls:
+            followed = contextlib.nullcontext() if log is None else log.following(recorder.read)
+            with watched() as remarks, followed, recorder, calls:
                 outputs = _called(entry, model, example, first=entry is entries[0])
+            recorder.graph.remarks += [remark for remark in dict.fromkeys(remarks) if remark not in said]
+            said.update(remarks)
             returned = tensors_of(outputs)
             if not returned:
                 what = f"{entry} returned no tensor" if len(entries) > 1 else "the network returned no tensor"
@@ -213,6 +219,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             self._make(node, args, result)
         return result
+
+    def leaf_values(self) -> dict[int, Value]:
+        """The values of parameters and buffers by the tensor's id."""
+        return {id(tensor): self.graph.leaves[name] for name, tensor in self._leaves.items()}
 
     def whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs a call and records it as one operator, whatever it is made of."""
@@ -380,7 +390,7 @@ class _Calls(TorchFunctionMode):
             name = "attention of a given scale"
         numbers = tuple(integers_in([*args, *kwargs.values()]))
         outer = recorder.called, recorder.call
-        recorder.called, recorder.call = numbers if any(isinstance(n, Int) for n in numbers) else (), name
+        recorder.called, recorder.call = numbers, name
         try:
             return func(*args, **kwargs)
         finally:

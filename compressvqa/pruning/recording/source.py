@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import linecache
 import re
 import sys
@@ -53,18 +54,27 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @lru_cache(maxsize=256)
 def _functions_in(file: str, text: str) -> dict[tuple[str, int], Function]:
-    """Functions of a file by name and first line, that of a decorator where there is one."""
-    found = {}
+    """Functions of a file by name and first line, that of a decorator where there is one; lambdas as functions."""
+    found: dict[tuple[str, int], Function] = {}
+    lambdas: dict[int, list[ast.Lambda]] = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             found[node.name, first] = node
+        elif isinstance(node, ast.Lambda):
+            lambdas.setdefault(node.lineno, []).append(node)
+    for line, alike in lambdas.items():
+        if len(alike) == 1:  # which of several on a line is meant can't be told
+            inside = copy.deepcopy(alike[0])  # its nodes also stand in the function that it is written in
+            body = ast.copy_location(ast.Return(inside.body), inside.body)
+            function = ast.FunctionDef("<lambda>", inside.args, [body], [], None)
+            found["<lambda>", line] = ast.copy_location(function, inside)
     return found
 
 
 @lru_cache(maxsize=4096)
 def tree_of(code: CodeType) -> Function | None:
-    """The tree of a function, whose nodes know what is above; None where its source can't be read or is a lambda's."""
+    """The tree of a function, whose nodes know what is above; None where its source can't be read."""
     text = "".join(linecache.getlines(code.co_filename))
     if not text:
         return None

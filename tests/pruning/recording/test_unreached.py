@@ -149,7 +149,7 @@ def test_what_ran_and_is_not_read_goes_but_what_did_not_run_in_it_stays() -> Non
     [
         ([3], "a int is no way to call the network"),
         (["eval"], "'eval' is no way to call the network"),
-        ("train", "also is a list of ways to call the network, not a str"),
+        ("train", "also must be a list of ways to call the network, not 'train'"),
         ([(nn.Linear(1, 1).forward, ())], "Linear.forward is no method of the network"),
         ([(torch.relu, (torch.rand(1),))], "relu is no method of the network"),
         ([("train",)], "a way to call the network has a method and its arguments"),
