@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,10 @@ class Pruned:
         from compressvqa.metrics import profile
 
         return profile(self.model, self._inputs)
+
+    def noting(self, *notes: str) -> Pruned:
+        """The same, with something more to say, before what the plan says already."""
+        return replace(self, plan=replace(self.plan, notes=(*notes, *self.plan.notes))) if notes else self
 
     def __str__(self) -> str:
         proof = "not verified" if self.max_error is None else f"equal to the zeroed network within {self.max_error:.1e}"

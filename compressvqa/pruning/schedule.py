@@ -19,6 +19,7 @@ from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.prune import prune_traced
 from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.settings import Ratios, Settings
 from compressvqa.pruning.widths.shares import must_match
 
@@ -47,6 +48,8 @@ class Schedule:
         self.steps, self._settings = steps, Settings.of(**settings)
         if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
+        model, inputs, _ = enter(model, inputs)
+        has_numbers(model)
         self._model = model
         facts = trace(model, inputs, also=self._settings.also)
         self._entries = facts.entries  # they name methods, so they call the networks of later steps as well
@@ -65,6 +68,7 @@ class Schedule:
         Raises:
             PruneError: as in `prune`.
         """
+        model, _, _ = enter(model, self._entries[0].inputs)
         facts = trace(model, self._entries[0].inputs, also=self._entries[1:])
         began = _params(facts) < self._params
         settings = self._settings if self.steps == 1 and not began else self._step(number, facts)

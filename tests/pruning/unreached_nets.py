@@ -594,8 +594,55 @@ class Match(Net):
         return y
 
 
+class Built(Net):
+    """Whether a layer is there is how the network was built: no call comes to the other branch."""
+
+    unreached = ("spare",)
+    kept = ()
+    cut = ("stem", "tail", "mid")
+
+    def build(self) -> None:
+        self.mid, self.spare = conv(8, 8), conv(8, 8)
+
+    def also(self) -> list[Any]:
+        return []
+
+    def part(self, x: Tensor) -> Tensor:
+        if self.mid is None:
+            x = self.spare(x)
+        if self.mid is not None:
+            return self.mid(x)
+        return self.spare(x)
+
+
+class Memory(Net):
+    """A layer for all but the first call: whether there is a memory changes while the network runs."""
+
+    def build(self) -> None:
+        self.big, self.memory = conv(8, 8), None
+
+    def also(self) -> list[Any]:
+        return [(self.twice, (torch.rand(2, 3, 8, 8),))]
+
+    def examples(self) -> list[Any]:
+        return [(torch.rand(2, 3, 8, 8),)]
+
+    def twice(self, x: Tensor) -> Tensor:
+        self.memory = None
+        y = self(x) + self(x * 2)
+        self.memory = None
+        return y
+
+    def part(self, x: Tensor) -> Tensor:
+        if self.memory is not None:
+            x = x + self.big(self.memory)
+        self.memory = x
+        return x
+
+
 NETS: list[Callable[[], Any]] = [
     Block, OneLine, Expression, Other, Returns, LateReturn, Kernel, Scale, Later, Elsewhere, Kept, SideResult, Helper,
     Frames, Reference, Text, Auxiliary, Experts, EarlyExit, Heads, Listed, Children, Unmentioned, Function, Stateful,
     Lambda, Decorated, Hook, Loop, Comprehension, Match,
+    Built, Memory,
 ]  # fmt: skip

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.dependencies import Dependencies
 from compressvqa.pruning.dependency.propagation import Propagation
 from compressvqa.pruning.dependency.rules import known
+from compressvqa.pruning.recording.doors import enter
 from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.record import record
@@ -93,7 +95,8 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
     """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
 
     Args:
-        model: any network; its mode, hooks, gradients and buffers are left as they were, also after an error.
+        model: any network; of one that is wrapped or compiled, paths are those of the network inside. Its mode, hooks,
+            gradients and buffers are left as they were, also after an error.
         inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested. A list of
             tuples or dicts is several examples, each of which is run.
         also: other ways to call it, as in `prune`: each is run, and the traces are joined.
@@ -101,18 +104,20 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
             every head.
 
     Raises:
-        PruneError: the network returned no tensor, `attention` is another word, or an item of `also` is no way to call
-            the network.
+        PruneError: the network or its inputs are not accepted, it raises an error or returns no tensor, `attention` is
+            another word, or an item of `also` is no way to call the network.
     """
     if attention not in ATTENTION:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
+    model, inputs, _ = enter(model, inputs)
     entries = entries_of(model, inputs, also)
-    graph = record(model, entries, known=known)
-    missed = unreached(model, graph)
-    if missed:
-        graph = follow(
-            model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
-        )
+    with torch.inference_mode(False):
+        graph = record(model, entries, known=known)
+        missed = unreached(model, graph)
+        if missed:
+            graph = follow(
+                model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
+            )
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}

@@ -112,7 +112,7 @@ def _entry(model: nn.Module, item: Any, example: Any) -> Entry:
             raise PruneError(f"{item!r} is no way to call the network", where="also", hint=_HINT)
         return Entry(example, train=True)
     if isinstance(item, (Tensor, Mapping)):
-        return Entry(item)
+        return Entry(dict(item) if isinstance(item, Mapping) else item)
     if callable(item):
         raise PruneError("a method without its arguments", where="also", hint="also=[(model.method, arguments)]")
     if not isinstance(item, (tuple, list)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from compressvqa.pruning.recording.conditions import can_never_be
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.lines import Call
 from compressvqa.pruning.recording.regions import FunctionCall, Region
@@ -40,6 +41,7 @@ class Reading:
         calls: of the run.
         known: the functions that use it, or one that does, with their words.
         path_of: paths of modules with parameters and names of tensors, by id.
+        changing: attributes that functions set while the network runs.
     """
 
     thing: Unreached
@@ -47,6 +49,7 @@ class Reading:
     calls: Sequence[Call]
     known: Mapping[CodeType, set[str]]
     path_of: Mapping[int, str]
+    changing: Set[str]
     vague: set[str] = field(default_factory=set)  # attributes that hold nothing now, but may hold its result
     beside: set[str] = field(default_factory=set)  # paths of what is used together with it
 
@@ -142,7 +145,7 @@ class Reading:
                 found = self._is_name(node, function, names)
             else:
                 found = is_getattr(node) and self._is_got(node, function.call)
-            if found:
+            if found and not can_never_be(node, function.tree, function.call, self.changing):
                 assert isinstance(node, ast.expr)
                 yield node
 

@@ -28,6 +28,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.failures import explained, said
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Remark, integers_in, sizes_of, watched
 from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
@@ -58,7 +59,7 @@ def record(
         boundaries: is filled with the values that each module took and gave.
 
     Raises:
-        PruneError: the network returned no tensor, or an entry other than the first can't be run.
+        PruneError: the network raised an error, or returned no tensor.
     """
     try:
         return _record(model, entries, known, log, boundaries, origins=True)
@@ -81,7 +82,7 @@ def _record(
     # What torch does inside a call says nothing about the forward, and takes long to follow.
     recorder = _Recorder(model, known) if log is None else _UnfollowedRecorder(model, known)
     calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=origins)
-    said: set[Remark] = set()
+    known_remarks: set[Remark] = set()
     for entry in entries:
         example = entry.copied().inputs
         recorder.begin(example)
@@ -93,28 +94,37 @@ def _record(
             recorder.undo_writes(),
         ):
             followed = contextlib.nullcontext() if log is None else log.following(recorder.read)
-            with watched() as remarks, followed, recorder, calls:
-                outputs = _called(entry, model, example, first=entry is entries[0])
-            recorder.graph.remarks += [remark for remark in dict.fromkeys(remarks) if remark not in said]
-            said.update(remarks)
+            told = contextlib.nullcontext() if origins else _explained(model, entry, first=entry is entries[0])
+            with told, watched() as remarks, followed, recorder, calls:
+                outputs = entry.call(model, example)
+            recorder.graph.remarks += [remark for remark in dict.fromkeys(remarks) if remark not in known_remarks]
+            known_remarks.update(remarks)
             returned = tensors_of(outputs)
             if not returned:
-                what = f"{entry} returned no tensor" if len(entries) > 1 else "the network returned no tensor"
-                raise PruneError(what, hint="return it in a tuple, list, dict or dataclass")
+                who = "the network" if entry is entries[0] else entry
+                hint = "return it in a tuple, list, dict or dataclass"
+                raise PruneError(f"{who} returned no tensor (but {_kind_of(outputs)})", hint=hint)
             recorder.graph.outputs += [recorder.read(t) for t in returned]
     return recorder.graph
 
 
-def _called(entry: Entry, model: nn.Module, example: Any, *, first: bool) -> Any:
+@contextlib.contextmanager
+def _explained(model: nn.Module, entry: Entry, *, first: bool) -> Iterator[None]:
+    """Turns what a way to call the network raises into one line."""
     if first:
-        return entry.call(model, example)
+        with explained(model, entry.inputs):
+            yield
+        return
     try:
-        return entry.call(model, example)
+        yield
     except CompressVQAError:
         raise
     except Exception as error:  # whatever the user's code raises
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise PruneError(f"{entry} can't be run on its example ({said})", where="also") from error
+        raise PruneError(f"{entry} can't be run on its example ({said(error)})", where="also") from error
+
+
+def _kind_of(outputs: Any) -> str:
+    return "None" if outputs is None else f"a {type(outputs).__name__}"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dis
 import linecache
 import re
 import sys
@@ -101,6 +102,13 @@ def words_of(code: CodeType) -> set[str]:
     return found
 
 
+def words_of_constructors(model: nn.Module) -> set[str]:
+    """Words of the constructors of the user's classes, among them the methods that they call."""
+    kinds = {above for module in model.modules() for above in type(module).__mro__}
+    codes = (getattr(vars(kind).get("__init__"), "__code__", None) for kind in kinds)
+    return {word for code in codes if code is not None for word in words_of(code)}
+
+
 def functions_of(model: nn.Module) -> dict[CodeType, FunctionType]:
     """The user's functions that a run of the network may come to: methods of its classes, what these name, and what its
     modules keep. Constructors and the like are left out."""
@@ -184,6 +192,15 @@ def chain_of(node: ast.AST) -> list[str] | None:
         names.insert(0, node.attr)
         node = node.value
     return [node.id, *names] if isinstance(node, ast.Name) else None
+
+
+def attributes_set_by(code: CodeType) -> set[str]:
+    """Attributes that a function, or one inside it, sets."""
+    found = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= attributes_set_by(constant)
+    return found
 
 
 UNKNOWN = object()

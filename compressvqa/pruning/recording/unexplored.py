@@ -22,6 +22,7 @@ from compressvqa.pruning.recording.regions import FunctionCall
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.source import (
     DYNAMIC,
+    attributes_set_by,
     chain_of,
     functions_of,
     is_getattr,
@@ -31,6 +32,7 @@ from compressvqa.pruning.recording.source import (
     statement_of,
     tree_of,
     words_of,
+    words_of_constructors,
 )
 from compressvqa.pruning.recording.unreached import CONTAINERS, Unreached
 
@@ -59,6 +61,8 @@ class Search:
                     if code.co_name not in ("forward", "__call__"):
                         names.add(code.co_name)
             self.known.append(found)
+        building = words_of_constructors(model)
+        self.changing = {n for code in words if code.co_name not in building for n in attributes_set_by(code)}
         weighty = ((path, m) for path, m in model.named_modules() if path and any(True for _ in m.parameters()))
         self.path_of = {id(m): path for path, m in weighty}
         self.path_of |= {id(t): name for name, t in leaves_of(model).items()}
@@ -77,7 +81,7 @@ class Search:
         found: dict[int, tuple[Value, str]] = {}
         executed = {call.code for call in calls}
         for number, thing in enumerate(self.things):
-            reading = Reading(thing, number, calls, self.known[number], self.path_of)
+            reading = Reading(thing, number, calls, self.known[number], self.path_of, self.changing)
             values = reading.values()
             for path in reading.beside:
                 values.update(_ends_of(path, self.model, graph, boundaries))
