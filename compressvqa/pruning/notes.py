@@ -8,7 +8,7 @@ import numpy as np
 
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut
-from compressvqa.pruning.cutting.verification import gone_roots
+from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.dependency.trace import Trace
@@ -36,7 +36,7 @@ def one_way(facts: Trace) -> list[str]:
 def did_not_run(facts: Trace) -> list[str]:
     """What no example reached, and what that means for the rest."""
     said = []
-    kept = {path for _, path in facts.graph.kept.values()}
+    kept = {path for _, paths in facts.graph.kept.values() for path in paths}
     for used in (True, False):
         names = compact(thing.path for thing in facts.unreached if thing.elements and (thing.path in kept) is used)
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

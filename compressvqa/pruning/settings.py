@@ -180,7 +180,14 @@ class Settings(WrittenSettings):
         "it may read",
     )
     verify: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="compare with the zeroed original on fresh inputs. Without it nothing is proven"
+        True,
+        description="compare with the zeroed original, and ask what would have been noticed. Without it nothing is "
+        "proven",
+    )
+    unobservable: Annotated[Literal["keep", "prune"], MustBe("keep or prune")] = Field(
+        "keep",
+        description="what becomes of groups of which a wrong cut would go unnoticed, so that nothing is proven for "
+        "them. keep: they stay whole; prune: they are pruned, and named in `Pruned.power`",
     )
     remove_dead: Annotated[bool, Strict(), MustBe("True or False")] = Field(
         True, description="replace modules that ran and whose result nothing reads"

@@ -131,7 +131,8 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
         module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
         return
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    incoming, hidden = module.weight_ih_l0, module.weight_hh_l0
+    tensors: dict[str, Any] = {name: getattr(module, name) for name in ("weight_ih_l0", "weight_hh_l0")}
+    incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
     module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
     if module.proj_size:
         module.proj_size = hidden.shape[1]

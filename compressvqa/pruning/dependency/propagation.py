@@ -115,7 +115,7 @@ class Propagation:
         self.channel_labels: dict[int, ChannelLabels] = {}
         self.number, self.entry, self._spread, self._waits = 0, 0, False, False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
-        self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self._orders: Counter[tuple[str, str, str]] = Counter()
 
     def _pass(self) -> None:
         starts = {start: entry for entry, start in enumerate(self.graph.starts)}
@@ -137,9 +137,10 @@ class Propagation:
         for value in self.graph.outputs:
             for axis_labels in self.labels_of(value).per_axis:
                 self.freeze(axis_labels.ids, "the network returns these channels")
-        for value, path in self.graph.kept.values():
+        for value, paths in self.graph.kept.values():
+            who = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
             for axis_labels in self.labels_of(value).per_axis:
-                self.freeze(axis_labels.ids, f"{path} did not run, and may read or replace them")
+                self.freeze(axis_labels.ids, f"{who} did not run, and may read or replace them")
 
     # -- for rules ----------------------------------------------------------------------------------------------------
 
@@ -219,10 +220,10 @@ class Propagation:
 
     def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
         """Books a mean or variance; every operator that may be one is counted, also one without labels (None)."""
-        key = (node.op, node.args[0].shape)
-        if labels is not None:
-            place = node.place if by_hand else ""
-            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place, self.entry))
+        key = (node.op, node.module, node.place)
+        place = node.place if by_hand and labels is not None else ""
+        flat = np.zeros(0, np.int64) if labels is None else labels.ravel()
+        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place, self.entry))
         self._orders[key] += 1
 
     def heads(self, ids: Ids) -> None:

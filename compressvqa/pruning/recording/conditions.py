@@ -25,7 +25,8 @@ def can_never_be(node: ast.AST, tree: Function, call: Call, changing: Set[str]) 
             first = node is above.body or (isinstance(above.body, list) and node in above.body)
             if known is not None and known is not first:
                 return True
-        block = next((b for b in (getattr(above, name, None) for name in ("body", "orelse")) if _holds(b, node)), [])
+        blocks = (getattr(above, name, None) for name in ("body", "orelse"))
+        block: list[ast.AST] = next((b for b in blocks if isinstance(b, list) and node in b), [])
         for before in block[: block.index(node)] if block else []:
             if isinstance(before, ast.If):
                 known = value_of(before.test, call, changing)
@@ -34,10 +35,6 @@ def can_never_be(node: ast.AST, tree: Function, call: Call, changing: Set[str]) 
                     return True
         node = above
     return False
-
-
-def _holds(block: object, node: ast.AST) -> bool:
-    return isinstance(block, list) and node in block
 
 
 def value_of(test: ast.expr, call: Call, changing: Set[str]) -> bool | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.recording.randomness import WithoutDropout, seeded
+from compressvqa.pruning.recording.dropout import WithoutDropout
 from compressvqa.pruning.recording.running import call, quiet
+from compressvqa.pruning.recording.untouched import seed_all
 
 _HINT = "another example of the forward, (model.method, arguments), 'train', ('train', arguments) or an Entry"
 
@@ -49,7 +50,8 @@ class Entry:
         Returns:
             What it returned.
         """
-        with quiet(model, fused=fused, train=self.train), seeded(seed):
+        with quiet(model, fused=fused, train=self.train):
+            seed_all(seed)
             return self.call(model, self.copied().inputs)
 
     def call(self, model: nn.Module, inputs: Any) -> Any:

@@ -88,7 +88,7 @@ class Graph:
         called: paths of the modules that ran.
         written: names of the leaves that the run wrote to (and that were put back).
         starts: for each run, how many operators ran before it.
-        kept: values that code which did not run may read, or replace, with the path of what did not run, by index.
+        kept: values that code which did not run may read, or replace, with the paths of what did not run, by index.
         remarks: what the forward did with numbers besides giving them as sizes (integers.py).
     """
 
@@ -99,7 +99,7 @@ class Graph:
     called: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     starts: list[int] = field(default_factory=list)
-    kept: dict[int, tuple[Value, str]] = field(default_factory=dict)
+    kept: dict[int, tuple[Value, tuple[str, ...]]] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
 
     def decisions(self) -> list[Node]:

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.recording.held import held_tensors
+from compressvqa.pruning.recording.untouched import random_states, untouched
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -54,33 +55,25 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False, train: bool = False) -> Iterator[None]:
+def quiet(model: nn.Module, *, fused: bool = False, train: bool = False, gradients: bool = False) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
     Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory. With
     `train` it is in training mode, and what it then writes into its buffers is undone.
 
-    Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
-    that a forward keeps on `self` would make the network another one for whoever runs it next.
+    Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
+    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
     """
-    held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
-    contents = [(b, b.clone()) for b in model.buffers() if b.device.type != "meta"] if train else []
     fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        model.train(train)
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), _uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, attributes, tables in held:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, content in zip(_tables(module), tables, strict=True):
-                table.clear()
-                table.update(content)
-        for buffer, kept in contents:
-            buffer.data.copy_(kept)
+    with untouched(model), random_states():
+        try:
+            model.train(train)
+            torch.backends.mha.set_fastpath_enabled(False)
+            backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+            with torch.set_grad_enabled(gradients), _uncompiled(), backend:
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _uncompiled() -> contextlib.AbstractContextManager[None]:
@@ -89,7 +82,3 @@ def _uncompiled() -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
     return stance
-
-
-def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module._parameters, module._buffers, module._modules

@@ -76,9 +76,11 @@ class Search:
         """What has to follow the run."""
         return LineLog([thing.held_by for thing in self.things])
 
-    def meets(self, calls: Sequence[Call], graph: Graph, boundaries: Boundaries) -> dict[int, tuple[Value, str]]:
-        """Values whose channels an unreached thing may read or stand in for, with the thing's path, by value index."""
-        found: dict[int, tuple[Value, str]] = {}
+    def meets(
+        self, calls: Sequence[Call], graph: Graph, boundaries: Boundaries
+    ) -> dict[int, tuple[Value, tuple[str, ...]]]:
+        """Values whose channels unreached things may read or stand in for, with the paths of these, by value index."""
+        found: dict[int, tuple[Value, tuple[str, ...]]] = {}
         executed = {call.code for call in calls}
         for number, thing in enumerate(self.things):
             reading = Reading(thing, number, calls, self.known[number], self.path_of, self.changing)
@@ -87,7 +89,7 @@ class Search:
                 values.update(_ends_of(path, self.model, graph, boundaries))
             values.update(self._beside(number, executed, graph, boundaries))
             values.update(self._inside_torch(thing, boundaries))
-            found |= {v.index: (v, thing.path) for v in values if v.index not in found}
+            found |= {v.index: (v, (*found.get(v.index, (v, ()))[1], thing.path)) for v in values}
         return found
 
     def _beside(self, number: int, executed: set[CodeType], graph: Graph, ends: Boundaries) -> Iterator[Value]:

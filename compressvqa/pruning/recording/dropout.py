@@ -1,13 +1,9 @@
-"""Chance while a network runs: the same numbers each time, none of them by channel, and nothing of it left behind."""
+"""Training mode without dropout, which draws a number for each channel."""
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -19,26 +15,6 @@ _DROPOUT = frozenset(
 )
 _DROPOUT_GIVEN = {"scaled_dot_product_attention": (4, "dropout_p"), "multi_head_attention_forward": (10, "dropout_p")}
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's generators, `random` and NumPy's global one; each goes on afterwards as if nothing had run."""
-    ours, theirs, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    try:
-        random.seed(seed)
-        np.random.seed(seed % (1 << 32))
-        torch.default_generator.manual_seed(seed)
-        if gpus:
-            torch.cuda.manual_seed_all(seed)
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)
-        torch.set_rng_state(cpu)
-        if gpus:
-            torch.cuda.set_rng_state_all(gpus)
 
 
 class WithoutDropout(TorchFunctionMode):
