@@ -36,6 +36,7 @@ from compressvqa.pruning.recording.source import (
 )
 from compressvqa.pruning.recording.unreached import CONTAINERS, Unreached
 
+Kept = dict[int, tuple[Value, tuple[str, ...]]]
 Boundaries = dict[str, set[Value]]  # what modules took and gave, by path
 
 
@@ -80,7 +81,7 @@ class Search:
         self, calls: Sequence[Call], graph: Graph, boundaries: Boundaries
     ) -> dict[int, tuple[Value, tuple[str, ...]]]:
         """Values whose channels unreached things may read or stand in for, with the paths of these, by value index."""
-        found: dict[int, tuple[Value, tuple[str, ...]]] = {}
+        found: Kept = {}
         executed = {call.code for call in calls}
         for number, thing in enumerate(self.things):
             reading = Reading(thing, number, calls, self.known[number], self.path_of, self.changing)
