@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from compressvqa.torch_private import TorchFunctionMode
 
 _DROPOUT = frozenset(
     {"dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d"}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.dropout import WithoutDropout
 from compressvqa.pruning.recording.running import call, quiet
 from compressvqa.pruning.recording.untouched import seed_all
+from compressvqa.torch_private import tree_map_only
 
 _HINT = "another example of the forward, (model.method, arguments), 'train', ('train', arguments) or an Entry"
 
@@ -72,14 +72,12 @@ class Entry:
         """The same call on copies of its tensors: a network may write into what it is given."""
         made: dict[int, Tensor] = {}
 
-        def clone(item: Any) -> Any:
-            if not isinstance(item, Tensor):
-                return item
+        def clone(item: Tensor) -> Tensor:
             if id(item) not in made:
                 made[id(item)] = item.detach().clone()
             return made[id(item)]
 
-        return self.with_inputs(tree_map(clone, self.inputs))
+        return self.with_inputs(tree_map_only(Tensor, clone, self.inputs))
 
 
 def entries_of(model: nn.Module, inputs: Any, also: Sequence[Any] = ()) -> tuple[Entry, ...]:

@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import nn
 
+from compressvqa.torch_private import tables
+
 # Attributes by which code gets at modules without naming them.
 DYNAMIC = frozenset({"children", "named_children", "modules", "named_modules", "_modules", "get_submodule", "__dict__"})
 # What is called on a module or tensor that does not run it.
@@ -214,7 +216,7 @@ def look_up(chain: list[str], objects: Mapping[str, Any], outside: Mapping[str, 
             return UNKNOWN
         if isinstance(thing, nn.Module):
             held: Any = UNKNOWN
-            for table in (vars(thing), thing._modules, thing._parameters, thing._buffers):
+            for table in (vars(thing), *tables(thing)):
                 if name in table:
                     held = table[name]
                     break

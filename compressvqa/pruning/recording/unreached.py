@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.torch_private import tables
 
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
 _DEPTH = 3  # how deep lists of lists are looked into
@@ -44,7 +45,7 @@ class Unreached:
             return True
         items: Iterable[Any] = ()
         if isinstance(thing, CONTAINERS):
-            items = [*thing._modules.values(), *thing._parameters.values()]
+            items = [item for table in tables(thing) for item in table.values()]
         elif isinstance(thing, Mapping):
             items = list(thing.values())
         elif isinstance(thing, (list, tuple)):
@@ -120,9 +121,8 @@ def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """What a module keeps, by attribute; of torch's lists only their own attributes, not their numbered elements."""
     yield from ((name, held) for name, held in vars(module).items() if not name.startswith("_"))
     if not isinstance(module, CONTAINERS):
-        yield from module._modules.items()
-        yield from module._parameters.items()
-        yield from module._buffers.items()
+        for table in tables(module):
+            yield from table.items()
 
 
 def _inside(held: Any, depth: int = _DEPTH) -> Iterator[Any]:
