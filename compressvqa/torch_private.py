@@ -34,6 +34,7 @@ __all__ = [
     "compiled_inside",
     "flatten_weights_anew",
     "foreach",
+    "has_hooks",
     "is_compiled_in_place",
     "is_graph_of_operators",
     "is_transformed",
@@ -71,6 +72,11 @@ HOOK_TABLES = (
 def tables(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The parameters, buffers and modules that a module itself holds, by name; None where a name holds nothing."""
     return module._parameters, module._buffers, module._modules
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything is called before or after a module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def weight_hooks(module: nn.Module) -> list[Any]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
+from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.notes import nothing_to_remove, one_way, over_the_kept
 from compressvqa.pruning.pruned import Pruned
@@ -37,6 +38,7 @@ def prune(
     round_to: int = 1,
     min_channels: int = 1,
     verify: bool = True,
+    unobservable: str = "keep",
     remove_dead: bool = True,
     seed: int = 0,
 ) -> Pruned:
@@ -69,6 +71,7 @@ def prune(
         round_to=round_to,
         min_channels=min_channels,
         verify=verify,
+        unobservable=unobservable,
         remove_dead=remove_dead,
         seed=seed,
     )
@@ -128,6 +131,7 @@ def _plan_cut_prove(
     return Pruned(
         model=trial.model,
         max_error=None if trial.verdict is None else trial.verdict.error,
+        power=Power() if trial.verdict is None else trial.verdict.power,
         groups=search.groups,
         plan=replace(trial.plan, notes=notes),
         removed=removed_outputs(trial.cuts),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
-from compressvqa.torch_private import tables, tree_leaves, uncompiled
+from compressvqa.pruning.recording.untouched import random_states, untouched
+from compressvqa.torch_private import tree_leaves, uncompiled
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -48,26 +49,21 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
+def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
     Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory.
 
-    Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
-    that a forward keeps on `self` would make the network another one for whoever runs it next.
+    Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
+    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
     """
-    held = [(m, dict(vars(m)), [dict(t) for t in tables(m)]) for m in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        model.eval()
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, attributes, contents in held:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, content in zip(tables(module), contents, strict=True):
-                table.clear()
-                table.update(content)
+    with untouched(model), random_states():
+        try:
+            model.eval()
+            torch.backends.mha.set_fastpath_enabled(False)
+            backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+            with torch.set_grad_enabled(gradients), uncompiled(), backend:
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
