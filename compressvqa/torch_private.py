@@ -84,6 +84,11 @@ def weight_hooks(module: nn.Module) -> list[Any]:
     return [h for h in module._forward_pre_hooks.values() if type(h).__module__.startswith("torch.nn.utils.")]
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a hook runs before or after a module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def flatten_weights_anew(module: nn.RNNBase) -> None:
     """Lets a recurrent layer find its weights again after they were exchanged."""
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]

@@ -97,6 +97,13 @@ def test_weight_hooks_work_out_a_weight() -> None:
     assert private.weight_hooks(nn.Linear(2, 2)) == []
 
 
+def test_hooks_before_and_after_a_forward() -> None:
+    before, after = nn.ReLU(), nn.ReLU()
+    before.register_forward_pre_hook(lambda module, args: None)
+    after.register_forward_hook(lambda module, args, output: None)
+    assert [private.has_hooks(m) for m in (before, after, nn.ReLU())] == [True, True, False]
+
+
 def test_recurrent_layers_find_exchanged_weights() -> None:
     layer, x = nn.GRU(3, 4), torch.rand(5, 3)
     private.tables(layer)[0]["weight_hh_l0"] = nn.Parameter(torch.zeros(12, 4))
