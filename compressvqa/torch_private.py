@@ -24,13 +24,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 __all__ = [
     "BATCH_NORM",
     "BATCH_OR_INSTANCE_NORM",
+    "COMPILED_IN_PLACE",
     "CONVOLUTION",
     "DECOMPOSITIONS",
     "HOOK_TABLES",
     "TorchDispatchMode",
     "TorchFunctionMode",
     "WeakTensorKeyDictionary",
-    "COMPILED_IN_PLACE",
     "compiled_inside",
     "flatten_weights_anew",
     "foreach",
@@ -75,14 +75,14 @@ def tables(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str,
     return module._parameters, module._buffers, module._modules
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything is called before or after a module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def weight_hooks(module: nn.Module) -> list[Any]:
     """The hooks of torch's old weight norm, spectral norm and pruning, which work out a weight before a run."""
     return [h for h in module._forward_pre_hooks.values() if type(h).__module__.startswith("torch.nn.utils.")]
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether a hook runs before or after a module's forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def flatten_weights_anew(module: nn.RNNBase) -> None:

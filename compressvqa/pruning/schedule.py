@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from compressvqa.errors import PruneError
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import closest
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
@@ -117,9 +117,9 @@ class Schedule:
             return _rest(asked, part, self._channels, channels)
         found = {}
         for path in outputs.keys() & self._outputs.keys():
-            named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []
-            if named or not isinstance(asked, Mapping):
-                ratio = asked[named[-1]] if isinstance(asked, Mapping) else asked
+            pattern = closest(asked, path) if isinstance(asked, Mapping) else None
+            if pattern is not None or not isinstance(asked, Mapping):
+                ratio = asked if pattern is None else asked[pattern]
                 found[path] = _rest(ratio, part, self._outputs[path], outputs[path])
         return found
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers
 from compressvqa.pruning.cutting.bisection import groups_at_fault
 from compressvqa.pruning.cutting.choice import Cut, Scores, choose
 from compressvqa.pruning.cutting.proof.check import Proof
@@ -48,7 +48,7 @@ class Search:
         found = find_groups(facts, settings.protect)
         self.groups = [g for g in found if not (settings.remove_dead and facts.is_dead(g.producers))]
         for pattern in settings.protect:
-            if not any(matches(path, pattern) for group in self.groups for path in group.producers):
+            if not any(covers(pattern, path) for group in self.groups for path in group.producers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(settings.seed)
         self.scores = Scores(

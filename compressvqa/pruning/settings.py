@@ -167,10 +167,10 @@ class Settings(WrittenSettings):
 
     ratios: Annotated[Any, MustBe("a share, {path: share} or 'zeros'")] = Field(
         None,
-        description="share of the channels removed, one for all, or {path of a module, or pattern: share}; the longest "
-        "pattern that fits a layer counts. Where tied layers ask for different shares, the smallest is used and "
-        "`plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters are "
-        "all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
+        description="share of the channels removed, one for all, or {module path or pattern: share}; of several that "
+        "fit a layer the one that says most counts. Where tied layers ask for different shares, the smallest is used "
+        "and `plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters "
+        "are all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
     )
     also: Annotated[tuple[Any, ...], BeforeValidator(_ways), MustBe("a list of ways to call the network")] = Field(
         (),

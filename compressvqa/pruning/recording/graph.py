@@ -9,31 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from compressvqa.pruning.recording.integers import Remark
+from compressvqa.pruning.recording.integers import Remark
+from compressvqa.pruning.recording.values import Value
 
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """One tensor at one moment.
-
-    Args:
-        index: position in the order of making.
-        shape: its size.
-        dtype: its element type.
-        leaf: name of the parameter or buffer that it is, if it is one.
-        source: "leaf", "input", "constant" (made outside the run) or "op".
-    """
-
-    index: int
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    source: str = "op"
-    leaf: str | None = None
+__all__ = ["Graph", "Node", "Value"]
 
 
 @dataclass(eq=False)

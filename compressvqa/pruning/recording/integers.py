@@ -19,8 +19,8 @@ from typing import Any, Union
 import torch
 from torch import Size
 
-from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.steps import Steps, said
+from compressvqa.pruning.recording.values import Value
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.untouched import random_states, untouched
-from compressvqa.torch_private import tree_leaves, uncompiled
+from compressvqa.torch_private import CONVOLUTION, tree_leaves, uncompiled
+
+WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
