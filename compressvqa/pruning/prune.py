@@ -13,7 +13,7 @@ from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
 from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
-from compressvqa.pruning.notes import nothing_to_remove, one_way, over_the_kept
+from compressvqa.pruning.notes import by_widths, nothing_to_remove, one_way, over_the_kept
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.search import Search
@@ -127,6 +127,7 @@ def _plan_cut_prove(
         *search.notes,
         *over_the_kept(facts, trial.cuts),
         *one_way(facts),
+        *by_widths(facts, trial.cuts),
     )
     return Pruned(
         model=trial.model,
