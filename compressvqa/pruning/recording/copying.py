@@ -8,9 +8,9 @@ from types import FunctionType
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.recording.steps import parts_of, replaced
+from compressvqa.torch_private import COMPILED_IN_PLACE, tree_leaves
 
 
 def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -31,7 +31,7 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     small = kind.__new__(kind)
     memo[id(model)] = small
     for name, held in vars(model).items():
-        if name == "_compiled_call_impl":
+        if name == COMPILED_IN_PLACE:
             continue  # compiled code of the original
         if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
             vars(small)[name] = held

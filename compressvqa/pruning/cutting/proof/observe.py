@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_batchedtensor
 
 from compressvqa.pruning.cutting.proof.inputs import copied_inputs
 from compressvqa.pruning.recording.running import quiet, run, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
 from compressvqa.pruning.widths.density import WEIGHTED
+from compressvqa.torch_private import is_transformed
 
 Norms = dict[str, list[tuple[tuple[int, ...], Tensor]]]  # by layer and call: positions of its channels, and norm
 
@@ -56,7 +56,7 @@ def observe(
     def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             # Inside vmap a layer sees one item of many, whose norm can't be read.
-            if isinstance(output, Tensor) and output.is_floating_point() and not is_batchedtensor(output):
+            if isinstance(output, Tensor) and output.is_floating_point() and not is_transformed(output):
                 features = output.ndim - 1 if isinstance(module, nn.Linear) else 1
                 others = tuple(n for d, n in enumerate(output.shape) if d != features)
                 made = output.clone() if gradients else output  # which the network may write over

@@ -12,6 +12,7 @@ from compressvqa.pruning.dependency.constraints import named, slices
 from compressvqa.pruning.dependency.labels import FIXED, FREE, MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
 from compressvqa.pruning.recording.integers import origins
+from compressvqa.torch_private import schema_of
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -177,7 +178,7 @@ def write_view(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 
 def _name_of(node: Node) -> str:
-    name: str = node.function._schema.name
+    name: str = schema_of(node.function).name
     return name.rpartition("::")[2]
 
 
