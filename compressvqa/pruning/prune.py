@@ -13,7 +13,14 @@ from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
 from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
-from compressvqa.pruning.notes import by_trial, did_not_run, nothing_to_remove, one_way, over_the_kept
+from compressvqa.pruning.notes import (
+    by_trial,
+    by_widths,
+    did_not_run,
+    nothing_to_remove,
+    one_way,
+    over_the_kept,
+)
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.search import Search
@@ -132,6 +139,7 @@ def _plan_cut_prove(
         *one_way(facts),
         *by_trial(facts, settings),
         *did_not_run(facts),
+        *by_widths(facts, trial.cuts),
     )
     return Pruned(
         model=trial.model,

@@ -19,6 +19,7 @@ from compressvqa.pruning.cutting.proof.verdict import Verdict, refused
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
+from compressvqa.pruning.dependency.plain import plain_numbers
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost
@@ -93,6 +94,9 @@ class Search:
         kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead)
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
+        if not verdict.passed:
+            numbers = {c.group.name: plain_numbers(self.facts, c.group) for c in cuts}
+            kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
         self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
