@@ -329,7 +329,7 @@ def test_nothing_is_left_behind(fails_after: int | None) -> None:
         assert len(small.log) == 1 and not small.last and not small.recent
         assert int(small.calls) == 0 and not small.queue.any() and not hasattr(small, "extra")
     else:
-        with pytest.raises(RuntimeError, match="no more"):
+        with pytest.raises(PruneError, match="no more"):
             prune(net, (x,), ratios=0.5)
     assert state(net, x) == before
 
@@ -374,7 +374,7 @@ def test_sizes_are_found_out_once() -> None:
     proof = Proof(net, facts, (x,), 0)
     (group,) = (g for g in find_groups(facts) if g.name == "a")
     assert proof.verdict([Cut(group, (0, 1))], []).passed
-    assert [s for s in calls if s[2:] != (8, 8)] and proof.sizes.sides is None
+    assert [s for s in calls if s[2:] != (8, 8)] and proof.candidates[0][0].sides is None
     calls.clear()
     assert proof.verdict([Cut(group, (2, 3))], []).passed
     assert all(shape[2:] == (8, 8) for shape in calls)

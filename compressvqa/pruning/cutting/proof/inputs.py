@@ -24,11 +24,6 @@ def fresh_inputs(inputs: Any, seed: int) -> Any:
     return _drawn(inputs, seed, lambda tensor: tensor)
 
 
-def copied_inputs(inputs: Any) -> Any:
-    """The same values in memory of their own: a network may write to what it is given."""
-    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), inputs)
-
-
 def double_inputs(inputs: Any) -> Any:
     """Floating-point tensors in 64 bits, the rest as it is."""
     return tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, inputs)
