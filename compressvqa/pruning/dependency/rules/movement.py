@@ -47,7 +47,7 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
         if (ids < 0).all():  # sizes that follow whoever reads them, once they were merged with others
             follows.update(after.axes)
         else:
-            per_axis = _beside(run, node, per_axis, after)
+            per_axis = _beside(run, node, per_axis, after, weight=channels.weight)
     free = set()
     for d, sources in enumerate(move.origins):
         if node.op == "view_as_real" and d == len(shape) - 1:
@@ -85,7 +85,9 @@ def _uncut(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> I
     return None
 
 
-def _beside(run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisLabels) -> list[AxisLabels]:
+def _beside(
+    run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisLabels, *, weight: bool
+) -> list[AxisLabels]:
     """The labels with further ones, which must lie along other dimensions."""
     if any(set(after.axes) & set(other.axes) for other in per_axis):
         after = AxisLabels(_narrow(after.ids), after.zero)
@@ -93,8 +95,8 @@ def _beside(run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisL
     met = [other for other in per_axis if set(after.axes) & set(other.axes)]
     if not met:
         return [*per_axis, after]
-    heads = run.settled and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met)
-    if heads or (run.is_made(after.ids) and not any(run.is_made(other.ids) for other in met)):
+    heads = not weight and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met)
+    if heads or (not weight and run.is_made(after.ids) and not any(run.is_made(other.ids) for other in met)):
         for other in met:  # the width of keys or values that all heads share, or positions that are learnt
             run.freeze(other.ids, f"{'all heads share them' if heads else 'no layer makes them'} at {node}")
         return [*(other for other in per_axis if other not in met), after]
