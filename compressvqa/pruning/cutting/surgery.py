@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +13,10 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.bindings import Key
 from compressvqa.pruning.dependency.labels import Ids
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, flatten_weights_anew, tables, weight_hooks
 
 Slots = Mapping[tuple[str, int], Ids]
 
@@ -44,6 +44,7 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Seq
     modes = {module: module.training for module in small.modules()}
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
     for module in modes:
+        _work_out(module)
         _mend(module)
         if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
             vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
@@ -68,43 +69,17 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
         gone.setdefault(id(leaves[name]), {})[d] = positions
     memo: dict[int, Any] = {}
     for module in model.modules():
-        for held in (*module._parameters.values(), *module._buffers.values()):
+        parameters, buffers, _ = tables(module)
+        for held in (*parameters.values(), *buffers.values()):
             if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
                 continue
             smaller = _without(held.detach(), gone.get(id(held), {}))
             is_parameter = isinstance(held, nn.Parameter)
             memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
+    for leaf in leaves.values():  # what is neither a parameter nor a buffer
+        if id(leaf) in gone and id(leaf) not in memo:
+            memo[id(leaf)] = _without(leaf.detach(), gone[id(leaf)])
     return copied(model, memo)
-
-
-def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    """`copy.deepcopy(model, memo)`, several times as fast: modules are mostly plain values and empty tables.
-
-    Args:
-        memo: what to put in the place of objects, by id; tensors that are not in it are copied.
-    """
-    known = memo.get(id(model))
-    if known is not None:
-        return cast("nn.Module", known)
-    kind = type(model)
-    if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
-        return copy.deepcopy(model, memo)
-    small = kind.__new__(kind)
-    memo[id(model)] = small
-    for name, held in vars(model).items():
-        if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
-            vars(small)[name] = held
-        elif name == "_modules":
-            vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
-        elif type(held) in (dict, OrderedDict) and not held:
-            vars(small)[name] = type(held)()
-        else:
-            vars(small)[name] = copy.deepcopy(held, memo)
-    return small
-
-
-_PLAIN = (int, float, bool, str, type(None))
-_COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
 
 
 def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
@@ -118,6 +93,13 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
     return tensor
 
 
+@torch.no_grad()
+def _work_out(module: nn.Module) -> None:
+    """Lets the hooks of torch's old weight norm, spectral norm and pruning make their weights anew."""
+    for hook in weight_hooks(module):
+        hook(module, ())
+
+
 def _mend(module: nn.Module) -> None:
     """Sets a layer's own record of its widths to what its tensors say."""
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
@@ -125,13 +107,13 @@ def _mend(module: nn.Module) -> None:
     elif isinstance(module, nn.MultiheadAttention):
         _mend_attention(module)
     weight = getattr(module, "weight", None)
-    if isinstance(module, (nn.modules.batchnorm._NormBase,)):
+    if isinstance(module, BATCH_OR_INSTANCE_NORM):
         known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]
         if known:
             module.num_features = len(known[0])
     if not isinstance(weight, Tensor):
         return
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTION):
         wide, narrow = weight.shape[0], weight.shape[1] * module.groups
         module.out_channels, module.in_channels = (narrow, wide) if module.transposed else (wide, narrow)
     elif isinstance(module, nn.Linear):
@@ -152,13 +134,13 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
     if isinstance(module, nn.RNNCellBase):
         module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
         return
+    tensors: Any = module
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    tensors = dict(module.named_parameters())
-    incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
+    incoming, hidden = tensors.weight_ih_l0, tensors.weight_hh_l0
     module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
     if module.proj_size:
         module.proj_size = hidden.shape[1]
-    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+    flatten_weights_anew(module)
 
 
 def _mend_attention(module: nn.MultiheadAttention) -> None:

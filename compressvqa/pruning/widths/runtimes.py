@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
 import time
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import MissingExtraError, PruneError
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import run
 from compressvqa.pruning.settings import Runtime
+from compressvqa.torch_private import many_compiled_forms, tree_leaves
 
 Call = Callable[[], object]
 
@@ -33,11 +33,9 @@ def _eager(model: nn.Module, inputs: Any) -> Call:
 
 
 def _compile(model: nn.Module, inputs: Any) -> Call:
-    import torch._dynamo
-
     compiled: Any = torch.compile(model, dynamic=False)
     # All candidates of a search share one code object, for which torch keeps few compiled forms by default.
-    with torch._dynamo.config.patch(recompile_limit=256, accumulated_recompile_limit=1024), torch.inference_mode():
+    with many_compiled_forms(), torch.inference_mode():
         run(compiled, inputs)
     return lambda: run(compiled, inputs)
 
@@ -82,7 +80,7 @@ def call_of(runtime: Runtime, model: nn.Module, inputs: Any) -> Call:
     make = _MAKERS.get(runtime) if isinstance(runtime, str) else runtime
     if make is None:
         raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(_MAKERS) + ", or a function")
-    call = make(copy.deepcopy(model).eval(), inputs)
+    call = make(copied(model, {}).eval(), inputs)
     if not callable(call):
         raise PruneError(f"the runtime returned {type(call).__name__}, not a function without arguments to be timed")
     return call
