@@ -54,7 +54,7 @@ def block(form: str) -> Block:
 
 def groups_of(net: nn.Module, attention: str) -> dict[str, tuple[int, str | None, int]]:
     found = find_groups(trace(net, TOKENS, attention=attention))
-    return {g.name: (g.channels, g.bundle, g.unit) for g in found if g.frozen is None}
+    return {g.name: (g.channels, g.coupling, g.unit) for g in found if g.frozen is None}
 
 
 def test_heads_are_kept_unless_asked_for() -> None:

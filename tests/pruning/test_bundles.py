@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.bundles import Widening, bundles_of, widths_of
-from compressvqa.pruning.cost import Cost, Products
-from compressvqa.pruning.groups import Group
-from compressvqa.pruning.plan import PruningPlan, make_plan
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.widths.cost import Cost, Products
+from compressvqa.pruning.widths.limits import WidthLimits, couplings_of, widths_of
+from compressvqa.pruning.widths.plan import PruningPlan, make_plan
 
 
 @dataclass(frozen=True, eq=False)
 class Tied(Group):
     """A group with the two fields that tie groups by number."""
 
-    bundle: str | None = None
+    coupling: str | None = None
     unit: int = 1
 
 
@@ -64,7 +64,7 @@ def plan(groups: list[Tied], macs: list[float] | None = None, **settings: Any) -
     return make_plan(groups, cost_of(groups, macs), **settings)
 
 
-HEADS = [group("stream", 96, bundle="heads", unit=16), group("qk", 6, bundle="heads"), group("mlp", 40)]
+HEADS = [group("stream", 96, coupling="heads", unit=16), group("qk", 6, coupling="heads"), group("mlp", 40)]
 
 
 def test_groups_of_a_bundle_keep_the_same_number_of_units() -> None:
@@ -82,30 +82,30 @@ def test_the_smallest_ratio_of_a_bundle_counts_and_is_said() -> None:
 
 
 def test_a_kept_partner_keeps_the_bundle() -> None:
-    groups = [group("stream", 96, bundle="heads", unit=16, frozen="the network returns it"), *HEADS[1:]]
+    groups = [group("stream", 96, coupling="heads", unit=16, frozen="the network returns it"), *HEADS[1:]]
     result = plan(groups, ratios=0.5)
     assert result.kept == {"mlp": 20}
     assert result.frozen["qk"] == "as many as in stream, which is kept: the network returns it"
 
 
 def test_min_channels_and_max_ratio_hold_for_all_members() -> None:
-    assert plan(HEADS, ratios=0.9, limits=Widening(min_channels=3)).kept == {"stream": 48, "qk": 3, "mlp": 4}
-    assert plan(HEADS, ratios=0.9, limits=Widening(max_ratio=0.5)).kept == {"stream": 48, "qk": 3, "mlp": 20}
+    assert plan(HEADS, ratios=0.9, limits=WidthLimits(min_channels=3)).kept == {"stream": 48, "qk": 3, "mlp": 4}
+    assert plan(HEADS, ratios=0.9, limits=WidthLimits(max_ratio=0.5)).kept == {"stream": 48, "qk": 3, "mlp": 20}
 
 
 def test_round_to_counts_outputs_of_every_layer() -> None:
     # One channel is 3 outputs of one layer and 1 of another: both must become multiples of 4.
     tied = Tied("a", 24, (), {"a": 3, "b": 1}, {}, None, ())
-    assert plan([tied], ratios=0.4, limits=Widening(round_to=4)).kept == {"a": 16}
+    assert plan([tied], ratios=0.4, limits=WidthLimits(round_to=4)).kept == {"a": 16}
     # One channel of a grouped layer is 4 outputs, so every second width will do.
-    assert plan([group("g", 10, outputs=4)], ratios=0.35, limits=Widening(round_to=8)).kept == {"g": 6}
+    assert plan([group("g", 10, outputs=4)], ratios=0.35, limits=WidthLimits(round_to=8)).kept == {"g": 6}
     # A unit of 6 channels: 4 units are the first multiple of 8.
-    assert plan([group("u", 60, bundle="x", unit=6)], ratios=0.5, limits=Widening(round_to=8)).kept == {"u": 24}
+    assert plan([group("u", 60, coupling="x", unit=6)], ratios=0.5, limits=WidthLimits(round_to=8)).kept == {"u": 24}
 
 
 def test_different_numbers_of_units_are_refused() -> None:
     with pytest.raises(PruneError, match=r"a, b: tied groups have different numbers of units: \[4, 5\]"):
-        plan([group("a", 8, bundle="x", unit=2), group("b", 5, bundle="x")], ratios=0.5)
+        plan([group("a", 8, coupling="x", unit=2), group("b", 5, coupling="x")], ratios=0.5)
 
 
 @given(
@@ -121,11 +121,11 @@ def test_whatever_is_asked_widths_are_allowed(
 ) -> None:
     """Units are equal in a bundle, never zero, never more than there are; multiples unless whole or at the least."""
     groups = [
-        group(f"g{i}", units * unit, outputs=outputs, bundle=name and f"bundle {name}", unit=unit if name else 1)
+        group(f"g{i}", units * unit, outputs=outputs, coupling=name and f"bundle {name}", unit=unit if name else 1)
         for i, (unit, outputs, name) in enumerate(kinds)
     ]
-    limits = Widening(round_to, least, most)
-    found, _ = bundles_of(groups, limits)
+    limits = WidthLimits(round_to, least, most)
+    found, _ = couplings_of(groups, limits)
     kept = plan(groups, ratios=ratio, limits=limits).kept
     for bundle in found:
         counts = {kept[name] / size for name, size in zip(bundle.names, bundle.sizes, strict=True)}
@@ -155,15 +155,15 @@ def test_a_global_ranking_removes_the_lowest_of_all() -> None:
 def test_no_group_collapses_under_a_global_ranking() -> None:
     groups = [group("a", 10), group("b", 10)]
     scores: Any = Given({"a": [0.01] * 10, "b": [1.0] * 10}, comparable=True)
-    result = plan(groups, ratios=0.5, scope="global", scores=scores, limits=Widening(max_ratio=0.7))
+    result = plan(groups, ratios=0.5, scope="global", scores=scores, limits=WidthLimits(max_ratio=0.7))
     assert result.kept == {"a": 3, "b": 7}
-    result = plan(groups, ratios=0.9, scope="global", scores=scores, limits=Widening(max_ratio=0.7))
+    result = plan(groups, ratios=0.9, scope="global", scores=scores, limits=WidthLimits(max_ratio=0.7))
     assert result.kept == {"a": 3, "b": 3}
     assert "ratios=0.9: only 0.7 can go, max_ratio=0.7 keeps the rest" in result.notes
 
 
 def test_a_global_ranking_ranks_units_of_a_bundle() -> None:
-    groups = [group("a", 4, bundle="x", unit=2), group("b", 2, bundle="x"), group("c", 6)]
+    groups = [group("a", 4, coupling="x", unit=2), group("b", 2, coupling="x"), group("c", 6)]
     # Units of a: {0, 2} and {4, 6}, means 1 and 5; of b: 3 and 5; together 2 and 5. Of c: 1 to 6.
     scores: Any = Given({"a": [6.0, 0, 4, 2], "b": [5.0, 3], "c": [1.0, 2.5, 3, 4, 5, 6]}, comparable=True)
     assert plan(groups, ratios=1 / 12, scope="global", scores=scores).kept == {"a": 4, "b": 2, "c": 5}
@@ -209,21 +209,21 @@ def test_layers_that_are_no_multiple_are_listed_with_the_reason() -> None:
         group("narrow", 5), group("odd", 38), group("fine", 64),
         Tied("half", 20, (), {"both": 1}, {}, None, ()), Tied("rest", 3, (), {"both": 1}, {}, "it is returned", ()),
     ]  # fmt: skip
-    result = plan(groups, ratios={"*": 0.05, "fine": 0.5, "both": 0.5}, limits=Widening(round_to=8))
+    result = plan(groups, ratios={"*": 0.05, "fine": 0.5, "both": 0.5}, limits=WidthLimits(round_to=8))
     assert result.kept == {"narrow": 5, "odd": 38, "fine": 32, "half": 8}
     said = "no multiple of round_to=8: narrow 5 (narrower than one multiple), odd 38 (nearest to all), "
     assert result.notes == (said + "both 11 (some of its channels can't go)",)
     # Nothing was asked of the narrow layers here, so there is nothing to say.
-    assert plan(groups, ratios={"fine": 0.5}, limits=Widening(round_to=8)).notes == ()
+    assert plan(groups, ratios={"fine": 0.5}, limits=WidthLimits(round_to=8)).notes == ()
 
 
 def test_zeros_of_a_bundle_go_as_far_as_all_its_groups_have_them() -> None:
-    groups = [group("a", 12, bundle="x", unit=3), group("b", 4, bundle="x"), group("c", 5)]
+    groups = [group("a", 12, coupling="x", unit=3), group("b", 4, coupling="x"), group("c", 5)]
     scores: Any = Given({"a": [0.0] * 7 + [1.0] * 5, "b": [0.0, 1, 0, 0], "c": [0.0, 0, 1, 1, 1]})
     result = plan(groups, ratios="zeros", scores=scores)
     assert result.kept == {"a": 6, "b": 2, "c": 3}
     assert result.notes == ("zero channels that stay: a 1, b 1",)
-    result = plan(groups, ratios="zeros", scores=scores, limits=Widening(min_channels=4))
+    result = plan(groups, ratios="zeros", scores=scores, limits=WidthLimits(min_channels=4))
     assert result.kept == {"a": 12, "b": 4, "c": 4}
 
 
@@ -244,4 +244,4 @@ def test_what_excludes_each_other_is_refused(settings: dict[str, Any], message: 
 @pytest.mark.parametrize("value", [-0.1, 1.5, True])
 def test_max_ratio_is_a_share(value: float) -> None:
     with pytest.raises(PruneError, match="max_ratio must be a share"):
-        Widening(max_ratio=value)
+        WidthLimits(max_ratio=value)

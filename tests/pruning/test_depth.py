@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import compressvqa as cv
 from compressvqa.errors import PruneError
 from compressvqa.pruning import prune, prune_depth
-from compressvqa.pruning.blocks import find_blocks
+from compressvqa.pruning.depth.blocks import find_blocks
 from compressvqa.registry import models
 
 TOKENS = (torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)),)

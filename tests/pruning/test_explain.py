@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from compressvqa.errors import PruneError
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import trace
-from compressvqa.pruning.explain import Explanation, GroupFacts, explain
-from compressvqa.pruning.groups import Group
-from compressvqa.pruning.names import compact
-from compressvqa.pruning.tree import to_tree
+from compressvqa.pruning.dependency.explain import Explanation, GroupFacts, explain
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.names import compact
+from compressvqa.pruning.dependency.tree import to_tree
 
 
 def line_of(mark: str) -> str:
@@ -156,17 +156,17 @@ def test_the_tree_of_rankdvqa() -> None:
     assert "ties scales.4.mlp.fc2 with scales.4.conv_in and 1 more" in full
 
 
-def test_a_bundle_is_shown(told: Explanation) -> None:
+def test_a_coupling_is_shown(told: Explanation) -> None:
     @dataclass(frozen=True, eq=False)
     class Bundled(Group):
-        bundle: str | None = "stream"
+        coupling: str | None = "stream"
         unit: int = 4
 
     stem = about(told, "stem")
-    values = {f.name: getattr(stem.group, f.name) for f in fields(Group) if f.name not in ("bundle", "unit")}
+    values = {f.name: getattr(stem.group, f.name) for f in fields(Group) if f.name not in ("coupling", "unit")}
     fact = GroupFacts(Bundled(**values), (), (), (), (), (), False)
     lines = rows(Explanation((fact,), ("stem",), 1, 1, {}, (), ()))
-    assert "stem: 8 channels, 4 at a time, bundle stream" in lines
+    assert "stem: 8 channels, 4 at a time, coupling stream" in lines
     assert "stem: 2 units of 4 channels" in lines
 
 

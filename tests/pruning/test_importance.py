@@ -13,9 +13,10 @@ from torch.nn import functional
 
 import compressvqa as cv
 from compressvqa.errors import PruneError
-from compressvqa.pruning import Importance, find_groups, importance, prune, trace
-from compressvqa.pruning.activations import mean_activations
-from compressvqa.pruning.choice import Scores
+from compressvqa.pruning import Importance, find_groups, prune, trace
+from compressvqa.pruning.cutting import importance
+from compressvqa.pruning.cutting.activations import mean_activations
+from compressvqa.pruning.cutting.choice import Scores
 
 IMAGES = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning import find_groups, prune, trace
-from compressvqa.pruning.integers import Attribute, Int, evaluate, leaves, origin_of, tagged
+from compressvqa.pruning.recording.integers import Attribute, Int, evaluate, leaves, origin_of, tagged
 
 HEADS = Attribute("block", "heads", 6)
 
@@ -116,7 +116,7 @@ def test_parts_by_number(middle, free: dict[int, str | None], kept: int) -> None
     net, x = Numbered(middle), (torch.randn(2, 3, 4, 4),)
     net.middle = functools.partial(middle, net)
     groups = [g for g in find_groups(trace(net, x)) if "a" in g.producers]
-    assert {g.channels: g.bundle for g in groups if g.frozen is None} == free
+    assert {g.channels: g.coupling for g in groups if g.frozen is None} == free
     assert sum(g.channels for g in groups if g.frozen) == kept
 
 

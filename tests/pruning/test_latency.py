@@ -14,9 +14,9 @@ from torch import nn
 
 from compressvqa.errors import MissingExtraError, PruneError
 from compressvqa.pruning import Timing, prune
-from compressvqa.pruning.latency import find
-from compressvqa.pruning.plan import PruningPlan
-from compressvqa.pruning.runtimes import call_of, compare
+from compressvqa.pruning.widths.latency import find
+from compressvqa.pruning.widths.plan import PruningPlan
+from compressvqa.pruning.widths.runtimes import call_of, compare
 
 
 def plan_at(share: float) -> PruningPlan:

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressvqa.pruning import moves
-from compressvqa.pruning.labels import FIXED, FREE, Classes
-from compressvqa.pruning.rules import pointwise, rule_of
+from compressvqa.pruning.dependency import moves
+from compressvqa.pruning.dependency.labels import FIXED, FREE, Classes
+from compressvqa.pruning.dependency.rules import pointwise, rule_of
 
 SHAPE = (2, 3, 4, 6)
 MOVES: list[tuple[str, tuple[Any, ...]]] = [

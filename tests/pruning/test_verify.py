@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning import find_groups, prune, trace
-from compressvqa.pruning.choice import Cut
-from compressvqa.pruning.groups import Slot
-from compressvqa.pruning.verify import check
+from compressvqa.pruning.cutting.choice import Cut
+from compressvqa.pruning.cutting.verification import check
+from compressvqa.pruning.dependency.group import Slot
 
 
 def test_pruning_equals_pruning_by_hand() -> None:
