@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,10 @@ class Correspondence:
     def cut(self) -> dict[str, Place]:
         """Where what is left of the tensors stands that lost something, by name in the original."""
         return {name: pair.place for name, pair in self.pairs.items() if pair.place.cut}
+
+    def without(self, names: Collection[str]) -> Correspondence:
+        """The same with these tensors taken to be whole, as if nothing of them had gone."""
+        return replace(self, pairs={name: pair for name, pair in self.pairs.items() if name not in names})
 
     @property
     def open(self) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.locate import Positions, block
 
 LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -100,20 +101,41 @@ def _spread(part: Tensor, whole: Tensor, first: int, kept: Positions) -> Tensor:
 # --- layers of somebody's own -------------------------------------------------------------------------------------
 
 
-def replace_own(module: nn.Module, weight: str, kept: Tensor) -> bool:
-    """Lets a norm layer of somebody's own take its statistics over the kept channels, if it is one.
+def own_norms(original: nn.Module, smaller: nn.Module, names: Mapping[str, str]) -> frozenset[str]:
+    """Weights of the layers of somebody's own that are norms over all of their channels in both networks.
 
-    It is one if it answers random inputs as a layer norm or an RMS norm does, over the last dimension or over that of
-    the channels, with its weight or with one plus its weight.
+    A layer that is one in the original only, for example a sum of squares times a stored number, takes zeros as zeros.
 
     Args:
-        module: a layer without children in a copy of the network, its weights still those of the original.
-        weight: name of its one weight.
+        original: the network before pruning.
+        smaller: what was made of it.
+        names: vectors that lost something: name in the original -> name in the smaller network.
+    """
+    found = []
+    for pair in names.items():
+        modules = []
+        for model, name in zip((original, smaller), pair, strict=True):
+            path, _, last = name.rpartition(".")
+            module = model.get_submodule(path)
+            own = not type(module).__module__.startswith("torch.") and not isinstance(module, LAYERS)
+            if own and last in module._parameters and recognised(isolated(module, wide=True), last) is not None:
+                modules.append(module)
+        if len(modules) == 2:
+            found.append(pair[0])
+    return frozenset(found)
+
+
+def replace_own(module: nn.Module, weight: str, kept: Tensor) -> None:
+    """Lets a norm layer of somebody's own take its statistics over the kept channels.
+
+    Args:
+        module: a layer in a copy of the network, its weights still those of the original; it is among `own_norms`.
+        weight: name of its weight.
         kept: positions of the weight that were kept.
     """
     found = recognised(module, weight)
     if found is None:
-        return False
+        return
     norm, dim, plus, bias, eps = found
 
     def forward(input: Tensor) -> Tensor:
@@ -124,11 +146,16 @@ def replace_own(module: nn.Module, weight: str, kept: Tensor) -> bool:
         return over_kept(norm, input.movedim(dim, -1), (kept,), **sides, eps=eps).movedim(-1, dim)
 
     module.forward = forward
-    return True
 
 
 def recognised(module: nn.Module, weight: str) -> tuple[Callable[..., Tensor], int, bool, str | None, float] | None:
-    """Which norm a layer is: (function, dimension, whether one is added to its weight, name of its bias, epsilon)."""
+    """Which norm a layer is, told by its answers to random inputs: a layer norm or an RMS norm, over the last dimension
+    or over that of the channels, with its weight or with one plus its weight; None if it is neither.
+
+    Returns:
+        (function, dimension,
+        whether one is added to its weight, name of its bias, epsilon).
+    """
     own = {name: p for name, p in module.named_parameters(recurse=False)}
     others = [name for name in own if name != weight]
     if any(True for _ in module.children()) or len(others) > 1 or any(p.ndim != 1 for p in own.values()):

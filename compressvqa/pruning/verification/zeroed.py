@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.correspondence import Correspondence, Pair, named_tensors
@@ -22,6 +23,7 @@ class Zeroed:
         original: the network before pruning; it is copied.
         found: what of it was kept.
         layers: positions that norm layers without a weight kept, by path.
+        norms: names of the weights of norm layers of somebody's own, from `own_norms`.
         unzeroed: names of tensors that stay as they are: something is divided by them.
         wide: compute in 64 bits.
     """
@@ -32,6 +34,7 @@ class Zeroed:
         found: Correspondence,
         layers: Mapping[str, Tensor],
         *,
+        norms: Collection[str] = (),
         unzeroed: Collection[str] = (),
         wide: bool = True,
     ) -> None:
@@ -39,12 +42,11 @@ class Zeroed:
         self._kept: dict[int, Positions] = {}
         self._mode = KeptStatistics(self._kept)
         self._tensors = named_tensors(self.model)
+        self._norms = frozenset(norms)
         self._unzeroed = {(name, d) for name in unzeroed for d in range(self._tensors[name].ndim)}
         self._unzeroed |= _directions(self._tensors)
         for pair in found.pairs.values():
             self._store_as(pair)
-        for name, place in found.cut.items():
-            self._prepare_norm(name, place)
         self._separate(found.cut)
         for name, place in found.cut.items():
             self.zero(name, place)
@@ -62,8 +64,15 @@ class Zeroed:
         with self._mode:
             return answers(self.model, inputs, seed, gradients=gradients)
 
+    def tensor(self, name: str) -> Tensor:
+        """One of its tensors."""
+        return self._tensors[name]
+
     def zero(self, name: str, place: Place) -> None:
         """Zeroes what a tensor lost, and lets a norm that has it as its weight count what was kept."""
+        if name in self._norms:
+            path, _, last = name.rpartition(".")
+            replace_own(self.model.get_submodule(path), last, place.kept[0])
         held = self._tensors[name]
         self._kept[id(held)] = place.kept
         with torch.no_grad():
@@ -79,6 +88,26 @@ class Zeroed:
             module.register_forward_hook(self._leave)
         self._kept[id(module)] = (kept,)
 
+    def before_each(self, paths: Collection[str], look: Callable[[str, Tensor], None]) -> None:
+        """Calls ``look(path, first tensor)`` before the first call of each of these layers."""
+        seen: set[str] = set()
+
+        def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+                first = next((t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)), None)
+                if first is not None and path not in seen:
+                    seen.add(path)
+                    look(path, first)
+
+            return hook
+
+        for path in paths:
+            module = self.model.get_submodule(path)
+            if isinstance(module, LAYERS) and getattr(module, "weight", None) is None:
+                self.keep_layer(path, torch.arange(module.num_channels if isinstance(module, nn.GroupNorm)
+                                                   else module.normalized_shape[0]))  # fmt: skip
+            module.register_forward_pre_hook(note(path), with_kwargs=True)
+
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._mode.running.append(id(module))
 
@@ -91,13 +120,6 @@ class Zeroed:
         if held.is_floating_point() and torch.finfo(pair.dtype).bits < torch.finfo(held.dtype).bits:
             with torch.no_grad():
                 held.copy_(held.to(pair.dtype))
-
-    def _prepare_norm(self, name: str, place: Place) -> None:
-        path, _, last = name.rpartition(".")
-        module = self.model.get_submodule(path)
-        own = not type(module).__module__.startswith("torch.") and not isinstance(module, LAYERS)
-        if own and len(place.size) == 1 and last in module._parameters and "forward" not in vars(module):
-            replace_own(module, last, place.kept[0])
 
     def _separate(self, cut: Mapping[str, Place]) -> None:
         """Gives every name a tensor of its own where a shared one lost different parts under its names."""
