@@ -12,7 +12,7 @@ from torch import nn
 
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut, removed_outputs
-from compressvqa.pruning.cutting.importance import Importance
+from compressvqa.pruning.cutting.importance import Criterion, Importance
 from compressvqa.pruning.cutting.verification import gone_roots
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace, trace
@@ -78,7 +78,7 @@ def prune(
     target_params: float | None = None,
     target_latency: float | None = None,
     runtime: Runtime = "eager",
-    importance: str | Importance = "l1",
+    importance: str | Importance | Criterion = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
     attention: str = "auto",
@@ -107,7 +107,8 @@ def prune(
             call``, where ``call()`` runs the network once and is timed.
         importance: registered criterion that chooses the channels: "l1", "l2", "lamp", "fpgm", "bn_scale", "taylor" (of
             the gradients that the parameters hold), "activation" (on `inputs`; on other data with
-            ``Importance("activation", batches)``), "random".
+            ``Importance("activation", batches)``), "random"; torch-pruning's by name ("torch-pruning/GroupTaylor"), or
+            as an object (``torch_pruning.importance.GroupMagnitudeImportance(p=1)``); a criterion that is not registered.
         scope: "local": every group loses its share. "global": one ranking of all channels, whose scores are made
             comparable by dividing by the group's mean, unless the criterion's are comparable as they are ("lamp");
             `ratios`, then one number, is the share of all channels, and a target cuts the ranking where it is met.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.cutting.importance import Importance
+from compressvqa.pruning.cutting.importance import Criterion, Importance
 from compressvqa.pruning.dependency.trace import ATTENTION
 from compressvqa.pruning.widths.limits import WidthLimits
 from compressvqa.pruning.widths.plan import Ratios
@@ -46,7 +46,7 @@ class Settings:
 
 def settings_of(
     *,
-    importance: str | Importance = "l1",
+    importance: str | Importance | Criterion = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
     protect: Sequence[str] = (),
@@ -65,7 +65,7 @@ def settings_of(
     if max_ratio is None:
         max_ratio = GLOBAL_MAX_RATIO if scope == "global" else 1.0
     return Settings(
-        importance=importance if isinstance(importance, Importance) else Importance(importance),
+        importance=Importance.of(importance),
         scope=scope,
         limits=WidthLimits(round_to, min_channels, max_ratio),
         protect=tuple(protect),

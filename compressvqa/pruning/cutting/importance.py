@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.cutting.torch_pruning_importance import TorchPruningImportance, is_importance, refused
 from compressvqa.registry import importances
 
 Slices = list[Tensor]
@@ -42,10 +43,33 @@ class Importance:
         name: of the criterion.
         batches: for a criterion of activations: inputs of the network, each as `prune` takes them; by default the one
             that `prune` is given. Read once for every network that is pruned.
+        criterion: the criterion itself where it is not a registered one.
     """
 
     name: str
     batches: Iterable[Any] | None = None
+    criterion: Criterion | None = None
+
+    @classmethod
+    def of(cls, wish: str | Importance | Criterion) -> Importance:
+        """From a name, a criterion that is not registered, or an importance object of torch-pruning.
+
+        Raises:
+            PruneError: it is neither, or an importance that works with torch-pruning's own pruner only.
+        """
+        if isinstance(wish, Importance):
+            return wish
+        if isinstance(wish, str):
+            error = refused(wish)
+            if error is not None:
+                raise error
+            return cls(wish)
+        if is_importance(wish):
+            made = TorchPruningImportance(wish)
+            return cls(made.name, criterion=made)
+        if callable(wish):
+            return cls(getattr(wish, "__name__", type(wish).__name__), criterion=wish)
+        raise PruneError(f"importance is {wish!r}", hint="a name, an Importance, or an importance of torch-pruning")
 
 
 @dataclass(frozen=True)
@@ -56,11 +80,15 @@ class Part:
         name: the parameter.
         role: "out" where its layer makes the channels, "in" where it reads them, "with" for biases, norms and tables.
         layer: class of the module that owns the parameter.
+        each: positions of the parameter that fall with each channel.
+        depthwise: whether it is the weight of a convolution that has a group for every channel.
     """
 
     name: str
     role: str
     layer: type[nn.Module]
+    each: int = 1
+    depthwise: bool = False
 
     @property
     def is_norm_scale(self) -> bool:
