@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compressvqa.pruning.recording.graph import Node, Value
 
 # Each was checked to depend, element by element, on nothing but the same (broadcast) positions of its inputs;
-# tests/pruning/test_parts.py runs every one on a probe.
+# tests/pruning/dependency/test_parts.py runs every one on a probe.
 UNARY = (
     "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "celu", "clamp",
     "clamp_max", "clamp_min", "clip", "cos", "cosh", "deg2rad", "digamma", "elu", "erf", "erfc", "erfinv", "exp",
