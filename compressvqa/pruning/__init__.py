@@ -1,6 +1,7 @@
 """Cuts channels and blocks out of any network and proves that the result is right.
 
 trace -> groups -> ratios and plan, importance -> surgery -> verify; whole blocks: blocks -> depth
+anybody's pruning: verification
 """
 
 from compressvqa.pruning.cutting.importance import Importance
@@ -11,6 +12,7 @@ from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
 from compressvqa.pruning.prune import Pruned, prune
 from compressvqa.pruning.schedule import Schedule
+from compressvqa.pruning.verification import Verification, verify
 from compressvqa.pruning.widths.density import LayerDensity, density
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
@@ -29,6 +31,7 @@ __all__ = [
     "Schedule",
     "Timing",
     "Trace",
+    "Verification",
     "compare_rules",
     "density",
     "density_ratios",
@@ -36,4 +39,5 @@ __all__ = [
     "prune",
     "prune_depth",
     "trace",
+    "verify",
 ]

@@ -108,7 +108,7 @@ def prune(
         importance: registered criterion that chooses the channels: "l1", "l2", "lamp", "fpgm", "bn_scale", "taylor" (of
             the gradients that the parameters hold), "activation" (on `inputs`; on other data with
             ``Importance("activation", batches)``), "random"; torch-pruning's by name ("torch-pruning/GroupTaylor"), or
-            as an object (``torch_pruning.importance.GroupMagnitudeImportance(p=1)``); a criterion that is not registered.
+            as an object (``torch_pruning.importance.GroupMagnitudeImportance(p=1)``); or a criterion that has no name.
         scope: "local": every group loses its share. "global": one ranking of all channels, whose scores are made
             comparable by dividing by the group's mean, unless the criterion's are comparable as they are ("lamp");
             `ratios`, then one number, is the share of all channels, and a target cuts the ranking where it is met.

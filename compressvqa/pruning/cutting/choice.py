@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.activations import Activations, canonical, mean_activations
-from compressvqa.pruning.cutting.importance import CannotJudgeError, Criterion, Importance, Part, l1, score
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Importance, Part, l1, score
 from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
@@ -57,7 +57,7 @@ class Scores:
     ) -> None:
         entry = None if importance.criterion is not None else importances[importance.name]
         facts = {} if entry is None else entry.facts
-        self._criterion: Criterion = importance.criterion if entry is None else entry.value
+        self._criterion: Any = importance.criterion if entry is None else entry.value
         self._name = importance.name
         self._gradient_of = getattr(self._criterion, "gradient_of", lambda parameter: parameter.grad)
         self.comparable = bool(facts.get("comparable"))

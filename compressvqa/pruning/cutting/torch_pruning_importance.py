@@ -97,7 +97,8 @@ class TorchPruningImportance:
         gathered = getattr(self._importance, "_accu_grad", None)
         if not gathered or parameter not in gathered:
             return parameter.grad
-        return gathered[parameter] / self._importance._counter[parameter]
+        squares: Tensor = gathered[parameter] / self._importance._counter[parameter]
+        return squares
 
 
 def _group(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], parts: Sequence[Part], *, skip: bool) -> Any:
@@ -112,7 +113,7 @@ def _group(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], parts:
         made = _layer(weight, gradient, part)
         if made is not None:
             bias = biases.get(f"{part.name.rpartition('.')[0]}.bias") if part.role != "in" else None
-            if bias is not None and made[0].bias is None and part.each == 1:
+            if bias is not None and part.each == 1:
                 made[0].bias = _parameter(bias[0].flatten(), bias[1])
             items.append((part.role != "out" or part.each > 1, made, part.each))
     group = Group()
@@ -126,13 +127,13 @@ def _group(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], parts:
     return group
 
 
-def _layer(weight: Tensor, gradient: Tensor | None, part: Part) -> tuple[nn.Module, Callable[..., Any]] | None:
+def _layer(weight: Tensor, gradient: Tensor | None, part: Part) -> tuple[Any, Callable[..., Any]] | None:
     """A layer that holds the slices, and the pruning of torch-pruning that would cut it; None if it looks away."""
     from torch_pruning.pruner import function
 
     rows = weight.reshape(len(weight) * part.each, -1)
     slopes = None if gradient is None else gradient.reshape(rows.shape)
-    layer: nn.Module
+    layer: Any
     convolution = issubclass(part.layer, nn.modules.conv._ConvNd)
     if part.role in ("out", "in") and (convolution or issubclass(part.layer, nn.Linear)):
         if part.depthwise:

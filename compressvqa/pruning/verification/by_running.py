@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -58,7 +59,9 @@ def settled_by_running(
     def settle(path: str, large: Tensor) -> None:
         small = read.get(path)
         for name, d in owners[path] if small is not None else ():
-            before, after = found.layers[name] if d is None else (pairs[name].place.size[d], len(pairs[name].place.kept[d]))
+            before, after = (
+                found.layers[name] if d is None else (pairs[name].place.size[d], len(pairs[name].place.kept[d]))
+            )
             for choice in (*doubts[name, d], None):
                 assert small is not None
                 kept = read_at(large, small, choice, before, after)
@@ -76,10 +79,8 @@ def settled_by_running(
                 zeroed.zero(name, pairs[name].place)
 
     zeroed.before_each(owners, settle)
-    try:
+    with contextlib.suppress(Exception):  # it stops where a layer is not what it is taken for
         zeroed.answers(inputs, seed)
-    except Exception:  # it stops where a layer is not what it is taken for; what was settled until then stands
-        pass
     return replace(found, pairs=pairs), layers
 
 

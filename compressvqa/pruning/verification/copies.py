@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import VerifyError
@@ -64,7 +65,7 @@ def held_tensors(model: nn.Module) -> Iterator[Tensor]:
     """Every tensor that a network's modules hold, also as a plain attribute or in a list or dict."""
     for module in model.modules():
         for held in tree_leaves([value for name, value in vars(module).items() if name != "_modules"]):
-            if isinstance(held, Tensor) and not isinstance(held, nn.parameter.UninitializedTensorMixin):
+            if isinstance(held, Tensor) and not isinstance(held, (UninitializedBuffer, UninitializedParameter)):
                 yield held
 
 

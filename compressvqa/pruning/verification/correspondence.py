@@ -34,8 +34,9 @@ class Correspondence:
 
     Args:
         pairs: what was found, by name in the original.
-        foreign: parameters of the smaller network that are no part of the original, with what is known of each.
-        recomputed: buffers and plain tensors of the smaller network that are no part of the original, likewise.
+        foreign: parameters and stored buffers of the smaller network that are no part of the original, with what is
+            known of each.
+        recomputed: likewise, buffers that are not stored with a network, and plain tensors: they may be made anew.
         gone: parameters of the original of which nothing is left.
         layers: norm layers that hold no tensor but other widths, by path: (width before, width after).
     """
@@ -101,15 +102,24 @@ def find(original: nn.Module, smaller: nn.Module) -> Correspondence:
             else:
                 pairs[found.large] = found
                 free.pop(found.large)
-    parameters = {name for name, tensor in theirs.items() if isinstance(tensor, nn.Parameter)}
+    stored = _stored(smaller)
     order = {name: number for number, name in enumerate(ours)}
     return Correspondence(
         pairs=dict(sorted(pairs.items(), key=lambda item: order[item[0]])),
-        foreign={name: why for name, why in lost.items() if name in parameters},
-        recomputed={name: why for name, why in lost.items() if name not in parameters},
+        foreign={name: why for name, why in lost.items() if name in stored},
+        recomputed={name: why for name, why in lost.items() if name not in stored},
         gone=tuple(name for name, tensor in free.items() if isinstance(tensor, nn.Parameter)),
         layers=_without_weight(original, smaller),
     )
+
+
+def _stored(model: nn.Module) -> set[str]:
+    """Names of the parameters and buffers that are stored with a network."""
+    names = set()
+    for path, module in model.named_modules(remove_duplicate=False):
+        held = [*module._parameters, *(n for n in module._buffers if n not in module._non_persistent_buffers_set)]
+        names |= {f"{path}.{name}" if path else name for name in held}
+    return names
 
 
 def _located(large: Tensor, small: Tensor) -> Place | None:
@@ -143,11 +153,11 @@ def _without_weight(original: nn.Module, smaller: nn.Module) -> dict[str, tuple[
 
 
 def _width_without_weight(module: nn.Module | None) -> int | None:
-    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.weight is None and len(module.normalized_shape) == 1:
-        return int(module.normalized_shape[0])
-    if isinstance(module, nn.GroupNorm) and module.weight is None:
+    if not isinstance(module, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)) or module._parameters.get("weight") is not None:
+        return None
+    if isinstance(module, nn.GroupNorm):
         return module.num_channels
-    return None
+    return int(module.normalized_shape[0]) if len(module.normalized_shape) == 1 else None
 
 
 def _size(tensor: Tensor) -> str:

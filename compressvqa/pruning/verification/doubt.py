@@ -116,12 +116,12 @@ def read_at(large: Tensor, small: Tensor, kept: Tensor | None, before: int, afte
         sizes = [*large.shape[:axis], after, *large.shape[axis + 1 :]]
         if large.ndim != small.ndim or large.shape[axis] != before or list(small.shape) != sizes:
             continue
-        a, b = (t.detach().double().movedim(axis, 0).flatten(1) for t in (large, small))
+        a, b = (t.detach().double().movedim(axis, 0).reshape(t.shape[axis], -1) for t in (large, small))
         scale = 1e-6 * float(b.abs().max())
         if kept is None:
             near = (torch.cdist(b, a, compute_mode="donot_use_mm_for_euclid_dist") <= scale * b.shape[1] ** 0.5).int()
-            found = near.argmax(1)
-            if bool(near.any(1).all()) and len(found.unique()) == after:
+            found: Tensor = near.argmax(1)
+            if bool(near.any(1).all()) and len(set(found.tolist())) == after:
                 return found
         elif float((a[kept] - b).abs().max()) <= scale:
             return kept

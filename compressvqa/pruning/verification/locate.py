@@ -105,8 +105,8 @@ def _bits(tensor: Tensor) -> Tensor:
 
 def _by_corner(a: Tensor, b: Tensor) -> Positions | None:
     """From one element whose value stands once, and the lines through it; None where a line holds a value twice."""
-    picks = torch.linspace(0, b.numel() - 1, _CORNERS).long().unique()
-    for pick in picks.tolist():
+    picks = torch.linspace(0, b.numel() - 1, _CORNERS).long()
+    for pick in sorted(set(picks.tolist())):
         here = [int(i) for i in torch.unravel_index(torch.tensor(pick), b.shape)]
         places = (a == b[tuple(here)]).nonzero()
         if len(places) != 1:
@@ -246,7 +246,7 @@ def _seed(a: Tensor, b: Tensor, found: list[Tensor], assumed: list[int]) -> None
     (m0, m1), (n0, n1) = ([t.shape[d] for d in lost] for t in (b, a))
     small = hashes(b.movedim(lost, [0, 1]).reshape(m0 * m1, -1), 0).view(m0, m1)
     large = hashes(a.movedim(lost, [0, 1]).reshape(n0 * n1, -1), 0).view(n0, n1)
-    positions, counts = _matches(large.flatten(), small.flatten())
+    _, counts = _matches(large.flatten(), small.flatten())
     if bool((counts == 0).any()):
         return
     if bool((counts == 1).any()):
@@ -291,4 +291,3 @@ def _vote(large: Tensor, small: Tensor) -> Tensor:
     for column in columns.tolist():
         agreed += small[:, column, None] == large[None, :, column]
     return agreed.argmax(1)
-

@@ -82,9 +82,8 @@ def group_norm(
     for group in range(num_groups):
         index = kept[(kept // width) == group].to(input.device)
         if len(index):
-            part = F.group_norm(
-                input.index_select(1, index), 1, *(None if s is None else s[index] for s in (weight, bias)), eps
-            )
+            sides = [None if s is None else s[index] for s in (weight, bias)]
+            part = F.group_norm(input.index_select(1, index), 1, sides[0], sides[1], eps)
             out = out.index_copy(1, index, part)
     return out
 
@@ -156,7 +155,7 @@ def recognised(module: nn.Module, weight: str) -> tuple[Callable[..., Tensor], i
         (function, dimension,
         whether one is added to its weight, name of its bias, epsilon).
     """
-    own = {name: p for name, p in module.named_parameters(recurse=False)}
+    own = dict(module.named_parameters(recurse=False))
     others = [name for name in own if name != weight]
     if any(True for _ in module.children()) or len(others) > 1 or any(p.ndim != 1 for p in own.values()):
         return None

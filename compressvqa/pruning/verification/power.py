@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,33 +21,56 @@ from compressvqa.pruning.verification.locate import Place
 from compressvqa.pruning.verification.zeroed import Zeroed
 
 NOTICED = 1e-4  # of an output's movement: what a wrong choice must change at least
+SILENT = 1e-9  # of it: less is rounding
 _RUNS = 128  # tensors that are tried one by one at most
 
 
-def unobservable(
-    zeroed: Zeroed, cut: Mapping[str, Place], inputs: Any, moves: Sequence[float], seed: int
-) -> tuple[list[str], list[str]]:
-    """Names of the tensors of which nothing would show if others had been zeroed in their place.
+@dataclass(frozen=True)
+class Power:
+    """What a comparison could not have noticed.
 
     Args:
-        zeroed: the original without what went; it is the same again afterwards.
-        cut: what it was, by name.
-        inputs: what it is called with.
-        moves: how far each of its outputs moves between inputs.
-        seed: of its random numbers.
-
-    Returns:
-        The names, and the names of those that were not tried because there are too many.
+        unobservable: names of tensors of which nothing would show if others had been zeroed in their place.
+        silent: for the other tensors, how many of their kept channels move no output on what was tried.
+        untried: names of tensors that were not tried, because too many have no derivative.
     """
-    felt = _felt_by_derivative(zeroed, cut, inputs, moves, seed)
-    left = [name for name in cut if felt.get(name, 0.0) < NOTICED]
-    expected = zeroed.answers(inputs, seed)
-    found = []
+
+    unobservable: tuple[str, ...] = ()
+    silent: Mapping[str, int] = field(default_factory=dict)
+    untried: tuple[str, ...] = ()
+
+
+def power_of(
+    networks: Sequence[Zeroed], cut: Mapping[str, Place], inputs: Any, moves: Sequence[float], seed: int
+) -> Power:
+    """What the comparison of these networks with a smaller one could not notice.
+
+    Args:
+        networks: the original without what went, with different weights; they are the same again afterwards.
+        cut: what went, by name.
+        inputs: what they are called with.
+        moves: how far each output of the first moves between inputs.
+        seed: of their random numbers.
+    """
+    felt: dict[str, list[Tensor]] = {}
+    for zeroed in networks:
+        for name, parts in _felt_by_derivative(zeroed, cut, inputs, moves, seed).items():
+            before = felt.get(name, [torch.zeros_like(part) for part in parts])
+            felt[name] = [torch.maximum(a, b) for a, b in zip(before, parts, strict=True)]
+    left = [name for name in cut if name not in felt or max(float(part.max()) for part in felt[name]) < NOTICED]
+    first = networks[0]
+    expected = first.answers(inputs, seed)
+    hidden = []
     for name in left[:_RUNS]:
-        changes = (_changed(zeroed, name, cut[name], half, inputs, expected, moves, seed) for half in (0, 1))
+        changes = (_changed(first, name, cut[name], half, inputs, expected, moves, seed) for half in (0, 1))
         if all(change < NOTICED for change in changes):
-            found.append(name)
-    return found, left[_RUNS:]
+            hidden.append(name)
+    silent = {
+        name: max(int((part[cut[name].kept[d]] < SILENT).sum()) for d, part in zip(cut[name].cut, parts, strict=True))
+        for name, parts in felt.items()
+        if name not in left
+    }
+    return Power(tuple(hidden), {name: count for name, count in silent.items() if count}, tuple(left[_RUNS:]))
 
 
 def _changed(
@@ -75,8 +99,11 @@ def _changed(
 
 def _felt_by_derivative(
     zeroed: Zeroed, cut: Mapping[str, Place], inputs: Any, moves: Sequence[float], seed: int
-) -> dict[str, float]:
-    """How much the outputs feel the largest slice of each tensor, as their derivative has it; none where it fails."""
+) -> dict[str, list[Tensor]]:
+    """How much the outputs feel each slice of each tensor, along every dimension that lost something.
+
+    Nothing where the derivative can't be taken.
+    """
     held = {name: zeroed.tensor(name) for name in cut}
     leaves = {id(t): t for t in held.values() if t.is_leaf}
     needed = {key: t.requires_grad for key, t in leaves.items()}
@@ -102,10 +129,10 @@ def _felt_by_derivative(
     by_id = dict(zip(leaves, grads, strict=True))
     felt = {}
     for name, place in cut.items():
-        grad, d = by_id.get(id(held[name])), place.cut[0]
+        grad, tensor = by_id.get(id(held[name])), held[name].detach()
         if grad is not None and bool(torch.isfinite(grad).all()):
-            slices = (grad * held[name].detach()).abs().movedim(d, 0).reshape(held[name].shape[d], -1).sum(1)
-            felt[name] = float(slices.max())
+            shares = (grad * tensor).abs().cpu().double()
+            felt[name] = [shares.movedim(d, 0).reshape(tensor.shape[d], -1).sum(1) for d in place.cut]
     return felt
 
 
@@ -135,5 +162,3 @@ def _batch_norm(
     out = (input - running_mean.view(size)) / (running_var.view(size) + eps).sqrt()
     out = out if weight is None else out * weight.view(size)
     return out if bias is None else out + bias.view(size)
-
-

@@ -79,19 +79,24 @@ class Proof:
     norms: frozenset[str] = frozenset()
     unzeroed: tuple[str, ...] = ()
 
-    def networks(self, shake: float | None = None) -> tuple[nn.Module, Zeroed]:
-        """Copies of both, the original zeroed; with `shake`, both with the same noise on the weights that they share."""
+    def networks(self, shake: float | None = None, draw: int = 0) -> tuple[nn.Module, Zeroed]:
+        """Copies of both, the original zeroed; with `shake`, both with the same noise on the weights that they share.
+
+        Args:
+            shake: how much noise, as a share of what a fresh layer's weights are.
+            draw: which noise.
+        """
         small, large = isolated(self.smaller, wide=self.wide), self.original
         if shake is not None:
             large = isolated(self.original, wide=self.wide)
-            _shake(large, shake, self.seed)
+            _shake(large, self.found.pairs, shake, self.seed + 100 + draw)
             ours, theirs = named_tensors(large), named_tensors(small)
             with torch.no_grad():
                 for name, pair in self.found.pairs.items():
                     held = theirs[pair.small]
                     held.copy_(pair.place.of(ours[name].to(pair.dtype)).to(held))
-        settings = {"norms": self.norms, "unzeroed": self.unzeroed, "wide": self.wide}
-        return small, Zeroed(large, self.found, self.layers, **settings)
+        zeroed = Zeroed(large, self.found, self.layers, norms=self.norms, unzeroed=self.unzeroed, wide=self.wide)
+        return small, zeroed
 
     def compare(self, small: nn.Module, zeroed: Zeroed, *, widely: bool = True) -> Outcome:
         """Runs both networks on the inputs given, on fresh ones, and on those of other sizes.
@@ -125,9 +130,9 @@ class Proof:
                 return Outcome(math.inf, f"does not run on {trial.name}: {_line(error)}", tried=_names(trials))
             if [t.shape for t in found] != [t.shape for t in wanted]:
                 return Outcome(math.inf, f"its outputs on {trial.name} have other sizes", tried=_names(trials))
-            error = difference(found, wanted, moves)
-            if error > worst:
-                worst, where = error, trial
+            apart = difference(found, wanted, moves)
+            if apart > worst:
+                worst, where = apart, trial
         allowed = TOLERANCE
         if TOLERANCE < worst < _DOUBTFUL:
             allowed = max(TOLERANCE, 4 * self._rounding(zeroed, where, moves))
@@ -226,26 +231,28 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _shake(model: nn.Module, share: float, seed: int) -> None:
-    """Adds noise to all parameters, of `share` times the size that a fresh layer's weights have.
+def _shake(model: nn.Module, names: Collection[str], share: float, seed: int) -> None:
+    """Adds noise to the parameters of these names, of `share` times the size that a fresh layer's weights have.
 
     Running means and variances, all equal in a network as it is built, get some as well; a variance stays positive.
     """
-    generator = torch.Generator().manual_seed(seed + 5)
+    generator = torch.Generator().manual_seed(seed)
+    held = {id(tensor): (name, tensor) for name, tensor in named_tensors(model).items() if name in names}
 
     def noise(tensor: Tensor) -> Tensor:
         return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
 
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel():
-                fan_in = parameter.numel() / len(parameter) if parameter.ndim > 1 else 4.0
-                parameter.add_(noise(parameter), alpha=share / math.sqrt(fan_in))
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.add_(noise(buffer), alpha=share / 2)
+        for name, tensor in held.values():
+            if not tensor.is_floating_point() or not tensor.numel():
+                continue
+            if isinstance(tensor, nn.Parameter):
+                fan_in = tensor.numel() / len(tensor) if tensor.ndim > 1 else 4.0
+                tensor.add_(noise(tensor), alpha=share / math.sqrt(fan_in))
+            elif name.endswith("running_mean"):
+                tensor.add_(noise(tensor), alpha=share / 2)
             elif name.endswith("running_var"):
-                buffer.mul_((noise(buffer) * share / 4).exp())
+                tensor.mul_((noise(tensor) * share / 4).exp())
 
 
 def _first_not_finite(zeroed: Zeroed, inputs: Any, seed: int) -> str | None:

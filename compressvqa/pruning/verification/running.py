@@ -31,16 +31,16 @@ def answers(model: nn.Module, inputs: Any, seed: int, *, gradients: bool = False
 @contextlib.contextmanager
 def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
     """Seeds every source of random numbers, and puts everything back that is not the network's own."""
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     states = [torch.cuda.get_rng_state(device) for device in cuda]
-    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     fast, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
     shared = _held_by_classes(model)
     try:
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed CUDA as well, now or later
         for device in cuda:
             torch.cuda.default_generators[device].manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         random.seed(seed)
         torch.backends.mha.set_fastpath_enabled(False)
         if any(p.dtype == torch.float64 for p in model.parameters()):
@@ -53,7 +53,7 @@ def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
         for device, state in zip(cuda, states, strict=True):
             torch.cuda.set_rng_state(state, device)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)
         random.setstate(python_state)
         for kind, name, held, content in shared:
             _put_back(kind, name, held, content)
@@ -62,7 +62,7 @@ def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
 def _held_by_classes(model: nn.Module) -> list[tuple[type, str, Any, Any]]:
     """Counters and containers that stand on the classes of a network's modules, with copies of the containers."""
     kinds = {kind for module in model.modules() for kind in type(module).__mro__}
-    found = []
+    found: list[tuple[type, str, Any, Any]] = []
     for kind in kinds:
         if kind.__module__.partition(".")[0] in ("torch", "builtins"):
             continue

@@ -43,7 +43,7 @@ def drawn(inputs: Any, seed: int, sizes: Sizes | None = None, *, integers: bool 
             parts = [drawn(part.contiguous(), int(torch.randint(2**31, (), generator=generator)), lambda _: size)
                      for part in (values.real, values.imag)]  # fmt: skip
             return torch.complex(*parts).to(tensor)
-        few = held.unique() if held.numel() else held
+        few = torch.unique(held, sorted=True) if held.numel() else held
         counts = not held.is_floating_point()
         if len(few) < 2 or (len(few) == 2 and few.tolist() == [0, 1]) or (counts and not integers):
             return _tiled(held, size).to(tensor.device)

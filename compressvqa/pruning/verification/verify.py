@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from compressvqa.errors import VerifyError
 from compressvqa.pruning.verification.by_running import first_layers, settled_by_running
@@ -13,16 +14,14 @@ from compressvqa.pruning.verification.copies import unwrapped
 from compressvqa.pruning.verification.correspondence import Correspondence, find, removed_outputs
 from compressvqa.pruning.verification.doubt import Doubts, settled
 from compressvqa.pruning.verification.norms import own_norms
-from compressvqa.pruning.verification.power import unobservable
-from compressvqa.pruning.verification.proof import TOLERANCE, Outcome, Proof, is_wide
+from compressvqa.pruning.verification.power import Power, power_of
+from compressvqa.pruning.verification.proof import Outcome, Proof, is_wide
 from compressvqa.pruning.verification.result import Verification
 
 _SHAKES = (0.5, 0.1, 0.02)
 
 
-def verify(
-    original: nn.Module, smaller: nn.Module, inputs: Any, *, power: bool = True, seed: int = 0
-) -> Verification:
+def verify(original: nn.Module, smaller: nn.Module, inputs: Any, *, power: bool = True, seed: int = 0) -> Verification:
     """Tells whether a network is another one with channels zeroed, whoever pruned it and with whatever.
 
     Nothing but the two networks is looked at. Every parameter and buffer of the smaller network is found again as a
@@ -49,7 +48,7 @@ def verify(
     original, smaller = _network(original, "the original"), _network(smaller, "the smaller network")
     wide = is_wide(original, inputs, seed)
     found, doubts = settled(find(original, smaller), original, smaller)
-    unmatched = {**found.foreign, **found.recomputed, **{name: "nothing is left of it" for name in found.gone}}
+    unmatched = {**found.foreign, **found.recomputed, **dict.fromkeys(found.gone, "nothing is left of it")}
     result = Verification(
         passed=False,
         status="",
@@ -84,7 +83,8 @@ def _network(model: nn.Module, which: str) -> nn.Module:
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")
-        if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
+        held = (*module._parameters.values(), *module._buffers.values())
+        if any(isinstance(t, (UninitializedBuffer, UninitializedParameter)) for t in held):
             raise VerifyError("it has no size before its first run", where=path or which, hint="run the network once")
     return model
 
@@ -125,13 +125,13 @@ def _first(proof: Proof, doubts: Doubts) -> tuple[Proof, Outcome]:
     return (again, other) if other.passed or other.error < outcome.error else (proof, outcome)
 
 
-def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification, power: bool) -> Verification:
+def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification, with_power: bool) -> Verification:
     """The result, after the weights were shaken and the power was checked."""
     result = replace(result, max_error=outcome.error, tried=outcome.tried, notes=tuple(_notes(proof)))
     if not outcome.passed:
         hint = _recomputed(proof.found)
         return replace(result, status=f"{outcome.said}{hint}")
-    shaken, share, networks = _shaken(proof)
+    shaken, share = _shaken(proof)
     if shaken is not None and not shaken.passed:
         if not any(len(choices) != 1 for choices in doubts.values()):
             said = f"{shaken.said} with noise on the weights; as they are, they hide it"
@@ -144,26 +144,42 @@ def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification
     if not outcome.moved:
         notes.append("no output moves between inputs with the weights as they are; it is proven with noise on them")
     if shaken is not None:
-        result = replace(result, max_error=max(outcome.error, shaken.error), tried=(*result.tried, f"{share:.0%} noise on the weights"))
-    if len(result.tried) and not any(name.startswith("draw") for name in result.tried):
+        tried = (*result.tried, f"{share:.0%} noise on the weights")
+        result = replace(result, max_error=max(outcome.error, shaken.error), tried=tried)
+    if not any(name.startswith("draw") for name in result.tried):
         notes.append("the original takes no other inputs than those given")
-    hidden: list[str] = []
-    if power and proof.found.cut:
-        used, moves = (networks, shaken.moves) if shaken is not None and shaken.moved else (proof.networks(), outcome.moves)
-        hidden, untried = unobservable(used[1], proof.found.cut, proof.widened(proof.inputs), moves, proof.seed)
-        if untried:
-            notes.append(f"{len(untried)} tensors without a derivative were not tried one by one, from {untried[0]} on")
-    return replace(result, passed=True, status="passed", unobservable=tuple(hidden), notes=tuple(notes))
+    power = Power()
+    if with_power and proof.found.cut:
+        if shaken is not None and shaken.moved:
+            networks, moves = [proof.networks(share, draw)[1] for draw in (0, 1)], shaken.moves
+        else:
+            networks, moves = [proof.networks()[1]], outcome.moves
+        power = power_of(networks, proof.found.cut, proof.widened(proof.inputs), moves, proof.seed)
+    notes += _said(power)
+    return replace(result, passed=True, status="passed", unobservable=power.unobservable, notes=tuple(notes))
 
 
-def _shaken(proof: Proof) -> tuple[Outcome | None, float, Any]:
-    """The comparison with noise on the weights, with as much of it as the original bears."""
+def _said(power: Power) -> list[str]:
+    notes = []
+    if power.silent:
+        names = [f"{count} of {name}" for name, count in power.silent.items()]
+        more = f" and more of {len(names) - 5} others" if len(names) > 5 else ""
+        shown = ", ".join(names[:5])
+        notes.append(f"kept channels that move no output, so that a mistake in these would not show: {shown}{more}")
+    if power.untried:
+        notes.append(f"{len(power.untried)} tensors without a derivative were not tried, from {power.untried[0]} on")
+    return notes
+
+
+def _shaken(proof: Proof) -> tuple[Outcome | None, float]:
+    """The comparison with noise on the weights, as much as the original bears, drawn twice: the worse outcome."""
     for share in _SHAKES:
         networks = proof.networks(share)
         outcome = proof.compare(*networks, widely=False)
         if outcome.moved or outcome.passed:
-            return outcome, share, networks
-    return None, 0.0, None
+            again = proof.compare(*proof.networks(share, 1), widely=False) if outcome.passed else outcome
+            return (outcome if again.passed or not again.moved else again), share
+    return None, 0.0
 
 
 def _notes(proof: Proof) -> list[str]:
@@ -180,5 +196,3 @@ def _recomputed(found: Correspondence) -> str:
         return ""
     name, why = next(iter(found.recomputed.items()))
     return f" (no correspondence: {name}, {why})"
-
-

@@ -136,7 +136,7 @@ class Zeroed:
 
 
 def _directions(tensors: Mapping[str, Tensor]) -> set[tuple[str, int]]:
-    """Rows of a weight norm's direction: zeros have no length to divide by; a row goes by its length, which is zeroed."""
+    """Rows of a weight norm's direction: zeros have no length to divide by. A row goes by its length instead."""
     found = set()
     for name, direction in tensors.items():
         for v, g in (("original1", "original0"), ("weight_v", "weight_g")):
