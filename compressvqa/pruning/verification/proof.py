@@ -21,6 +21,7 @@ from compressvqa.pruning.verification.zeroed import Zeroed
 
 TOLERANCE = 1e-5  # of an output's movement
 _DOUBTFUL = 1e-2  # up to here rounding may be at fault, and is measured
+_DRAWN = 65521  # one draw serves all weights; its prime length lets every row of a weight begin elsewhere in it
 _NUDGE = 2.0**-21  # a few units in the last place of 32 bits
 
 
@@ -139,21 +140,27 @@ class Proof:
         said = None if worst <= allowed else f"off by {worst:.1e} on {where.name}"
         return Outcome(worst, said, allowed, _names(trials), tuple(moves))
 
-    def leave_divisors(self) -> None:
-        """Finds what something is divided by, where zeros would make it no number, and leaves that as it is."""
+    def leave_divisors(self) -> bool:
+        """Finds what something is divided by, where zeros make it no number, and leaves that as it is from now on.
+
+        Returns:
+            Whether something was found.
+        """
+        before = self.unzeroed
         for _ in range(8):
             _, zeroed = self.networks()
             given = self.widened(self.inputs)
             try:
                 if all_finite(zeroed.answers(given, self.seed)):
-                    return
+                    break
+                path = _first_not_finite(zeroed, given, self.seed)
             except Exception:  # said by `compare`
-                return
-            path = _first_not_finite(zeroed, given, self.seed)
-            names = [n for n in self.found.cut if path is not None and n.rpartition(".")[0] == path]
-            if not set(names) - set(self.unzeroed):
-                return
-            self.unzeroed = tuple({*self.unzeroed, *names})
+                break
+            names = {n for n in self.found.cut if path is not None and n.rpartition(".")[0] == path}
+            if not names - set(self.unzeroed):
+                break
+            self.unzeroed = tuple(sorted({*self.unzeroed, *names}))
+        return self.unzeroed != before
 
     def widened(self, inputs: Any) -> Any:
         """Inputs as wide as the networks are run."""
@@ -236,11 +243,14 @@ def _shake(model: nn.Module, names: Collection[str], share: float, seed: int) ->
 
     Running means and variances, all equal in a network as it is built, get some as well; a variance stays positive.
     """
-    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(_DRAWN, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    at = 0
     held = {id(tensor): (name, tensor) for name, tensor in named_tensors(model).items() if name in names}
 
     def noise(tensor: Tensor) -> Tensor:
-        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
+        nonlocal at
+        at = (at + 7919) % _DRAWN  # every tensor begins elsewhere
+        return drawn.roll(at).repeat(-(-tensor.numel() // _DRAWN))[: tensor.numel()].view(tensor.shape).to(tensor)
 
     with torch.no_grad():
         for name, tensor in held.values():

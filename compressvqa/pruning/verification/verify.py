@@ -17,6 +17,7 @@ from compressvqa.pruning.verification.norms import own_norms
 from compressvqa.pruning.verification.power import Power, power_of
 from compressvqa.pruning.verification.proof import Outcome, Proof, is_wide
 from compressvqa.pruning.verification.result import Verification
+from compressvqa.pruning.verification.zeroed import Zeroed
 
 _SHAKES = (0.5, 0.1, 0.02)
 
@@ -102,8 +103,7 @@ def _kept(found: Correspondence, original: nn.Module) -> dict[str, Any]:
 
 def _first(proof: Proof, doubts: Doubts) -> tuple[Proof, Outcome]:
     """The comparison with the weights as they are; where it fails and values left a choice, running settles it."""
-    proof.leave_divisors()
-    outcome = proof.compare(*proof.networks())
+    outcome = _compared(proof)
     if outcome.passed or not doubts:
         return proof, outcome
     try:
@@ -120,9 +120,16 @@ def _first(proof: Proof, doubts: Doubts) -> tuple[Proof, Outcome]:
     except Exception:  # the smaller network does not run, which `outcome` says
         return proof, outcome
     again = replace(proof, found=found, layers=layers, unzeroed=())
-    again.leave_divisors()
-    other = again.compare(*again.networks())
+    other = _compared(again)
     return (again, other) if other.passed or other.error < outcome.error else (proof, outcome)
+
+
+def _compared(proof: Proof) -> Outcome:
+    """The comparison with the weights as they are; where zeros are divided by, with these left as they are."""
+    outcome = proof.compare(*proof.networks())
+    if outcome.passed or not proof.leave_divisors():
+        return outcome
+    return proof.compare(*proof.networks())
 
 
 def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification, with_power: bool) -> Verification:
@@ -131,7 +138,7 @@ def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification
     if not outcome.passed:
         hint = _recomputed(proof.found)
         return replace(result, status=f"{outcome.said}{hint}")
-    shaken, share = _shaken(proof)
+    shaken, share, networks = _shaken(proof)
     if shaken is not None and not shaken.passed:
         if not any(len(choices) != 1 for choices in doubts.values()):
             said = f"{shaken.said} with noise on the weights; as they are, they hide it"
@@ -150,10 +157,9 @@ def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification
         notes.append("the original takes no other inputs than those given")
     power = Power()
     if with_power and proof.found.cut:
-        if shaken is not None and shaken.moved:
-            networks, moves = [proof.networks(share, draw)[1] for draw in (0, 1)], shaken.moves
-        else:
-            networks, moves = [proof.networks()[1]], outcome.moves
+        moved = shaken is not None and shaken.moved
+        moves = shaken.moves if shaken is not None and moved else outcome.moves
+        networks = networks if moved else [proof.networks()[1]]
         power = power_of(networks, proof.found.cut, proof.widened(proof.inputs), moves, proof.seed)
     notes += _said(power)
     return replace(result, passed=True, status="passed", unobservable=power.unobservable, notes=tuple(notes))
@@ -163,23 +169,31 @@ def _said(power: Power) -> list[str]:
     notes = []
     if power.silent:
         names = [f"{count} of {name}" for name, count in power.silent.items()]
-        more = f" and more of {len(names) - 5} others" if len(names) > 5 else ""
-        shown = ", ".join(names[:5])
+        more = f" and some of {len(names) - 3} others" if len(names) > 3 else ""
+        shown = ", ".join(names[:3])
         notes.append(f"kept channels that move no output, so that a mistake in these would not show: {shown}{more}")
     if power.untried:
         notes.append(f"{len(power.untried)} tensors without a derivative were not tried, from {power.untried[0]} on")
     return notes
 
 
-def _shaken(proof: Proof) -> tuple[Outcome | None, float]:
-    """The comparison with noise on the weights, as much as the original bears, drawn twice: the worse outcome."""
+def _shaken(proof: Proof) -> tuple[Outcome | None, float, list[Zeroed]]:
+    """The comparison with noise on the weights, as much as the original bears, drawn twice: the worse outcome.
+
+    Returns:
+        The outcome, how much noise it was, and the zeroed networks with each noise.
+    """
     for share in _SHAKES:
-        networks = proof.networks(share)
-        outcome = proof.compare(*networks, widely=False)
-        if outcome.moved or outcome.passed:
-            again = proof.compare(*proof.networks(share, 1), widely=False) if outcome.passed else outcome
-            return (outcome if again.passed or not again.moved else again), share
-    return None, 0.0
+        small, zeroed = proof.networks(share)
+        outcome = proof.compare(small, zeroed, widely=False)
+        if not (outcome.moved or outcome.passed):
+            continue
+        if not outcome.passed:
+            return outcome, share, [zeroed]
+        other, again = proof.networks(share, 1)
+        second = proof.compare(other, again, widely=False)
+        return (second if second.moved and not second.passed else outcome), share, [zeroed, again]
+    return None, 0.0, []
 
 
 def _notes(proof: Proof) -> list[str]:
