@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from compressvqa.pruning.verification.locate import Place, locate
 
 
+_MISSES = 8  # so many in a row that stand nowhere in the original were trained, not renamed
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """One tensor of the smaller network and what it is of the original.
@@ -85,23 +88,27 @@ def find(original: nn.Module, smaller: nn.Module) -> Correspondence:
     pairs: dict[str, Pair] = {}
     lost: dict[str, str] = {}
     for name, tensor in theirs.items():
-        if name in ours:
-            place = _located(ours[name], tensor)
-            if place is not None:
-                pairs[name] = Pair(name, name, place, tensor.dtype)
-            else:
-                sizes = f"{_size(tensor)}, not a block of the original's {_size(ours[name])}"
-                same = tensor.shape == ours[name].shape
-                lost[name] = "its values are others than the original's" if same else sizes
-    free = {name: tensor for name, tensor in ours.items() if name not in theirs}
-    for name, tensor in theirs.items():
         if name not in ours:
-            found = _renamed(name, tensor, free)
-            if found is None:
-                lost[name] = "the original has none of this name, and none that it is a block of"
-            else:
-                pairs[found.large] = found
-                free.pop(found.large)
+            lost[name] = "the original has none of this name, and none that it is a block of"
+        elif (place := _located(ours[name], tensor)) is not None:
+            pairs[name] = Pair(name, name, place, tensor.dtype)
+        else:
+            sizes = f"{_size(tensor)}, not a block of the original's {_size(ours[name])}"
+            same = tensor.shape == ours[name].shape
+            lost[name] = "its values are others than the original's" if same else sizes
+    free = {name: tensor for name, tensor in ours.items() if name not in pairs}
+    for may_be_open in (False, True):
+        missed = 0
+        for name in list(lost):
+            if missed == _MISSES:
+                break
+            renamed = _renamed(name, theirs[name], free, may_be_open)
+            missed = missed + 1 if renamed is None else 0
+            if renamed is not None:
+                pairs[renamed.large] = renamed
+                free.pop(renamed.large)
+                lost.pop(name)
+    free = {name: tensor for name, tensor in free.items() if name not in lost}
     stored = _stored(smaller)
     order = {name: number for number, name in enumerate(ours)}
     return Correspondence(
@@ -129,14 +136,17 @@ def _located(large: Tensor, small: Tensor) -> Place | None:
     return locate(large, small)
 
 
-def _renamed(name: str, tensor: Tensor, free: Mapping[str, Tensor]) -> Pair | None:
-    """The tensor that one of another name is a block of: the first, those of the same last name before others."""
+def _renamed(name: str, tensor: Tensor, free: Mapping[str, Tensor], may_be_open: bool) -> Pair | None:
+    """The tensor that one of another name is a block of: the first, those of the same last name before others.
+
+    One whose values leave a choice must have the same last name.
+    """
     last = name.rpartition(".")[2]
-    for alike in (True, False):
+    for alike in (True,) if may_be_open else (True, False):
         for other, held in free.items():
             if (other.rpartition(".")[2] == last) == alike:
                 place = _located(held, tensor)
-                if place is not None and not place.open:
+                if place is not None and (may_be_open or not place.open):
                     return Pair(name, other, place, tensor.dtype)
     return None
 

@@ -84,6 +84,8 @@ def locate(large: Tensor, small: Tensor) -> Place | None:
         return Place(whole[: large.ndim], tuple(large.shape))
     if not b.numel() or not b.ndim:
         return None
+    if not _may_hold(a, b):
+        return None
     sure = _by_corner(a, b)
     kept = sure or _refined(a, b, _by_values(a, b))
     if kept is None or not torch.equal(block(a, kept), b):
@@ -103,10 +105,19 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.view(kinds[tensor.element_size()]).long()
 
 
+def _may_hold(a: Tensor, b: Tensor) -> bool:
+    """Whether some values of the smaller tensor stand in the larger one at all."""
+    return all(bool((a == b.flatten()[pick]).any()) for pick in _picks(b))
+
+
+def _picks(tensor: Tensor) -> list[int]:
+    """A few of a tensor's elements, by their place in it."""
+    return sorted(set(torch.linspace(0, tensor.numel() - 1, _CORNERS).long().tolist()))
+
+
 def _by_corner(a: Tensor, b: Tensor) -> Positions | None:
     """From one element whose value stands once, and the lines through it; None where a line holds a value twice."""
-    picks = torch.linspace(0, b.numel() - 1, _CORNERS).long()
-    for pick in sorted(set(picks.tolist())):
+    for pick in _picks(b):
         here = [int(i) for i in torch.unravel_index(torch.tensor(pick), b.shape)]
         places = (a == b[tuple(here)]).nonzero()
         if len(places) != 1:

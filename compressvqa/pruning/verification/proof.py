@@ -85,12 +85,12 @@ class Proof:
 
         Args:
             shake: how much noise, as a share of what a fresh layer's weights are.
-            draw: which noise.
+            draw: 1 for the same noise with the other sign, which wakes channels that the first one leaves silent.
         """
         small, large = isolated(self.smaller, wide=self.wide), self.original
         if shake is not None:
             large = isolated(self.original, wide=self.wide)
-            _shake(large, self.found.pairs, shake, self.seed + 100 + draw)
+            _shake(large, self.found.pairs, -shake if draw else shake, self.seed + 100)
             ours, theirs = named_tensors(large), named_tensors(small)
             with torch.no_grad():
                 for name, pair in self.found.pairs.items():

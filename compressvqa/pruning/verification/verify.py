@@ -19,7 +19,7 @@ from compressvqa.pruning.verification.proof import Outcome, Proof, is_wide
 from compressvqa.pruning.verification.result import Verification
 from compressvqa.pruning.verification.zeroed import Zeroed
 
-_SHAKES = (0.5, 0.1, 0.02)
+_SHAKES = (1.0, 0.5, 0.1, 0.02)
 
 
 def verify(original: nn.Module, smaller: nn.Module, inputs: Any, *, power: bool = True, seed: int = 0) -> Verification:

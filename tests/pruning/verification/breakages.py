@@ -129,25 +129,15 @@ def norm_divides_by_the_old_width(original: nn.Module, small: nn.Module, kept: K
     return f"{path}.weight"
 
 
-class _Scaled(nn.Module):
-    def __init__(self, inner: nn.Module, factor: float, shift: float) -> None:
-        super().__init__()
-        self.inner, self.factor, self.shift = inner, factor, shift
-
-    def forward(self, *args: object, **kwargs: object) -> object:
-        y = self.inner(*args, **kwargs)
-        return y * self.factor + self.shift if isinstance(y, Tensor) else y
-
-
 def _wrap(small: nn.Module, path: str, factor: float, shift: float) -> str:
-    parent, _, last = path.rpartition(".")
     module = small.get_submodule(path)
-    wrapped = _Scaled(module, factor, shift)
     inner = module.forward
     module.forward = lambda *args, **kwargs: (  # names of parameters stay
-        y * wrapped.factor + wrapped.shift if isinstance(y := inner(*args, **kwargs), Tensor) else y
+        y * factor + shift * torch.arange(y.numel()).sin().view(y.shape).to(y)
+        if isinstance(y := inner(*args, **kwargs), Tensor)
+        else y
     )
-    return f"{parent}.{last}".strip(".")
+    return path
 
 
 def _cut_layers(small: nn.Module, kept: Kept) -> list[str]:
@@ -170,20 +160,20 @@ def a_divisor_that_counts_channels(
 
 @breakage
 def an_offset(original: nn.Module, small: nn.Module, kept: Kept, dice: random.Random) -> str | None:
-    """What a layer makes is moved by a constant that no parameter holds."""
+    """What a layer makes is moved by constants that no parameter holds."""
     layers = _cut_layers(small, kept)
     return _wrap(small, dice.choice(layers), 1.0, 0.1) if layers else None
 
 
 @breakage
 def another_activation(original: nn.Module, small: nn.Module, kept: Kept, dice: random.Random) -> str | None:
-    """A layer's negative results change their sign."""
+    """A layer's results are bent."""
     layers = _cut_layers(small, kept)
     if not layers:
         return None
     module = small.get_submodule(path := dice.choice(layers))
     inner = module.forward
-    module.forward = lambda x: inner(x).abs()
+    module.forward = lambda x: (y := inner(x)) + 0.1 * y.square()
     return path
 
 
