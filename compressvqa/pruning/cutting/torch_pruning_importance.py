@@ -49,6 +49,11 @@ class TorchPruningImportance:
         for kind in ("OBDC", "Activation"):
             if any(c.__name__ == f"{kind}Importance" for c in type(importance).__mro__):
                 raise PruneError(f"{self.name} looks at hooks on the layers themselves", hint=_UNNAMED[kind])
+        reduction = getattr(importance, "group_reduction", "mean")
+        if reduction in ("gate", None):  # the last layer of a group, or a score for each: groups are ordered otherwise
+            raise PruneError(
+                f"{self.name} has group_reduction={reduction!r}", hint="'mean', 'sum', 'max', 'prod' or 'first'"
+            )
         self._needs_gradients = any("Taylor" in c.__name__ or "Hessian" in c.__name__ for c in type(importance).__mro__)
 
     def __call__(
@@ -68,9 +73,9 @@ class TorchPruningImportance:
 
         if self._needs_gradients and not any(g is not None for g in gradients):
             raise CannotJudgeError(f"importance {self.name!r} needs gradients, there are none", hint="a backward pass")
-        group = _group(weights, gradients if self._needs_gradients else [None] * len(weights), parts,
-                       skip=self._needs_gradients)  # fmt: skip
+        looked_at = gradients if self._needs_gradients else [None] * len(weights)
         with torch.random.fork_rng(devices=[]), self._nothing_gathered():
+            group = _group(weights, looked_at, parts, skip=self._needs_gradients)
             if generator is not None:
                 torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             scores = self._importance(group) if len(group) else None

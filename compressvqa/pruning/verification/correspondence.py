@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.verification.locate import Place, locate
 
-
 _MISSES = 8  # so many in a row that stand nowhere in the original were trained, not renamed
 
 
