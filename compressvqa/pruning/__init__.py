@@ -4,14 +4,16 @@ trace -> groups -> ratios and plan, importance -> surgery -> verify; whole block
 anybody's pruning: verification
 """
 
-from compressvqa.pruning.cutting.importance import Importance
+from compressvqa.pruning.cutting import torch_pruning_importance as _torch_pruning  # noqa: F401  (registers)
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
-from compressvqa.pruning.prune import Pruned, prune
+from compressvqa.pruning.prune import prune
+from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.schedule import Schedule
+from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
 from compressvqa.pruning.verification import Verification, verify
 from compressvqa.pruning.widths.density import LayerDensity, density
 from compressvqa.pruning.widths.plan import PruningPlan
@@ -29,9 +31,11 @@ __all__ = [
     "Removed",
     "RuleReport",
     "Schedule",
+    "Settings",
     "Timing",
     "Trace",
     "Verification",
+    "WrittenSettings",
     "compare_rules",
     "density",
     "density_ratios",

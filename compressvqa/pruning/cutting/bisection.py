@@ -18,7 +18,7 @@ from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.surgery import copied
 from compressvqa.pruning.cutting.verification import Verdict, check, pruned_copy
 from compressvqa.pruning.dependency.trace import Trace
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 
 Part = Cut | str  # a group that shrinks, or the path of a dead module
 P = TypeVar("P")
@@ -117,7 +117,7 @@ def _judges(model: nn.Module, trace: Trace, inputs: Any, seed: int) -> list[Call
 def skeleton(model: nn.Module) -> nn.Module:
     """A copy of a network without numbers (on torch's meta device); no weight is allocated."""
     memo: dict[int, Any] = {}
-    for tensor in [*model.parameters(), *model.buffers()]:
+    for tensor in [*model.parameters(), *model.buffers(), *leaves_of(model).values()]:
         hollow = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(hollow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else hollow
     return copied(model, memo)

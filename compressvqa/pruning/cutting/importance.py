@@ -13,15 +13,13 @@ together as they are. A criterion raises `CannotJudgeError` for a group that hol
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.cutting.torch_pruning_importance import TorchPruningImportance, is_importance, refused
 from compressvqa.registry import importances
 
 Slices = list[Tensor]
@@ -33,43 +31,6 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 
 class CannotJudgeError(PruneError):
     """A criterion has nothing to judge a group by, for example no norm: `l1` takes its place, and the plan says so."""
-
-
-@dataclass(frozen=True)
-class Importance:
-    """A registered criterion and the data that it looks at.
-
-    Args:
-        name: of the criterion.
-        batches: for a criterion of activations: inputs of the network, each as `prune` takes them; by default the one
-            that `prune` is given. Read once for every network that is pruned.
-        criterion: the criterion itself where it is not a registered one.
-    """
-
-    name: str
-    batches: Iterable[Any] | None = None
-    criterion: Criterion | None = None
-
-    @classmethod
-    def of(cls, wish: str | Importance | Criterion) -> Importance:
-        """From a name, a criterion that is not registered, or an importance object of torch-pruning.
-
-        Raises:
-            PruneError: it is neither, or an importance that works with torch-pruning's own pruner only.
-        """
-        if isinstance(wish, Importance):
-            return wish
-        if isinstance(wish, str):
-            error = refused(wish)
-            if error is not None:
-                raise error
-            return cls(wish)
-        if is_importance(wish):
-            made = TorchPruningImportance(wish)
-            return cls(made.name, criterion=made)
-        if callable(wish):
-            return cls(getattr(wish, "__name__", type(wish).__name__), criterion=wish)
-        raise PruneError(f"importance is {wish!r}", hint="a name, an Importance, or an importance of torch-pruning")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.recording.failures import explained
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
+from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
+from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 
 # Packages whose frames are not the user's code.
@@ -45,30 +47,36 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
 
     Raises:
-        PruneError: the network returned no tensor.
+        PruneError: the network raised an error, or returned no tensor.
     """
     try:
-        return _record(model, inputs, known, tagged(model))
+        return _record(model, inputs, known, origins=True)
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, inputs, known, contextlib.nullcontext())
+        with explained(model, inputs):
+            return _record(model, inputs, known, origins=False)
 
 
-def _record(
-    model: nn.Module, inputs: Any, known: Callable[[str], bool], numbers: contextlib.AbstractContextManager[None]
-) -> Graph:
+def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
     recorder = _Recorder(model, inputs, known)
-    calls = _Calls(recorder, origins=not isinstance(numbers, contextlib.nullcontext))
+    calls = _Calls(recorder, origins=origins)
+    numbers = tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext()
     with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
-        with recorder, calls:
+        with watched() as remarks, recorder, calls:
             outputs = run(model, inputs)
+        recorder.graph.remarks = list(dict.fromkeys(remarks))
         returned = tensors_of(outputs)
         if not returned:
-            raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
+            hint = "return it in a tuple, list, dict or dataclass"
+            raise PruneError(f"the network returned no tensor (but {_kind_of(outputs)})", hint=hint)
         recorder.graph.outputs = [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+def _kind_of(outputs: Any) -> str:
+    return "None" if outputs is None else f"a {type(outputs).__name__}"
 
 
 @contextlib.contextmanager
@@ -162,6 +170,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             self._make(node, args, result)
         return result
+
+    def leaf_values(self) -> dict[int, Value]:
+        """The values of parameters and buffers by the tensor's id."""
+        return {id(tensor): self.graph.leaves[name] for name, tensor in self._leaves.items()}
 
     def whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs a call and records it as one operator, whatever it is made of."""
@@ -329,7 +341,7 @@ class _Calls(TorchFunctionMode):
             name = "attention of a given scale"
         numbers = tuple(integers_in([*args, *kwargs.values()]))
         outer = recorder.called, recorder.call
-        recorder.called, recorder.call = numbers if any(isinstance(n, Int) for n in numbers) else (), name
+        recorder.called, recorder.call = numbers, name
         try:
             return func(*args, **kwargs)
         finally:

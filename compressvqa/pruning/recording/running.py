@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
+
+from compressvqa.pruning.recording.held import held_tensors
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -34,9 +37,15 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def leaves_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
+    """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
     buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    return {**dict(model.named_parameters()), **dict(buffers)}
+    found = {**dict(model.named_parameters()), **dict(buffers)}
+    known = {id(tensor) for tensor in found.values()}
+    for name, held in held_tensors(model).items():
+        if id(held.tensor) not in known and name not in found:
+            known.add(id(held.tensor))
+            found[name] = held.tensor
+    return found
 
 
 @contextlib.contextmanager
@@ -53,7 +62,7 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
     try:
         model.eval()
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), _uncompiled(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -63,6 +72,14 @@ def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
             for table, content in zip(_tables(module), tables, strict=True):
                 table.clear()
                 table.update(content)
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[None]:
+    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:

@@ -18,16 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import VerifyError
 
-_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128}
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside `nn.DataParallel`, `DistributedDataParallel` and `torch.compile`."""
-    while (name := _WRAPPERS.get(type(model).__name__)) is not None:
-        model = getattr(model, name)
-    return model
 
 
 def isolated(model: nn.Module, *, wide: bool = False) -> nn.Module:

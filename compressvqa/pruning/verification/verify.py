@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from compressvqa.errors import VerifyError
+from compressvqa.pruning.recording.wrappers import bare
 from compressvqa.pruning.verification.by_running import first_layers, settled_by_running
-from compressvqa.pruning.verification.copies import unwrapped
 from compressvqa.pruning.verification.correspondence import Correspondence, find, removed_outputs
 from compressvqa.pruning.verification.doubt import Doubts, settled
 from compressvqa.pruning.verification.norms import own_norms
@@ -80,7 +80,7 @@ def _network(model: nn.Module, which: str) -> nn.Module:
 
     if not isinstance(model, nn.Module):
         raise VerifyError(f"{which} is {_article(type(model).__name__)}, not a torch.nn.Module")
-    model = unwrapped(model)
+    model, _ = bare(model)
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")

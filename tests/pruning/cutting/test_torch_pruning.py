@@ -142,7 +142,7 @@ def test_what_can_not_be_honoured_is_said() -> None:
         ("torch-pruning/Nothing", RegistryError, "unknown importance"),
         (peer.OBDCImportance(), PruneError, "looks at hooks"),
         (tp.importance.GroupMagnitudeImportance(group_reduction="gate"), PruneError, "group_reduction='gate'"),
-        (3, PruneError, "a name, an Importance"),
+        (3, PruneError, "a registered name, an Importance"),
     ]:
         with pytest.raises(error, match=said):
             cv.prune(net, X, ratios=0.5, importance=wish)

@@ -62,9 +62,12 @@ def pointwise(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 @rule("copy")
 def copy(run: Labelling, node: Node) -> list[ChannelLabels]:
-    """An assignment: what was there before has no say."""
+    """An assignment: what was there before has no say but in its size."""
     target, source = node.args[0], run.labels_of(node.args[1])
     channels = lift(source, len(target.shape))
+    before = run.labels_of(target)
+    if before.per_axis:
+        join(run, node, (before, channels), all)
     grown = {d for d, size in enumerate(channels.shape) if size == 1 and target.shape[d] > 1}
     return [ChannelLabels(target.shape, channels.per_axis, channels.free | frozenset(grown), channels.weight)]
 
@@ -95,5 +98,7 @@ def stays_zero(node: Node, flags: list[bool]) -> bool:
 def _sample(value: Value, zero: bool) -> Tensor:
     if zero:
         return torch.zeros(4, dtype=value.dtype)
+    if value.dtype == torch.bool:
+        return torch.tensor([True, False, True, False])  # a mask chooses both of what it chooses from
     numbers = torch.tensor([0.7, -1.3, 2.1, -0.4])
     return numbers.to(value.dtype) if value.dtype.is_floating_point else torch.ones(4, dtype=value.dtype)
