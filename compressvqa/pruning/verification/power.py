@@ -40,29 +40,29 @@ class Power:
     untried: tuple[str, ...] = ()
 
 
-def power_of(
-    networks: Sequence[Zeroed], cut: Mapping[str, Place], inputs: Any, moves: Sequence[float], seed: int
-) -> Power:
+Moving = tuple[Zeroed, Sequence[float]]  # a network, and how far each of its outputs moves between inputs
+
+
+def power_of(networks: Sequence[Moving], cut: Mapping[str, Place], inputs: Any, seed: int) -> Power:
     """What the comparison of these networks with a smaller one could not notice.
 
     Args:
         networks: the original without what went, with different weights; they are the same again afterwards.
         cut: what went, by name.
         inputs: what they are called with.
-        moves: how far each output of the first moves between inputs.
         seed: of their random numbers.
     """
     felt: dict[str, list[Tensor]] = {}
-    for zeroed in networks:
+    for zeroed, moves in networks:
         for name, parts in _felt_by_derivative(zeroed, cut, inputs, moves, seed).items():
             before = felt.get(name, [torch.zeros_like(part) for part in parts])
             felt[name] = [torch.maximum(a, b) for a, b in zip(before, parts, strict=True)]
     left = [name for name in cut if name not in felt or max(float(part.max()) for part in felt[name]) < NOTICED]
-    first = networks[0]
-    expected = first.answers(inputs, seed)
+    zeroed, moves = networks[0]
+    expected = zeroed.answers(inputs, seed) if left else []
     hidden = []
     for name in left[:_RUNS]:
-        changes = (_changed(first, name, cut[name], half, inputs, expected, moves, seed) for half in (0, 1))
+        changes = (_changed(zeroed, name, cut[name], half, inputs, expected, moves, seed) for half in (0, 1))
         if all(change < NOTICED for change in changes):
             hidden.append(name)
     silent = {

@@ -80,14 +80,13 @@ def _network(model: nn.Module, which: str) -> nn.Module:
 
     if not isinstance(model, nn.Module):
         raise VerifyError(f"{which} is {_article(type(model).__name__)}, not a torch.nn.Module")
-    model, _ = bare(model)
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")
         held = (*module._parameters.values(), *module._buffers.values())
         if any(isinstance(t, (UninitializedBuffer, UninitializedParameter)) for t in held):
             raise VerifyError("it has no size before its first run", where=path or which, hint="run the network once")
-    return model
+    return bare(model)[0]
 
 
 def _article(word: str) -> str:
@@ -157,10 +156,10 @@ def _judged(proof: Proof, doubts: Doubts, outcome: Outcome, result: Verification
         notes.append("the original takes no other inputs than those given")
     power = Power()
     if with_power and proof.found.cut:
-        moved = shaken is not None and shaken.moved
-        moves = shaken.moves if shaken is not None and moved else outcome.moves
-        networks = networks if moved else [proof.networks()[1]]
-        power = power_of(networks, proof.found.cut, proof.widened(proof.inputs), moves, proof.seed)
+        moving = [(zeroed, shaken.moves) for zeroed in networks] if shaken is not None and shaken.moved else []
+        if outcome.moved:
+            moving.append((proof.networks()[1], outcome.moves))
+        power = power_of(moving, proof.found.cut, proof.widened(proof.inputs), proof.seed)
     notes += _said(power)
     return replace(result, passed=True, status="passed", unobservable=power.unobservable, notes=tuple(notes))
 
