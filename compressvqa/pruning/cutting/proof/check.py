@@ -57,6 +57,7 @@ class Proof:
     def __init__(self, model: nn.Module, trace: Trace, inputs: Any, seed: int) -> None:
         self.model, self.trace, self.inputs, self.seed = model, trace, inputs, seed
         self.entries = [trace.entries[0].with_inputs(inputs), *trace.entries[1:]]
+        self.differentiable = True  # until it is found that it is not
 
     @cached_property
     def candidates(self) -> list[list[Sizes]]:
@@ -109,7 +110,7 @@ class Proof:
     def _with_power(self, verdict: Verdict, trials: Sequence[_Trial], cuts: Sequence[Cut]) -> Verdict:
         """Asks each trial for the groups of which those before it noticed nothing."""
         noticed = _asked(trials, cuts, {}, lambda trial, k, left: trial.noticed_in_outputs(k))
-        if len(noticed) < len(cuts) and trials[0].share:
+        if len(noticed) < len(cuts) and trials[0].share and self.differentiable:
             again = trials[0].at_given_sizes()
             if again is not None and not again.passed:
                 return again
@@ -156,6 +157,7 @@ class _Trial:
         self.draws: list[tuple[int, Entry]] = []  # number of the entry, and the call with these inputs
         self.seen: list[tuple[Seen, Seen]] = []  # for each draw, what the reference and the pruned network showed
         self.verdict = Verdict(math.nan)
+        self._tried: set[int] = set()  # draws on which derivatives were asked for
 
     def judge(self, *, gradients: bool = False) -> Verdict:
         """Runs both networks and compares; in doubt again in 64 bits.
@@ -296,18 +298,25 @@ class _Trial:
     def _differentiable(self, k: int) -> Seen:
         """What the pruned network showed on a draw, with what its derivatives need where that can be had."""
         expected, found = self.seen[k]
-        if not any(t.requires_grad for t in found.outputs):
+        if k not in self._tried and not any(t.requires_grad for t in found.outputs):
+            self._tried.add(k)
             found = self._small(k, gradients=True)
             self.seen[k] = expected, found
         return found
 
     def noticed_in_outputs(self, k: int) -> dict[str, float]:
         """Groups whose wrong cut moves the outputs of a draw, to first order, and by how much."""
-        gradients = differentiated(self.pair.small, self._differentiable(k), self._scales[k])
+        if not self.proof.differentiable:
+            return {}
+        seen = self._differentiable(k)
+        gradients = differentiated(self.pair.small, seen, self._scales[k])
+        self.proof.differentiable = bool(gradients) or not any(t.requires_grad for t in seen.outputs)
         return self._enough(effects(self.pair.small, self.cuts, gradients, roles=("out", "in", "with")), self._least)
 
     def noticed_in_layers(self, k: int, only: Collection[str]) -> dict[str, float]:
         """Groups of some whose wrong cut changes what the layers that read them make, and by how much."""
+        if not self.proof.differentiable:
+            return {}
         gradients = differentiated_inside(self.pair.small, self._differentiable(k).norms)
         found = effects(self.pair.small, self.cuts, gradients, roles=("in",))
         return {name: by for name, by in self._enough(found, LEAST_NORM).items() if name in only}
@@ -342,7 +351,7 @@ class _Trial:
                 return {c.group.name: inside for c in chunk if c.group.name in only_layers and inside >= LEAST_NORM}
             return {}
 
-        return noticed_by_halves(differs, chosen)
+        return noticed_by_halves(differs, chosen, together=self.proof.differentiable)
 
 
 def _said(error: Exception) -> str:
