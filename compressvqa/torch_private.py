@@ -39,6 +39,7 @@ __all__ = [
     "is_graph_of_operators",
     "is_transformed",
     "many_compiled_forms",
+    "may_be_tried",
     "operator_name",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
@@ -101,6 +102,11 @@ def operator_name(operator: Any) -> str:
     """The name of an operator without namespace and overload, for example "add_"."""
     name: str = operator._schema.name
     return name.rpartition("::")[2]
+
+
+def may_be_tried(operator: Any) -> bool:
+    """Whether something is an operator that writes to none of its arguments, so that it can be called on others."""
+    return isinstance(operator, torch._ops.OpOverload) and not operator._schema.is_mutable
 
 
 @lru_cache

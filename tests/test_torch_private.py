@@ -104,6 +104,12 @@ def test_hooks_before_and_after_a_forward() -> None:
     assert [private.has_hooks(m) for m in (before, after, nn.ReLU())] == [True, True, False]
 
 
+def test_operators_that_write_nothing_may_be_tried() -> None:
+    assert private.may_be_tried(torch.ops.aten.add.Tensor)
+    assert not private.may_be_tried(torch.ops.aten.add_.Tensor)
+    assert not private.may_be_tried(torch.add)
+
+
 def test_recurrent_layers_find_exchanged_weights() -> None:
     layer, x = nn.GRU(3, 4), torch.rand(5, 3)
     private.tables(layer)[0]["weight_hh_l0"] = nn.Parameter(torch.zeros(12, 4))

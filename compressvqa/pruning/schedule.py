@@ -48,10 +48,11 @@ class Schedule:
         self.steps, self._settings = steps, Settings.of(**settings)
         if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
-        model, self._inputs, _ = enter(model, inputs)
+        model, inputs, _ = enter(model, inputs)
         has_numbers(model)
         self._model = model
-        facts = trace(model, inputs)
+        facts = trace(model, inputs, also=self._settings.also)
+        self._entries = facts.entries  # they name methods, so they call the networks of later steps as well
         self._params, self._macs = _params(facts), _macs(facts)
         self._outputs, self._channels = _free_outputs(facts, self._settings)
         self._check(facts)
@@ -67,13 +68,12 @@ class Schedule:
         Raises:
             PruneError: as in `prune`.
         """
-        model, _, _ = enter(model, self._inputs)
-        facts = trace(model, self._inputs)
+        model, _, _ = enter(model, self._entries[0].inputs)
+        facts = trace(model, self._entries[0].inputs, also=self._entries[1:])
         began = _params(facts) < self._params
         settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
         return prune_traced(
             model,
-            self._inputs,
             facts,
             settings,
             baseline=self._model,

@@ -70,6 +70,12 @@ def _patterns(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
+def _ways(given: object) -> object:
+    if isinstance(given, (list, tuple)):
+        return tuple(given)
+    raise ValueError("no list")
+
+
 _Kept = Annotated[Annotated[float, Strict(), Field(gt=0, le=1)] | None, MustBe("a share in (0, 1]")]
 _Count = Annotated[int, Strict(), Field(ge=1), MustBe("a whole number of at least 1")]
 
@@ -166,6 +172,13 @@ class Settings(WrittenSettings):
         "and `plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters "
         "are all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
     )
+    also: Annotated[tuple[Any, ...], BeforeValidator(_ways), MustBe("a list of ways to call the network")] = Field(
+        (),
+        description="other ways in which the network is called, so that what only they reach is cut and proven too: "
+        "further examples, a bound method with its arguments (model.encode_text, (tokens,)), 'train' for the example "
+        "in training mode, ('train', inputs), or an Entry. What no way reaches stays as it is, with the channels that "
+        "it may read",
+    )
     verify: Annotated[bool, Strict(), MustBe("True or False")] = Field(
         True,
         description="compare with the zeroed original, and ask what would have been noticed. Without it nothing is "
@@ -177,7 +190,7 @@ class Settings(WrittenSettings):
         "them. keep: they stay whole; prune: they are pruned, and named in `Pruned.power`",
     )
     remove_dead: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="replace modules whose result nothing reads"
+        True, description="replace modules that ran and whose result nothing reads"
     )
     seed: Annotated[int, Strict(), MustBe("a whole number")] = Field(
         0, description="of the random inputs of the check, and of a random importance"
