@@ -28,7 +28,7 @@ class Cut:
     channels: tuple[int, ...]
 
 
-class Scores:
+class ChannelScores:
     """The importance of every channel of every group, found when it is asked for.
 
     Args:

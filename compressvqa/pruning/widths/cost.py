@@ -43,7 +43,7 @@ class Products:
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """Size and work of a network as a function of its widths.
 
     Args:
@@ -59,11 +59,11 @@ class Cost:
     macs_before: int
 
     @classmethod
-    def of(cls, trace: Trace, groups: Sequence[Group], *, without: Sequence[str] = ()) -> Cost:
+    def of(cls, trace: Trace, groups: Sequence[Group], *, without: Sequence[str] = ()) -> NetworkCost:
         """The cost of a traced network.
 
         Args:
-            trace: the facts.
+            trace: of the network.
             groups: the columns of the widths given to `at`.
             without: paths of modules that are removed.
         """
