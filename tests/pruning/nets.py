@@ -448,7 +448,7 @@ class Transposed(Net):
 
 class DeadBranch(Net):
     expected_groups = {("a",): 6}
-    dead = ("unused", "uncalled")
+    dead = ("unused",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,6 +42,7 @@ class Statistic:
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
         labels: along that dimension, flat; none where no channel is concerned.
         place: file and line, where it is written by hand; empty for a layer.
+        entry: which of the trace's entries takes it; orders count anew in each.
     """
 
     key: tuple[str, str, str]
@@ -49,6 +50,7 @@ class Statistic:
     axis: int | None
     labels: Ids
     place: str = ""
+    entry: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,7 @@ class Propagation:
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
+        self._used |= graph.kept.keys()
         self._used |= _asked(graph)
         self._start()
 
@@ -133,15 +134,19 @@ class Propagation:
         self.learnt: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self._spread = 0, False
+        self.number, self.entry, self._spread = 0, 0, False
         self._asked: list[Ids] = []  # labels over several dimensions that an operator may tie once all else is tied
         self._merges = False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, str, str]] = Counter()
 
     def _pass(self) -> None:
+        starts = {start: entry for entry, start in enumerate(self.graph.starts)}
         for number, node in enumerate(self.graph.nodes):
             self.number = number
+            if number in starts:
+                self._orders.clear()
+                self.entry = starts[number]
             rule = rule_of(node.op)
             channel_labels = self._without_rule(node) if rule is None else rule(self, node)
             if self._merges:
@@ -157,6 +162,10 @@ class Propagation:
         for value in self.graph.outputs:
             for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
                 self.freeze(axis_labels.ids, "the network returns these channels")
+        for value, paths in self.graph.kept.values():
+            who = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+            for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
+                self.freeze(axis_labels.ids, f"{who} did not run, and may read or replace them")
 
     # -- for rules ----------------------------------------------------------------------------------------------------
 
@@ -244,7 +253,9 @@ class Propagation:
         self.segments.append(np.unique(ids[ids > 0]))
 
     def cost(self, node: Node, macs: int, per_axis: Sequence[AxisLabels]) -> None:
-        """Books the multiply-accumulates of an operator."""
+        """Books the multiply-accumulates of an operator; only the first entry counts."""
+        if self.entry:
+            return
         self.costs.append(OperatorCost(self.number, node.module, macs, tuple(p.ids.ravel() for p in per_axis)))
 
     def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
@@ -252,7 +263,7 @@ class Propagation:
         key = (node.op, node.module, node.place)
         place = node.place if by_hand and labels is not None else ""
         flat = np.zeros(0, np.int64) if labels is None else labels.ravel()
-        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place))
+        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place, self.entry))
         self._orders[key] += 1
 
     def heads(self, ids: Ids) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels
 from compressvqa.pruning.recording.graph import Value
+from compressvqa.torch_private import may_be_tried
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -148,7 +149,7 @@ class _Trial:
     def of(cls, node: Node) -> _Trial | None:
         """None for what may not or can't be tried."""
         function = node.function
-        if not isinstance(function, torch._ops.OpOverload) or function._schema.is_mutable:
+        if not may_be_tried(function):
             return None
         if torch.Tag.nondeterministic_seeded in function.tags or torch.Tag.dynamic_output_shape in function.tags:
             return None
