@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressvqa.pruning.dependency.bindings import Key, bindings
-from compressvqa.pruning.dependency.constraints import SizeConstraint
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along
 from compressvqa.pruning.dependency.labels import ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.recording.graph import Node, Value
 
@@ -107,4 +107,6 @@ class Dependencies:
         known: dict[Key, tuple[int, Ids]] = {
             (path, name, ()): (len(ids), ids) for (path, name), ids in self.counted.items()
         }
-        return known | bindings(self.constraints)
+        return known | bindings(
+            self.constraints, lambda size: bool((along(self.labels_of(size.value), size.dim) > 0).any())
+        )

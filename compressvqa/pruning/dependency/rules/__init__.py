@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register themselves)
+    bilinear,
     contraction,
     creation,
     deformable,
     distance,
+    gating,
     indexing,
     joining,
     movement,
