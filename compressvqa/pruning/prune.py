@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def prune(
     target_params: float | None = None,
     target_latency: float | None = None,
     runtime: Runtime = "eager",
-    importance: str | Importance = "l1",
+    importance: str | Importance | Callable[..., Any] = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
     attention: str = "auto",

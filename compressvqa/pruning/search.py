@@ -49,7 +49,8 @@ class Search:
         found = find_groups(facts, settings.protect)
         self.groups = [g for g in found if not (settings.remove_dead and facts.is_dead(g.producers))]
         for pattern in settings.protect:
-            if not any(covers(pattern, path) for group in self.groups for path in group.producers):
+            layers = [*(path for group in self.groups for path in group.producers), *_of_one_channel(model)]
+            if not any(covers(pattern, path) for path in layers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(settings.seed)
         self.scores = Scores(
@@ -139,3 +140,13 @@ class Search:
         order = torch.ones(group.channels)
         order[torch.from_numpy(self.scores.zero(group))] = 0
         return order
+
+
+def _of_one_channel(model: nn.Module) -> list[str]:
+    """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
+    found = []
+    for path, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
+            found.append(path)
+    return found
