@@ -12,6 +12,7 @@ from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
 from compressvqa.pruning.prune import prune
 from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.schedule import Schedule
 from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
 from compressvqa.pruning.verification import Verification, verify
@@ -21,6 +22,7 @@ from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_
 from compressvqa.pruning.widths.runtimes import Timing
 
 __all__ = [
+    "Entry",
     "Group",
     "GroupDensity",
     "Importance",
