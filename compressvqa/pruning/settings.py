@@ -88,6 +88,12 @@ def _patterns(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
+def _ways(given: object) -> object:
+    if isinstance(given, (list, tuple)):
+        return tuple(given)
+    raise ValueError("no list")
+
+
 _Kept = Annotated[Annotated[float, Strict(), Field(gt=0, le=1)] | None, MustBe("a share in (0, 1]")]
 _Count = Annotated[int, Strict(), Field(ge=1), MustBe("a whole number of at least 1")]
 
@@ -179,16 +185,30 @@ class Settings(WrittenSettings):
 
     ratios: Annotated[Any, MustBe("a share, {path: share} or 'zeros'")] = Field(
         None,
-        description="share of the channels removed, one for all, or {path of a module, or pattern: share}; the longest "
-        "pattern that fits a layer counts. Where tied layers ask for different shares, the smallest is used and "
-        "`plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters are "
-        "all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
+        description="share of the channels removed, one for all, or {module path or pattern: share}; of several that "
+        "fit a layer the one that says most counts. Where tied layers ask for different shares, the smallest is used "
+        "and `plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters "
+        "are all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
+    )
+    also: Annotated[tuple[Any, ...], BeforeValidator(_ways), MustBe("a list of ways to call the network")] = Field(
+        (),
+        description="other ways in which the network is called, so that what only they reach is cut and proven too: "
+        "further examples, a bound method with its arguments (model.encode_text, (tokens,)), 'train' for the example "
+        "in training mode, ('train', inputs), or an Entry. What no way reaches stays as it is, with the channels that "
+        "it may read",
     )
     verify: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="compare with the zeroed original on fresh inputs. Without it nothing is proven"
+        True,
+        description="compare with the zeroed original, and ask what would have been noticed. Without it nothing is "
+        "proven",
+    )
+    unobservable: Annotated[Literal["keep", "prune"], MustBe("keep or prune")] = Field(
+        "keep",
+        description="what becomes of groups of which a wrong cut would go unnoticed, so that nothing is proven for "
+        "them. keep: they stay whole; prune: they are pruned, and named in `Pruned.power`",
     )
     remove_dead: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="replace modules whose result nothing reads"
+        True, description="replace modules that ran and whose result nothing reads"
     )
     seed: Annotated[int, Strict(), MustBe("a whole number")] = Field(
         0, description="of the random inputs of the check, and of a random importance"

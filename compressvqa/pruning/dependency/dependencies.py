@@ -37,18 +37,20 @@ class Statistic:
     """A mean or variance over labelled channels, which is taken over those that are kept.
 
     Args:
-        key: the operator and the size of its input.
+        key: the operator, the path of the module and the source line: the same for inputs of any size.
         order: how many of the same key came before.
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
-        labels: along that dimension, flat.
+        labels: along that dimension, flat; none where no channel is concerned.
         place: file and line, where it is written by hand; empty for a layer.
+        entry: which of the trace's entries takes it; orders count anew in each.
     """
 
-    key: tuple[str, tuple[int, ...]]
+    key: tuple[str, str, str]
     order: int
     axis: int | None
     labels: Ids
     place: str = ""
+    entry: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class Dependencies:
         counted: integer attributes of layers, by (module path, name), and the labels that they count.
         unzeroed: (leaf, dimension) whose cut slots stay as they are in the network that a pruned one is held against.
         unknown: operators without a rule that touched channels.
+        probed: operators without a rule that were tried out, and pass channels.
         values: what is known about the channels of every value.
     """
 
@@ -88,6 +91,7 @@ class Dependencies:
     counted: Mapping[tuple[str, str], Ids]
     unzeroed: frozenset[tuple[str, int]]
     unknown: tuple[Node, ...]
+    probed: tuple[Node, ...]
     values: Mapping[int, ChannelLabels]
 
     def labels_of(self, value: Value) -> ChannelLabels:

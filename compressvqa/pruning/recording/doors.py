@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.wrappers import bare
+from compressvqa.torch_private import is_graph_of_operators, tables, tree_leaves
 
 
 def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
@@ -48,7 +48,8 @@ def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
                 where=where,
                 hint="a subclass, or types.MethodType(function, module) with a function of (self, ...)",
             )
-        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+        parameters, buffers, _ = tables(module)
+        for name, tensor in [*parameters.items(), *buffers.items()]:
             if tensor is not None:
                 _is_plain(tensor, f"{path}.{name}" if path else name, "load the network in one piece, without it")
     _are_inputs(inputs)
@@ -101,9 +102,7 @@ def _is_open(module: nn.Module, where: str | None) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         hint = "the Python module that it was made of; script or trace again after pruning"
         raise PruneError(f"{kind.__name__} is TorchScript, which can't be looked into or cut", where=where, hint=hint)
-    if isinstance(module, torch.fx.GraphModule) and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes
-    ):
+    if is_graph_of_operators(module):
         raise _exported(where)
     if _quantises(kind):
         hint = "the float network; prepare it for quantisation after pruning"
@@ -122,18 +121,24 @@ def _quantises(kind: type) -> bool:
     return ".qat." in home or home.startswith(watchers)
 
 
-def _reaches(function: Any, members: set[int]) -> bool:
-    """Whether a function holds a module or parameter of a network otherwise than by its arguments."""
-    if isinstance(function, partial):
-        return _reaches(function.func, members)
-    if isinstance(function, MethodType):
-        function = function.__func__
+def _reaches(function: Any, members: set[int], *, rebound: bool = True) -> bool:
+    """Whether a function holds a module or parameter of a network in a way that a copy of it would hold the same one.
+
+    Args:
+        rebound: whether modules that it closes over are exchanged in a copy, see `copied`.
+    """
+    if isinstance(function, (partial, MethodType)):
+        inside = function.func if isinstance(function, partial) else function.__func__
+        return _reaches(inside, members, rebound=False)
     if not isinstance(function, FunctionType):
         return False
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    held += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return any(id(getattr(item, "__self__", item)) in members or _reaches(item, members) for item in held)
+    others = [function.__globals__.get(name) for name in function.__code__.co_names]
+    others += [item for item in held if not (rebound and isinstance(item, nn.Module))]
+    return any(
+        id(getattr(item, "__self__", item)) in members or _reaches(item, members, rebound=False) for item in others
+    )
 
 
 def _is_filled(cell: Any) -> bool:

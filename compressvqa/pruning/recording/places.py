@@ -7,6 +7,7 @@ partial functions, variables of lambdas) and in the classes that define them. Ea
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from torch import Size, Tensor, nn
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
 from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, fields_of, write
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, tables
 
 _DEEPEST = 6
 _MOST = 20_000  # values looked at inside attributes: a network may hold a whole data set
@@ -89,8 +91,11 @@ class _Tags:
                 if name not in known and name not in _EVERY_MODULE:
                     self._look(value, path, name, (), held)
             for name, value in _of_class(kind):
-                if name not in held:
-                    self._look(value, path, name, (), held)
+                if name not in held:  # a list or dictionary of the class is looked at in a copy of this network's own
+                    own = copy.copy(value)
+                    tag = self._tag(own, path, name, ())
+                    if tag is not own or isinstance(own, (list, dict)):
+                        self._replace(held, ITEM, name, _MISSING, tag)
         for name, tag in known.items():
             self._replace(held, ITEM, name, held[name], tag)
 
@@ -240,14 +245,14 @@ def _fields(value: Any) -> list[tuple[str, Any]]:
 
 @cache
 def _of_class(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Whole numbers, and tuples of them, that a class holds for all its objects; an object's own value hides them."""
+    """Whole numbers, and some of them, that a class holds for all its objects; an object's own value hides them."""
     found: dict[str, Any] = {}
     for base in kind.__mro__:
         if base is object or base.__module__.startswith(("torch.", "numpy.", "builtins")):
             continue
         for name, value in vars(base).items():
-            whole = type(value) is int or (type(value) is tuple and value and all(type(v) is int for v in value))
-            if whole and not name.startswith("_"):
+            items = value.values() if type(value) is dict else value if type(value) in (tuple, list) else [value]
+            if not name.startswith("_") and 0 < len(items) <= _LONG and all(type(item) is int for item in items):
                 found.setdefault(name, value)
     return tuple(found.items())
 
@@ -303,7 +308,7 @@ _LONG = 256
 
 _WIDTHS: tuple[tuple[Any, dict[str, tuple[str, int]]], ...] = (
     (nn.Linear, {"out_features": ("weight", 0), "in_features": ("weight", 1)}),
-    (nn.modules.batchnorm._NormBase, {"num_features": ("weight", 0)}),
+    (BATCH_OR_INSTANCE_NORM, {"num_features": ("weight", 0)}),
     (nn.GroupNorm, {"num_channels": ("weight", 0)}),
     ((nn.Embedding, nn.EmbeddingBag), {"num_embeddings": ("weight", 0), "embedding_dim": ("weight", 1)}),
     (nn.Bilinear, {"out_features": ("weight", 0), "in1_features": ("weight", 1), "in2_features": ("weight", 2)}),
@@ -315,7 +320,7 @@ def _own(path: str, module: nn.Module, leaves: Mapping[int, Value]) -> dict[str,
     """What torch's own layers note of their widths, with origins: sizes of their weights where they have some."""
 
     def size(leaf: str, d: int) -> Origin | None:
-        tensor = module._parameters.get(leaf)
+        tensor = tables(module)[0].get(leaf)
         value = None if tensor is None else leaves.get(id(tensor))
         return None if value is None else SizeOf(value, d)
 
@@ -326,11 +331,11 @@ def _own(path: str, module: nn.Module, leaves: Mapping[int, Value]) -> dict[str,
                 origin = size(leaf, d)
                 if origin is not None:
                     found[name] = Int(getattr(module, name), origin)
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTION):
         found |= _convolution(path, module, size)
     elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         shape = module.normalized_shape
-        if module._parameters.get("weight") is not None:
+        if tables(module)[0].get("weight") is not None:
             origins = [size("weight", d) for d in range(len(shape))]
         else:
             origins = [Attribute(path, "normalized_shape", n, ((ITEM, k),)) for k, n in enumerate(shape)]

@@ -1,4 +1,4 @@
-"""Runs a network once and writes down every operator: network + inputs -> `Graph`.
+"""Runs a network once for each of its entries and writes down every operator: network + entries -> `Graph`.
 
 The operators are seen below autograd, so shared, frozen and no_grad modules, functional calls on another module's
 weight and data-dependent Python all look alike. Parameters and buffers are recognised by identity.
@@ -12,67 +12,121 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from types import FrameType, FunctionType
+from types import FrameType
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch._decomp import decomposition_table
-from torch.nn.modules import module as hooks
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from compressvqa.errors import PruneError
-from compressvqa.pruning.recording.failures import explained
+from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.failures import explained, said
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
+from compressvqa.pruning.recording.integers import Remark, integers_in, sizes_of, watched
+from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
 from compressvqa.pruning.recording.places import tagged
-from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
+from compressvqa.pruning.recording.untouched import seed_all
+from compressvqa.torch_private import (
+    DECOMPOSITIONS,
+    TorchDispatchMode,
+    TorchFunctionMode,
+    WeakTensorKeyDictionary,
+    is_transformed,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    schema_of,
+    seen_through,
+)
 
 # Packages whose frames are not the user's code.
-_LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
+_LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent.parent}{os.sep}", contextlib.__file__)
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
-def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:
-    """Runs `model` once in eval mode and returns what happened. The model is left as it was, also after an error.
+def record(
+    model: nn.Module,
+    entries: Sequence[Entry],
+    *,
+    known: Callable[[str], bool],
+    log: LineLog | None = None,
+    boundaries: dict[str, set[Value]] | None = None,
+) -> Graph:
+    """Runs `model` once in each way and returns what happened. The model is left as it was, also after an error.
 
     Args:
         model: any network.
-        inputs: tuple or list (given by position), dict (by name) or one tensor; tensors may be nested.
+        entries: the ways to call it, with examples.
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
+        log: follows the runs line by line.
+        boundaries: is filled with the values that each module took and gave.
 
     Raises:
         PruneError: the network raised an error, or returned no tensor.
     """
     try:
-        return _record(model, inputs, known, origins=True)
+        return _record(model, entries, known, log, boundaries, origins=True)
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        with explained(model, inputs):
-            return _record(model, inputs, known, origins=False)
+        return _record(model, entries, known, log, boundaries, origins=False)
 
 
-def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
-    recorder = _Recorder(model, inputs, known)
-    calls = _Calls(recorder, origins=origins)
-    numbers = tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext()
-    with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
-        with watched() as remarks, recorder, calls:
-            outputs = run(model, inputs)
-        recorder.graph.remarks = list(dict.fromkeys(remarks))
-        returned = tensors_of(outputs)
-        if not returned:
-            hint = "return it in a tuple, list, dict or dataclass"
-            raise PruneError(f"the network returned no tensor (but {_kind_of(outputs)})", hint=hint)
-        recorder.graph.outputs = [recorder.read(t) for t in returned]
+def _record(
+    model: nn.Module,
+    entries: Sequence[Entry],
+    known: Callable[[str], bool],
+    log: LineLog | None,
+    boundaries: dict[str, set[Value]] | None,
+    *,
+    origins: bool,
+) -> Graph:
+    # What torch does inside a call says nothing about the forward, and takes long to follow.
+    recorder = _Recorder(model, known) if log is None else _UnfollowedRecorder(model, known)
+    calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=origins)
+    known_remarks: set[Remark] = set()
+    for entry in entries:
+        example = entry.copied().inputs
+        recorder.begin(example)
+        with (
+            quiet(model, train=entry.train),
+            tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext(),
+            _module_paths(model, recorder, boundaries),
+            recorder.undo_writes(),
+        ):
+            followed = contextlib.nullcontext() if log is None else log.following(recorder.read)
+            told = contextlib.nullcontext() if origins else _explained(model, entry, first=entry is entries[0])
+            with told, watched() as remarks, followed, recorder, calls:
+                seed_all(0)
+                outputs = entry.call(model, example)
+            recorder.graph.remarks += [remark for remark in dict.fromkeys(remarks) if remark not in known_remarks]
+            known_remarks.update(remarks)
+            returned = tensors_of(outputs)
+            if not returned:
+                who = "the network" if entry is entries[0] else entry
+                hint = "return it in a tuple, list, dict or dataclass"
+                raise PruneError(f"{who} returned no tensor (but {_kind_of(outputs)})", hint=hint)
+            recorder.graph.outputs += [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+@contextlib.contextmanager
+def _explained(model: nn.Module, entry: Entry, *, first: bool) -> Iterator[None]:
+    """Turns what a way to call the network raises into one line."""
+    if first:
+        with explained(model, entry.inputs):
+            yield
+        return
+    try:
+        yield
+    except CompressVQAError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise PruneError(f"{entry} can't be run on its example ({said(error)})", where="also") from error
 
 
 def _kind_of(outputs: Any) -> str:
@@ -80,7 +134,7 @@ def _kind_of(outputs: Any) -> str:
 
 
 @contextlib.contextmanager
-def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, set[Value]] | None) -> Iterator[None]:
     """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
     paths = {id(m): name for name, m in model.named_modules()}
 
@@ -88,12 +142,15 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         recorder.stack.append(paths.get(id(module), recorder.stack[-1]))
         recorder.graph.called.add(recorder.stack[-1])
 
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        recorder.stack.pop()
+    def leave(module: nn.Module, *given: Any) -> None:  # arguments, those by name, and what it gave unless it failed
+        path = recorder.stack.pop()
+        if boundaries is not None:
+            ends = (recorder.read(tensor) for tensor in tensors_inside(given))
+            boundaries.setdefault(path, set()).update(ends)
 
     handles = [
-        hooks.register_module_forward_pre_hook(enter),
-        hooks.register_module_forward_hook(leave, always_call=True),
+        register_module_forward_pre_hook(enter),
+        register_module_forward_hook(leave, with_kwargs=True, always_call=True),
     ]
     try:
         yield
@@ -103,12 +160,12 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 
 class _Store:
-    """A piece of memory: its present value and how often it was written."""
+    """A piece of memory: its present value, how often it was written, and the tensor if the run did not make it."""
 
-    __slots__ = ("value", "version")
+    __slots__ = ("held", "value", "version")
 
-    def __init__(self, value: Value) -> None:
-        self.value, self.version = value, 0
+    def __init__(self, value: Value, held: Tensor | None = None) -> None:
+        self.value, self.version, self.held = value, 0, held
 
 
 @dataclasses.dataclass
@@ -124,7 +181,7 @@ class _Seen:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd."""
 
-    def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
+    def __init__(self, model: nn.Module, known: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
         self.called: tuple[int, ...] = ()  # integers of the call that is running
@@ -134,16 +191,27 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._leaves = leaves_of(model)
         self._memory: dict[tuple[Any, ...], str] = {}
         self._leaf_stores: dict[int, str] = {}
-        self._saved: dict[str, Tensor] = {}
+        self._saved: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # what was written to: itself, a handle, a copy
         for name, tensor in self._leaves.items():
-            seen = self._remember(tensor, self._new(tensor, "leaf", name))
+            seen = self._remember(tensor, self._new(tensor, "leaf", name), tensor)
             self.graph.leaves[name] = seen.value
             self._leaf_stores[id(seen.store)] = name
             if tensor.device.type != "meta" and tensor.numel():
                 self._memory[tensor.data_ptr(), tuple(tensor.shape), tensor.stride()] = name
+
+    def begin(self, inputs: Any) -> None:
+        """A new run begins, on these inputs; whatever the one before wrote was undone."""
+        self.graph.starts.append(len(self.graph.nodes))
+        for held, _, _ in self._saved.values():
+            self._seen.pop(held, None)
+        self._saved.clear()
+        for name in self.graph.written:
+            tensor = self._leaves[name]
+            seen = self._remember(tensor, self.graph.leaves[name], tensor)
+            self._leaf_stores[id(seen.store)] = name
         for tensor in tensors_of(inputs):
             if tensor not in self._seen:
-                self._remember(tensor, self._new(tensor, "input"))
+                self._remember(tensor, self._new(tensor, "input"), tensor)
             self.graph.inputs.append(self._seen[tensor].value)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -163,7 +231,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in writes:
             self._save(tensor)
         result = func(*args, **kwargs)
-        node = Node(name, func, *references, [], self.stack[-1], _place(), payload, self.called, self.call)
+        node = Node(name, func, *references, [], self.stack[-1], calling_place(), payload, self.called, self.call)
         self.graph.nodes.append(node)
         if writes:
             self._write(node, writes)
@@ -185,15 +253,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = [self._new(tensor) for tensor in result]
         for tensor, value in zip(result, outputs, strict=True):
             self._remember(tensor, value)
-        self.graph.nodes.append(Node(name, func, *references, list(outputs), self.stack[-1], _place()))
+        self.graph.nodes.append(Node(name, func, *references, list(outputs), self.stack[-1], calling_place()))
         return result
 
     def _take_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs an operator without a rule as smaller operators, if torch knows how."""
         with self:
             pieces = func.decompose(*args, **kwargs)
-            if pieces is NotImplemented and func in decomposition_table:
-                pieces = decomposition_table[func](*args, **kwargs)
+            if pieces is NotImplemented and func in DECOMPOSITIONS:
+                pieces = DECOMPOSITIONS[func](*args, **kwargs)
         return pieces
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -216,7 +284,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._seen[tensor] = _Seen(leaf.store, (), leaf.value, leaf.version)
                 channels: _Seen = self._seen[tensor]
                 return channels
-        return self._remember(tensor, self._new(tensor, "constant"))
+        return self._remember(tensor, self._new(tensor, "constant"), tensor)
 
     def _view_again(self, seen: _Seen) -> Value:
         """A view taken before a write, seen after it."""
@@ -272,21 +340,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             seen.store.value = whole
 
     def _save(self, tensor: Tensor) -> None:
-        """Keeps a leaf's content before its first write."""
+        """Keeps the content of a tensor that the run did not make before its first write."""
         self.read(tensor)
-        name = self._leaf_stores.get(id(self._seen[tensor].store))
-        if name is not None and name not in self._saved:
-            self._saved[name] = self._leaves[name].detach().clone()
+        store: _Store = self._seen[tensor].store
+        if store.held is None or id(store) in self._saved:
+            return
+        contents = store.held.data
+        self._saved[id(store)] = store.held, contents, contents.clone()
+        name = self._leaf_stores.get(id(store))
+        if name is not None:
             self.graph.written.add(name)
 
     @contextlib.contextmanager
     def undo_writes(self) -> Iterator[None]:
-        """Puts back the leaves that the run wrote to."""
+        """Puts back what the run wrote to: leaves, other tensors that modules hold, and the inputs."""
         try:
             yield
         finally:
-            for name, content in self._saved.items():
-                self._leaves[name].data.copy_(content)
+            for _, contents, before in self._saved.values():
+                contents.copy_(before)
 
     def _new(self, tensor: Tensor, source: str = "op", leaf: str | None = None) -> Value:
         self._count += 1
@@ -296,21 +368,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._count += 1
         return Value(self._count, value.shape, value.dtype)
 
-    def _remember(self, tensor: Tensor, value: Value) -> _Seen:
-        seen = self._seen[tensor] = _Seen(_Store(value), (), value, 0)
+    def _remember(self, tensor: Tensor, value: Value, held: Tensor | None = None) -> _Seen:
+        seen = self._seen[tensor] = _Seen(_Store(value, held), (), value, 0)
         return seen
 
 
 _SIZE, _SHAPE = Tensor.size, Tensor.shape.__get__  # type: ignore[attr-defined]
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-
-
-@lru_cache
-def _attention() -> FunctionType:
-    """torch's multi-head attention without the look-out for modes, so that a mode sees what happens inside."""
-    code = F.multi_head_attention_forward
-    names = {**code.__globals__, "has_torch_function": lambda tensors: False}
-    return FunctionType(code.__code__, names, code.__name__, code.__defaults__)
 
 
 class _Calls(TorchFunctionMode):
@@ -324,15 +388,16 @@ class _Calls(TorchFunctionMode):
         kwargs, recorder = kwargs or {}, self._recorder
         if func is F.multi_head_attention_forward:
             with self:
-                return _attention()(*args, **kwargs)
-        if self._origins and func == _SHAPE:
+                return seen_through()(*args, **kwargs)
+        origins = self._origins and not (args and is_transformed(args[0]))  # sizes inside torch.vmap have none
+        if origins and func == _SHAPE:
             return sizes_of(func(*args), recorder.read(args[0]))
-        if self._origins and func is _SIZE:
+        if origins and func is _SIZE:
             sizes = sizes_of(args[0].shape, recorder.read(args[0]))
             d = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if d is None else sizes[d]
         name = getattr(func, "__name__", "")
-        if self._origins and name in ("numel", "nelement"):
+        if origins and name in ("numel", "nelement"):
             first, *others = (*sizes_of(args[0].shape, recorder.read(args[0])), 1)
             return math.prod(others, start=first) if len(others) > 1 else first
         if name in _RECURRENT:
@@ -348,10 +413,26 @@ class _Calls(TorchFunctionMode):
             recorder.called, recorder.call = outer
 
 
+class _UnfollowedRecorder(_Recorder):  # type: ignore[no-untyped-call]
+    """A recorder that nobody follows."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class _UnfollowedCalls(_Calls):
+    """The same for calls."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_function__(func, types, args, kwargs)
+
+
 @cache
 def _facts(func: Any) -> tuple[str, tuple[tuple[int, str], ...], bool]:
     """An operator's name, the places and names of the arguments that it writes to, and whether it returns views."""
-    schema = func._schema
+    schema = schema_of(func)
     name: str = schema.name.rpartition("::")[2]
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]
@@ -391,7 +472,7 @@ def _may_be_index(tensor: Tensor) -> bool:
     return tensor.dtype in kinds and tensor.numel() <= _SMALL and tensor.device.type != "meta"
 
 
-def _place() -> str:
+def calling_place() -> str:
     """File and line of the nearest caller outside torch and this package."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):

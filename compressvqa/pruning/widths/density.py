@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compressvqa.pruning.recording.running import quiet
-
-WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+from compressvqa.pruning.recording.running import WEIGHTED, quiet
 
 
 @dataclass(frozen=True)

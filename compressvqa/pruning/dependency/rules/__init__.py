@@ -6,19 +6,30 @@ without a rule freezes every channel that it touches; it is never taken for an e
 
 from __future__ import annotations
 
+from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register themselves)
     contraction,
     creation,
+    deformable,
+    distance,
     indexing,
     joining,
     movement,
     normalisation,
+    packing,
     pointwise,
+    quantise,
+    ranking,
     recurrent,
     reduction,
+    scatter,
+    searching,
     spatial,
     weights,
 )
 from compressvqa.pruning.dependency.rules.registry import OperatorRule, known, rule, rule_of
 
-__all__ = ["OperatorRule", "known", "rule", "rule_of"]
+# Operators whose rules carry labels that are merged with others (`ChannelLabels.merged`), or freeze them.
+MERGED_CARRIERS = frozenset(moves.NAMES) | contraction.PRODUCTS
+
+__all__ = ["MERGED_CARRIERS", "OperatorRule", "known", "rule", "rule_of"]

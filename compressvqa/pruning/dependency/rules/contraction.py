@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.algebra import join, lift, place
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.labels import MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
 from compressvqa.pruning.recording.graph import Value
 
@@ -29,6 +29,8 @@ def contract(
     right: ChannelLabels,
     shared: Sequence[int],
     macs: int,
+    *,
+    zero: Callable[[list[bool]], bool] = any,
 ) -> tuple[AxisLabels, ...]:
     """Axis labels of a sum of products; both operands are already placed in one space.
 
@@ -39,15 +41,20 @@ def contract(
         right: channels of the weight (or of more data).
         shared: dimensions that are summed over.
         macs: multiply-accumulates of the whole operator.
+        zero: which of the operands must be zero at a cut position for its term to be; one does in a product.
     """
+    attends = _attends(run, node, left, right)
     for weight, other in ((left, right), (right, left)):
-        if weight.weight and not other.weight:
+        if weight.weight and not other.weight and not attends:
             for axis_labels in weight.per_axis:
                 role = run.consumes if set(axis_labels.axes) & set(shared) else run.produces
                 role[axis_labels.ids[axis_labels.ids > 0]] = True
-    if not left.weight and not right.weight:
+    if attends:
         left, right = _heads(run, node, left, right, shared)
-    per_axis, _ = join(run, node, (left, right), any)
+        if not run.settled and _weighed_by_heads(run, node, left, right):
+            # Values that all heads share: how the result is labelled along the heads is not known yet.
+            left, right = (ChannelLabels(t.shape, (), t.free | set(range(len(t.shape)))) for t in (left, right))
+    per_axis, _ = join(run, node, (left, right), zero)
     run.cost(node, macs, per_axis)
     results = []
     for axis_labels in per_axis:
@@ -56,6 +63,20 @@ def contract(
         elif not axis_labels.zero:
             run.freeze(axis_labels.ids, f"cut channels would not be zero in the sum of {node}")
     return tuple(results)
+
+
+def _attends(run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels) -> bool:
+    """Whether a product may be one of attention: of data with data, or with queries, keys or values that are learnt.
+
+    A weight proper is labelled along single dimensions. Learnt queries went through a layer, so that theirs lie over
+    the heads and their width, or they are weighed by a softmax.
+    """
+    weights = [operand for operand in (left, right) if operand.weight]
+    if not weights:
+        return True
+    if node.op not in ("bmm", "baddbmm"):
+        return False  # no batch of products, so no heads
+    return any(len(p.axes) > 1 for operand in weights for p in operand.per_axis) or _weighs(run, node)
 
 
 def _heads(
@@ -74,12 +95,15 @@ def _heads(
             ids, heads, inside = axis_labels.ids, set(axis_labels.axes) & batch, set(axis_labels.axes) - batch
             if heads and inside:
                 run.heads(ids)
+                run.by_head.update(v.index for v in node.outputs if v is not None)
+                run.learnt_rows(ids)
                 if run.attention == "keep":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:
                     ids = run.unite_along(node, ids, sorted(inside if run.attention == "heads" else heads))
             elif heads and weighs:  # something before, such as a mean over its width, has made a head one already
                 run.heads(ids)
+                run.learnt_rows(ids)
                 if run.attention != "heads":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
             decided = AxisLabels(ids, axis_labels.zero)
@@ -90,6 +114,20 @@ def _heads(
         return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
 
     return decide(left), decide(right)
+
+
+def _weighed_by_heads(run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels) -> bool:
+    """Whether one operand is the attention of several heads, and the other is labelled within a head only."""
+    if any(len(p.axes) > 1 for t in (left, right) for p in t.per_axis):
+        return False
+    waiting = [v for v, t in zip(node.inputs(), (left, right), strict=False) if not t.per_axis]
+    for value in waiting:
+        if value.index in run.by_head:
+            return True
+        made = run.maker(value)
+        if made is not None and (made.op in _SCALED or "softmax" in made.op) and len(waiting) < _STEPS:
+            waiting.append(made.args[0])
+    return False
 
 
 def _weighs(run: Labelling, node: Node) -> bool:
@@ -125,7 +163,28 @@ def _product(run: Labelling, node: Node, left: Value, right: Value, shape: tuple
         run, node, place(a, left_dims, rank), place(b, right_dims, rank), [shared], math.prod(shape) * k
     )
     left_over = tuple(AxisLabels(p.ids.squeeze(shared), p.zero) for p in per_axis)
-    return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight)
+    merged = _merged(run, node, a, b, lambda channels: place(channels, right_dims, rank), shared)
+    return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight, merged)
+
+
+def _merged(
+    run: Labelling,
+    node: Node,
+    left: ChannelLabels,
+    right: ChannelLabels,
+    placed: Callable[[ChannelLabels], ChannelLabels],
+    shared: int,
+) -> tuple[AxisLabels, ...]:
+    """Merged labels of the columns of a product: of `routing @ kernels.view(experts, -1)`."""
+    found = []
+    for axis_labels in placed(ChannelLabels(right.shape, right.merged)).per_axis if right.merged else ():
+        if shared in axis_labels.axes:
+            run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+        else:
+            found.append(AxisLabels(axis_labels.ids.squeeze(shared), axis_labels.zero))
+    for axis_labels in left.merged:
+        run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+    return tuple(found)
 
 
 def _shape(node: Node) -> tuple[int, ...]:
@@ -134,7 +193,10 @@ def _shape(node: Node) -> tuple[int, ...]:
     return output.shape
 
 
-@rule("mm", "bmm", "mv", "dot", "vdot")
+PRODUCTS = frozenset({"mm", "bmm", "mv", "dot", "vdot"})
+
+
+@rule(*PRODUCTS)
 def product(run: Labelling, node: Node) -> list[ChannelLabels]:
     """A matrix product, a batch of them, or with vectors."""
     return [_product(run, node, node.args[0], node.args[1], _shape(node))]
@@ -176,6 +238,10 @@ def convolution(run: Labelling, node: Node) -> list[ChannelLabels]:
     weight = _weight_space(w, groups, rows, columns, transposed, spatial)
     if groups > 1:
         data, weight = _tie_groups(run, node, data, weight, by_group=rows == 1 or columns == 1)
+    if not weight.weight and groups > 1:  # kernels that are mixed of parameters
+        for axis_labels in weight.per_axis:
+            role = run.produces if set(axis_labels.axes) <= {1, 2} else run.consumes
+            role[axis_labels.ids[axis_labels.ids > 0]] = True
     per_axis = contract(run, node, data, weight, [3, *range(4, 4 + spatial)], macs)
     merge = moves.view((shape[0], groups, rows), shape[:2])
     results = []
@@ -290,6 +356,9 @@ def _tie_groups(
     def tie(channels: ChannelLabels) -> ChannelLabels:
         per_axis = []
         for axis_labels in channels.per_axis:
+            if axis_labels.axes == (0,) and channels is data:
+                per_axis.append(axis_labels)  # laid over the batch, as heads are under a pool that all of them share
+                continue
             if by_group and 1 not in axis_labels.axes:
                 run.freeze(axis_labels.ids, f"whole groups are cut at {node}")
                 continue
