@@ -15,10 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.locate import Positions, block
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, TorchFunctionMode, tables
 
 LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _FUNCTIONS = {F.layer_norm: "layer", torch.layer_norm: "layer", F.rms_norm: "rms", torch.rms_norm: "rms"}
@@ -125,11 +125,12 @@ def own_norms(original: nn.Module, smaller: nn.Module, names: Mapping[str, str])
 
 def _may_be_one(module: nn.Module, weight: str) -> bool:
     """Whether a module is no layer of torch's, has this weight, at most a bias of the same size, and nothing inside."""
-    if type(module).__module__.startswith("torch.") or isinstance(module, (*LAYERS, nn.modules.batchnorm._NormBase)):
+    if type(module).__module__.startswith("torch.") or isinstance(module, (*LAYERS, BATCH_OR_INSTANCE_NORM)):
         return False
-    own = [p for p in module._parameters.values() if p is not None]
+    parameters, _, inside = tables(module)
+    own = [p for p in parameters.values() if p is not None]
     vectors = len(own) <= 2 and all(p.ndim == 1 and len(p) == len(own[0]) for p in own)
-    return vectors and module._parameters.get(weight) is not None and not module._modules
+    return vectors and parameters.get(weight) is not None and not inside
 
 
 def replace_own(module: nn.Module, weight: str, kept: Tensor) -> None:
