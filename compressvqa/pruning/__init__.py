@@ -4,7 +4,6 @@ trace -> groups -> ratios and plan, importance -> surgery -> verify; whole block
 anybody's pruning: verification
 """
 
-from compressvqa.pruning.cutting import torch_pruning_importance as _torch_pruning  # noqa: F401  (registers)
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
