@@ -97,7 +97,7 @@ class Search:
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
         if not verdict.passed:
-            numbers = {c.group.name: plain_numbers(self.facts, c.group) for c in cuts}
+            numbers = {c.group.name: plain_numbers(self.trace, c.group) for c in cuts}
             kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)

@@ -92,7 +92,7 @@ class Exploration:
             found |= {v.index: (v, (*found.get(v.index, (v, ()))[1], thing.path)) for v in values}
         return found
 
-    def _beside(self, number: int, calls: Sequence[Call], graph: Graph, ends: Boundaries) -> Iterator[Value]:
+    def _beside(self, number: int, calls: Sequence[FollowedCall], graph: Graph, ends: Boundaries) -> Iterator[Value]:
         """What modules that ran take and give, where a method that did not run uses both them and the thing."""
         thing, known = self.things[number], self.known[number]
         executed = {call.code for call in calls}
