@@ -35,10 +35,10 @@ def bindings(
         if isinstance(constraint.origin, Attribute) or not (constraint.ids > 0).any():
             continue
         attributes = [leaf for leaf in leaves(constraint.origin) if isinstance(leaf, Attribute)]
-        if any(isinstance(leaf, SizeOf) and moves(leaf) for leaf in leaves(constraint.origin)):
-            continue  # `kv_heads * self.groups`: the size follows by itself
         loose = {a for a in attributes if key_of(a) not in pinned and key_of(a) not in found}
-        for attribute in loose if len(loose) == 1 else loose and _sharing(constraint.origin, loose):
+        follows = any(isinstance(leaf, SizeOf) and moves(leaf) for leaf in leaves(constraint.origin))
+        alone = len(loose) == 1 and not follows
+        for attribute in loose if alone else loose and _sharing(constraint.origin, loose, moves):
             found[key_of(attribute)] = attribute.number, constraint.ids
     for one, other in _equal(constraints):
         if key_of(one) in found and key_of(other) not in found:
@@ -46,15 +46,20 @@ def bindings(
     return found
 
 
-def _sharing(origin: Origin | int, loose: Collection[Attribute]) -> list[Attribute]:
-    """Which of several attributes shrink with what a number counts: all terms of a sum, one factor of a product."""
+def _sharing(origin: Origin | int, loose: Collection[Attribute], moves: Callable[[SizeOf], bool]) -> list[Attribute]:
+    """Which attributes shrink with what a number counts: all terms of a sum, one factor of a product.
+
+    Where a factor is a size that follows by itself, as in `kv_heads * self.groups`, the others stay.
+    """
     if isinstance(origin, Attribute):
         return [origin] if origin in loose else []
     if not isinstance(origin, Computed):
         return []
-    left, right = _sharing(origin.left, loose), _sharing(origin.right, loose)
+    left, right = _sharing(origin.left, loose, moves), _sharing(origin.right, loose, moves)
     if origin.sign in "+-":
         return left + right
+    if any(isinstance(leaf, SizeOf) and moves(leaf) for leaf in leaves(origin)):
+        return left if origin.sign == "//" and isinstance(origin.left, Computed) and origin.left.sign in "+-" else []
     if origin.sign == "*" and left and right:
         return max(left, right, key=lambda side: max(a.number for a in side))
     return left or right if origin.sign == "*" else left
