@@ -9,9 +9,12 @@ import numpy as np
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
+from compressvqa.pruning.dependency.bindings import key_of
+from compressvqa.pruning.dependency.constraints import along
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.integers import Attribute, SizeOf, leaves
 from compressvqa.pruning.settings import Settings
 
 
@@ -55,6 +58,20 @@ def did_not_run(trace: Trace) -> list[str]:
         elif names:
             said.append(f"did not run, so it stays as it is: {shown}")
     return said
+
+
+def by_widths(trace: Trace, cuts: Sequence[Cut]) -> list[str]:
+    """Where the forward compares a width that became smaller: the way that the pruned network takes was checked."""
+    gone, run = gone_roots(trace, cuts), trace.dependencies
+    places = set()
+    for remark in trace.graph.remarks:
+        for leaf in leaves(remark.left) if remark.kind == "order" else ():
+            counted = run.attributes().get(key_of(leaf), (0, None))[1] if isinstance(leaf, Attribute) else None
+            ids = along(run.labels_of(leaf.value), leaf.dim) if isinstance(leaf, SizeOf) else counted
+            if ids is not None and gone[np.maximum(run.classes.find(ids), 0)].any():
+                places.add(remark.place)
+    shown = ", ".join(sorted(places)[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return [f"the forward decides by a width that became smaller at {shown}"] if places else []
 
 
 def nothing_to_remove(groups: Sequence[Group], trace: Trace) -> PruneError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,14 @@ from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
 from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
-from compressvqa.pruning.notes import by_trial, did_not_run, nothing_to_remove, one_way, over_the_kept
+from compressvqa.pruning.notes import (
+    by_trial,
+    by_widths,
+    did_not_run,
+    nothing_to_remove,
+    one_way,
+    over_the_kept,
+)
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.search import Search
@@ -31,7 +38,7 @@ def prune(
     target_params: float | None = None,
     target_latency: float | None = None,
     runtime: Runtime = "eager",
-    importance: str | Importance = "l1",
+    importance: str | Importance | Callable[..., Any] = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
     attention: str = "auto",
@@ -132,6 +139,7 @@ def _plan_cut_prove(
         *one_way(traced),
         *by_trial(traced, settings),
         *did_not_run(traced),
+        *by_widths(traced, trial.cuts),
     )
     return Pruned(
         model=trial.model,

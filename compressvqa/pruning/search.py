@@ -19,6 +19,7 @@ from compressvqa.pruning.cutting.proof.verdict import Verdict, refused
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
+from compressvqa.pruning.dependency.plain import plain_numbers
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import NetworkCost
@@ -26,6 +27,7 @@ from compressvqa.pruning.widths.latency import find
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.planning import least_macs, make_plan
 from compressvqa.pruning.widths.runtimes import Timing, call_of, compare, name_of
+from compressvqa.torch_private import tables
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Search:
         found = find_groups(trace, settings.protect)
         self.groups = [g for g in found if not (settings.remove_dead and trace.is_dead(g.producers))]
         for pattern in settings.protect:
-            if not any(covers(pattern, path) for group in self.groups for path in group.producers):
+            layers = [*(path for group in self.groups for path in group.producers), *_of_one_channel(model)]
+            if not any(covers(pattern, path) for path in layers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(settings.seed)
         self.scores = ChannelScores(
@@ -93,6 +96,9 @@ class Search:
         kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead)
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
+        if not verdict.passed:
+            numbers = {c.group.name: plain_numbers(self.trace, c.group) for c in cuts}
+            kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
         self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
@@ -135,3 +141,13 @@ class Search:
         order = torch.ones(group.channels)
         order[torch.from_numpy(self.scores.zero(group))] = 0
         return order
+
+
+def _of_one_channel(model: nn.Module) -> list[str]:
+    """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
+    found = []
+    for path, module in model.named_modules():
+        weight = tables(module)[0].get("weight")
+        if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
+            found.append(path)
+    return found

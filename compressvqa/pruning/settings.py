@@ -43,10 +43,12 @@ class Importance:
         name: of the criterion.
         batches: for a criterion of activations: inputs of the network, each as `prune` takes them; by default the one
             that `prune` is given. Read once for every network that is pruned.
+        criterion: the criterion itself where it is not a registered one.
     """
 
     name: str
     batches: Iterable[Any] | None = None
+    criterion: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,12 @@ class MustBe:
 
 
 def _importance(given: object) -> object:
-    return Importance(given) if isinstance(given, str) else given
+    """From a name, or a criterion that is not registered."""
+    if isinstance(given, str):
+        return Importance(given)
+    if callable(given) and not isinstance(given, type):
+        return Importance(getattr(given, "__name__", type(given).__name__), criterion=given)
+    return given
 
 
 def _runtime(given: object) -> object:
@@ -113,13 +120,13 @@ class WrittenSettings(BaseModel):
         BeforeValidator(_importance),
         PlainSerializer(lambda importance: importance.name, return_type=str),
         WithJsonSchema({"type": "string"}),
-        MustBe("a registered name or an Importance"),
+        MustBe("a registered name, an Importance, a criterion, or an importance of torch-pruning"),
     ] = Field(
         "l1",
         validate_default=True,
         description="registered criterion that chooses the channels: l1, l2, lamp, fpgm, bn_scale, taylor (of the "
         "gradients that the parameters hold), activation (on the inputs; on other data with Importance('activation', "
-        "batches)), random",
+        "batches)), random; those of torch-pruning by name (torch-pruning/GroupTaylor) or, in Python, as objects",
     )
     scope: Annotated[Literal["local", "global"], MustBe("local or global")] = Field(
         "local",

@@ -71,7 +71,7 @@ class Propagation:
             self.classes.compress()
             # What is united matters for labels over several dimensions only; without these, one pass says it all.
             if self.classes.unions == before or not self._spread:
-                decides = self._waits or (self._spread and self.attention != "keep")
+                decides = self._waits() or (self._spread and self.attention != "keep")
                 if not self.settled and decides:
                     self.settled = True
                 elif self._firm is None and self._folds():
@@ -134,7 +134,8 @@ class Propagation:
         self.learnt: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self.entry, self._spread, self._waits = 0, 0, False, False
+        self.number, self.entry, self._spread = 0, 0, False
+        self._asked: list[Ids] = []  # labels over several dimensions that an operator may tie once all else is tied
         self._merges = False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, str, str]] = Counter()
@@ -291,16 +292,26 @@ class Propagation:
         Not before all else is tied, since only one of the dimensions may turn out to differ; and not those of
         attention, whose heads and width are the user's choice.
         """
-        self._waits = True
+        if self.settled:
+            return not self._is_headed(ids)
+        self._asked.append(ids)
+        return False
+
+    def _is_headed(self, ids: Ids) -> bool:
         ids = np.maximum(ids, 0)
-        return self.settled and not (self.headed[ids].any() or self.headed[self.classes.find(ids)].any())
+        return bool(self.headed[ids].any() or self.headed[self.classes.find(ids)].any())
+
+    def _waits(self) -> bool:
+        """Whether there is anything to decide that is not the user's choice."""
+        return not all(self._is_headed(ids) for ids in self._asked)
 
     def is_made(self, ids: Ids) -> bool:
         """Whether some layer makes these channels, as far as is known; positions of a table are made by none.
 
-        What one walk finds out the next ones use, so there is another one.
+        Earlier walks have found it out; during the first one it is not known.
         """
-        self._waits = True
+        if not self.settled:
+            return False
         made = np.zeros(len(self.slots), bool)
         made[self.classes.find(np.flatnonzero(self.produces))] = True
         roots = self.classes.find(ids)

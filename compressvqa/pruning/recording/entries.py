@@ -72,9 +72,7 @@ class Entry:
         """The same call on copies of its tensors: a network may write into what it is given."""
         made: dict[int, Tensor] = {}
 
-        def clone(item: Any) -> Any:
-            if not isinstance(item, Tensor):
-                return item
+        def clone(item: Tensor) -> Tensor:
             if id(item) not in made:
                 made[id(item)] = item.detach().clone()
             return made[id(item)]

@@ -45,8 +45,7 @@ class Unreached:
             return True
         items: Iterable[Any] = ()
         if isinstance(thing, CONTAINERS):
-            parameters, _, modules = tables(thing)
-            items = [*modules.values(), *parameters.values()]
+            items = [item for table in tables(thing) for item in table.values()]
         elif isinstance(thing, Mapping):
             items = list(thing.values())
         elif isinstance(thing, (list, tuple)):
@@ -122,8 +121,8 @@ def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """What a module keeps, by attribute; of torch's lists only their own attributes, not their numbered elements."""
     yield from ((name, held) for name, held in vars(module).items() if not name.startswith("_"))
     if not isinstance(module, CONTAINERS):
-        parameters, buffers, modules = tables(module)
-        yield from (*modules.items(), *parameters.items(), *buffers.items())
+        for table in tables(module):
+            yield from table.items()
 
 
 def _inside(held: Any, depth: int = _DEPTH) -> Iterator[Any]:
