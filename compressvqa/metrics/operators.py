@@ -44,6 +44,12 @@ def _convolution(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(conv=batch * math.prod(positions) * math.prod(weight))
 
 
+def _deformable(inputs: Values, outputs: Values) -> Counter[str]:
+    """Output positions x weight elements, as for a convolution; sampling between pixels counts as nothing."""
+    out, weight = _shape(outputs[0]), _shape(inputs[1])
+    return Counter(conv=out[0] * math.prod(out[2:]) * math.prod(weight))
+
+
 def _linear(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(linear=math.prod(_shape(outputs[0])) * _shape(inputs[1])[-1])
 
@@ -160,9 +166,10 @@ def _contraction(inputs: Values, outputs: Values) -> Counter[str]:
 
 RULES: dict[str, MacRule] = {
     **dict.fromkeys(["_convolution", "_convolution_mode", "conv1d", "conv2d", "conv3d"], _convolution),
+    "torchvision::deform_conv2d": _deformable,
     "linear": _linear,
     "bilinear": _bilinear,
-    **dict.fromkeys(["matmul", "mm", "bmm", "mv", "dot", "vdot", "inner"], _product()),
+    **dict.fromkeys(["matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "cdist"], _product()),
     **dict.fromkeys(["addmm", "baddbmm", "addmv"], _product(left=1)),
     "addbmm": _summed_product,
     **dict.fromkeys(["outer", "ger"], _outer),
@@ -172,7 +179,7 @@ RULES: dict[str, MacRule] = {
     **dict.fromkeys(["gru", "lstm", "rnn_tanh", "rnn_relu"], _recurrent),
     **dict.fromkeys(["gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"], _recurrent_cell),
 }
-"""Rule of each counted operator, without the ``aten::`` before its name."""
+"""Rule of each counted operator, without the ``aten::`` before the names of torch's own."""
 
 _MOVES = """
     alias arange as_strided broadcast_tensors cat chunk clone column_stack concat constant_pad_nd contiguous copy

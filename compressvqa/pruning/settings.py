@@ -59,7 +59,7 @@ class MustBe:
 
 
 def _importance(given: object) -> object:
-    """From a name, or a criterion that is not registered."""
+    """From a name, or from a criterion that is not registered, such as an importance of torch-pruning."""
     if isinstance(given, str):
         return Importance(given)
     if callable(given) and not isinstance(given, type):

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.settings import Importance
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Part
 from compressvqa.registry import importances
 from compressvqa.torch_private import BATCH_NORM, CONVOLUTION
-
-if TYPE_CHECKING:
-    from compressvqa.pruning.cutting.importance import Part
 
 PREFIX = "torch-pruning/"
 _NORMS = {BATCH_NORM: "batchnorm", nn.LayerNorm: "layernorm", nn.GroupNorm: "groupnorm"}
@@ -72,8 +68,6 @@ class TorchPruningImportance:
         Raises:
             CannotJudgeError: nothing in the group is what this importance looks at, or gradients are missing.
         """
-        from compressvqa.pruning.cutting.importance import CannotJudgeError
-
         if self._needs_gradients and not any(g is not None for g in gradients):
             raise CannotJudgeError(f"importance {self.name!r} needs gradients, there are none", hint="a backward pass")
         looked_at = gradients if self._needs_gradients else [None] * len(weights)
@@ -170,25 +164,19 @@ def _parameter(values: Tensor, gradient: Tensor | None) -> nn.Parameter:
     return made
 
 
+def as_criterion(wish: Any) -> Callable[..., Tensor]:
+    """A criterion as it is; an importance of torch-pruning made into one.
+
+    Raises:
+        PruneError: it works with torch-pruning's own pruner only.
+    """
+    made: Callable[..., Tensor] = TorchPruningImportance(wish) if is_importance(wish) else wish
+    return made
+
+
 def is_importance(value: object) -> bool:
     """Whether a value is an importance of torch-pruning; does not import it."""
     return any(c.__module__.startswith("torch_pruning.") and c.__name__ == "Importance" for c in type(value).__mro__)
-
-
-def understood(importance: Importance) -> Importance:
-    """The importance with a criterion of ours, where it is an object of torch-pruning's.
-
-    Raises:
-        PruneError: torch-pruning's importance works with its own pruner only.
-    """
-    if importance.criterion is None:
-        if (error := refused(importance.name)) is not None:
-            raise error
-        return importance
-    if not is_importance(importance.criterion):
-        return importance
-    criterion = TorchPruningImportance(importance.criterion)
-    return replace(importance, name=criterion.name, criterion=criterion)
 
 
 def refused(name: str) -> PruneError | None:

@@ -16,7 +16,7 @@ from compressvqa.errors import PruneError
 from compressvqa.module_paths import named, unmatched
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.depth.residual import BlockCall, watched
-from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 
@@ -72,7 +72,7 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
 def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Candidate]:
     """Runs the network once and says of each of these modules whether it can be left out, and if not, why."""
     with quiet(model, fused=True), watched({path: model.get_submodule(path) for path in paths}) as calls:
-        run(model, inputs)
+        run(model, copied_inputs(inputs))
     return [_sum_up(path, calls[path]) for path in paths]
 
 

@@ -69,8 +69,9 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Floating-point parameters, buffers and plain tensor attributes by name; one with several names has several."""
     found: dict[str, Tensor] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        named = (*tables(module)[:2], {k: v for k, v in vars(module).items() if isinstance(v, Tensor)})
-        for table in named:
+        parameters, buffers, _ = tables(module)
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
+        for table in (parameters, buffers, plain):
             for name, held in table.items():
                 if held is not None and (held.is_floating_point() or held.is_complex()):
                     found[f"{path}.{name}" if path else name] = held

@@ -84,7 +84,7 @@ def _network(model: nn.Module, which: str) -> nn.Module:
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")
-        held = [tensor for table in tables(module)[:2] for tensor in table.values()]
+        held = [t for table in tables(module)[:2] for t in table.values()]
         if any(isinstance(t, (UninitializedBuffer, UninitializedParameter)) for t in held):
             raise VerifyError("it has no size before its first run", where=path or which, hint="run the network once")
     return bare(model)[0]
