@@ -45,6 +45,7 @@ __all__ = [
     "register_module_forward_pre_hook",
     "schema_of",
     "seen_through",
+    "stored_names",
     "tables",
     "tree_leaves",
     "tree_map_only",
@@ -73,6 +74,11 @@ HOOK_TABLES = (
 def tables(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The parameters, buffers and modules that a module itself holds, by name; None where a name holds nothing."""
     return module._parameters, module._buffers, module._modules
+
+
+def stored_names(module: nn.Module) -> list[str]:
+    """The names of a module's own parameters and of those of its buffers that a state_dict holds."""
+    return [*module._parameters, *(name for name in module._buffers if name not in module._non_persistent_buffers_set)]
 
 
 def has_hooks(module: nn.Module) -> bool:

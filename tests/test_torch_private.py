@@ -19,7 +19,7 @@ PACKAGE = Path(private.__file__).parent
 SPELLED = re.compile(
     r"from torch(\.\w+)*\._|import torch\._|torch\._[a-zA-Z]|from torch\.overrides|from torch\.utils\.weak|"
     r"nn\.modules\.\w+|torch\.ao\b(?!\.)|\b_NormBase\b|\b_ConvNd\b|\._schema\b|\._orig_mod\b|_compiled_call_impl|"
-    r"\._(parameters|buffers|modules|forward_hooks|forward_pre_hooks|flat_weights)\b"
+    r"\._(parameters|buffers|modules|forward_hooks|forward_pre_hooks|flat_weights|non_persistent_buffers_set)\b"
 )
 
 
@@ -58,6 +58,12 @@ def test_tables_are_the_modules_own() -> None:
     assert net(torch.rand(2, 3)).shape == (2, 5)  # it is the table itself, not a copy
     assert private.tables(net[0])[1].keys() == {"running_mean", "running_var", "num_batches_tracked"}
     assert private.tables(net[0])[0] == {"weight": None, "bias": None}
+
+
+def test_stored_names_are_those_of_the_state_dict() -> None:
+    layer = nn.BatchNorm1d(3)
+    layer.register_buffer("passing", torch.zeros(1), persistent=False)
+    assert set(private.stored_names(layer)) == set(layer.state_dict())
 
 
 def test_hook_tables_hold_every_hook() -> None:

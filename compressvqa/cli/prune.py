@@ -28,7 +28,7 @@ def prune(
     ratio: Annotated[Optional[float], typer.Option(help="Share of channels to remove, from every group.")] = None,  # noqa: UP045
     ratios: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="LAYER=SHARE", help="Share to remove from a layer, parent or pattern; before --ratio."),
+        typer.Option(metavar="LAYER=SHARE", help="Share to remove below a module path or pattern; before --ratio."),
     ] = None,
     zeros: Annotated[bool, typer.Option("--zeros", help="Remove the channels that a sparsifier left at zero.")] = False,
     target_params: Annotated[Optional[float], typer.Option(help="Share of parameters to keep.")] = None,  # noqa: UP045
@@ -49,7 +49,7 @@ def prune(
     max_ratio: Annotated[Optional[float], typer.Option(help="No group loses a larger share than this.")] = None,  # noqa: UP045
     protect: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="PATTERN", help="Layer, parent or pattern to leave alone. May be repeated."),
+        typer.Option(metavar="PATTERN", help="Module path or pattern to leave alone. May be repeated."),
     ] = None,
     round_to: Annotated[Optional[int], typer.Option(help="Round widths to a multiple of this.")] = None,  # noqa: UP045
     min_channels: Annotated[Optional[int], typer.Option(help="Every group keeps at least so many channels.")] = None,  # noqa: UP045

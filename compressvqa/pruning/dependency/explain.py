@@ -164,7 +164,7 @@ def explain(trace: Trace, protect: Sequence[str] = ()) -> Explanation:
 
     Args:
         trace: the facts of a run.
-        protect: paths (a module, a parent, or a shell pattern) of layers whose outputs are kept.
+        protect: module paths, or patterns of them, of layers whose outputs are kept.
 
     Raises:
         PruneError: a path of `protect` names no layer that makes channels.

@@ -25,7 +25,7 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
 
     Args:
         trace: the facts.
-        protect: paths (a module, a parent, or a shell pattern) of layers whose outputs are kept.
+        protect: module paths, or patterns of them, of layers whose outputs are kept.
 
     Channels that are in doubt are in groups of their own, with the reason in `frozen`.
     """

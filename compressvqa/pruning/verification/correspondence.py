@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.verification.locate import Place, locate
-from compressvqa.torch_private import tables
+from compressvqa.torch_private import stored_names, tables
 
 _MISSES = 8  # so many in a row that stand nowhere in the original were trained, not renamed
 
@@ -125,8 +125,7 @@ def _stored(model: nn.Module) -> set[str]:
     """Names of the parameters and buffers that are stored with a network."""
     names = set()
     for path, module in model.named_modules(remove_duplicate=False):
-        parameters, buffers, _ = tables(module)
-        held = [*parameters, *(n for n in buffers if n not in module._non_persistent_buffers_set)]
+        held = stored_names(module)
         names |= {f"{path}.{name}" if path else name for name in held}
     return names
 
