@@ -232,8 +232,23 @@ def _along(
         sure = len(equals) == len(indices) and (complete or len(indices) == 1)
         if len(equals) < len(indices) or not (sure or choose):
             continue
-        found[d][torch.tensor(indices)] = torch.tensor(sorted(equals[: len(indices)]))
+        if sure:
+            found[d][torch.tensor(indices)] = torch.tensor(sorted(equals))
+            continue
+        left = list(equals)
+        for index in indices:  # most tools keep the order, so the likeliest of equals stands between its neighbours
+            low, high = _neighbours(found[d], index, len(large))
+            position = next((e for e in left if low < e < high), left[0])
+            left.remove(position)
+            found[d][index] = position
     return int((found[d] < 0).sum()) < before
+
+
+def _neighbours(known: Tensor, index: int, size: int) -> tuple[int, int]:
+    """Positions of the nearest indices before and after one that are known."""
+    before, after = known[:index], known[index + 1 :]
+    before, after = before[before >= 0], after[after >= 0]
+    return (int(before[-1]) if len(before) else -1), (int(after[0]) if len(after) else size)
 
 
 def hashes(tensor: Tensor, d: int) -> Tensor:

@@ -73,6 +73,12 @@ def test_repeated_values_leave_a_choice_only_where_they_do() -> None:
     assert place is not None and not place.open and place.kept[0].tolist() == [0, 2]
 
 
+def test_of_equal_values_the_one_between_its_neighbours_is_taken() -> None:
+    large = torch.tensor([[5.0, 1, 2, 5, 3, 4]])
+    place = locate(large, torch.tensor([[1.0, 5, 4]]))
+    assert place is not None and place.open == {1} and place.kept[1].tolist() == [1, 3, 5]
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_few_values_never_give_a_wrong_place(seed: int) -> None:
     dice = torch.Generator().manual_seed(seed)
