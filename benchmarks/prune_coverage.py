@@ -16,14 +16,17 @@ import json
 import logging
 import platform
 import warnings
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from pruning_coverage import tables
-from pruning_coverage.measure import Row, measure
+from pruning_coverage.case import Case
+from pruning_coverage.measure import Row, apart, measure
 from pruning_coverage.networks import cases
+from pruning_coverage.quick import try_once
 
 from compressvqa.errors import MissingExtraError
 from compressvqa.models import create_model
@@ -37,6 +40,8 @@ def main() -> None:
     """Measures what is missing, prints the table, writes the results and fails if the claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="networks whose name holds or matches this")
+    parser.add_argument("--families", default="*", metavar="PATTERNS", help="families, with commas between")
+    parser.add_argument("--quick", action="store_true", help="prune once, judge, print a line for each network, keep nothing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600, help="seconds for each measurement of a network")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
@@ -44,7 +49,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the measuring processes are forked, and threads don't survive that
     warnings.simplefilter("ignore")
-    wanted, rows = cases(arguments.only), _rows()
+    wanted, rows = cases(arguments.only, arguments.families), _rows()
+    if arguments.quick:
+        return _try(wanted, arguments.limit)
     if not arguments.rescore:
         _import_all()
         for case in wanted:
@@ -66,6 +73,17 @@ def main() -> None:
         (RESULTS / "prune_coverage.md").write_text(page)
         if said := tables.failures(found):
             raise SystemExit(f"the claim does not hold: {'; '.join(said)}")
+
+
+def _try(wanted: list[Case], limit: float) -> None:
+    """Prints a line for each network as it comes, and how many fared how."""
+    counts: Counter[str] = Counter()
+    for case in wanted:
+        row = apart(lambda case=case: try_once(case), 1, limit)
+        counts[row["outcome"]] += 1
+        share = f" {row['share']:.2f}" if "share" in row else ""
+        print(f"{case.name:40} {row['outcome']}{share} {row.get('said', '')}".rstrip(), flush=True)
+    print(dict(counts))
 
 
 def _rows() -> dict[str, Row]:

@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.models import load, save
 from compressvqa.pruning import find_groups, prune, trace
-from pruning_coverage.judge import judge, shaken
-from pruning_coverage.networks import Case
+from pruning_coverage.case import Case
+from pruning_coverage.judging import distinct, judge
 from pruning_coverage.peer import prune_in_place, pruned_copy
 
 TARGET = 0.5

@@ -1,0 +1,205 @@
+"""Both networks side by side: the smaller one, and the original in which everything that went is zero."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from pruning_coverage.judging.found_again import Kept, UnjudgedError, everything_kept
+from pruning_coverage.judging.statistics import KeptStatistics, Watched
+
+TOLERANCE = 1e-5  # of how far the output moves between inputs
+_ROUNDING = {"64": 1e-10, "32": 5e-6}  # of the output's largest value, by the bits that were computed in
+_FELT = 1e-3  # what was removed must change the output by so much for a comparison to say anything
+
+
+@dataclass(frozen=True)
+class Call:
+    """One way of calling a network.
+
+    Args:
+        args: by position (tuple) or by name (dict).
+        method: the network itself, or the name of a method of it.
+        train: in training mode.
+    """
+
+    args: Any
+    method: str = ""
+    train: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge found.
+
+    Args:
+        outcome: "right", "silently wrong", "broken" (it does not run, or returns other shapes), "nothing removed" or
+            "not judged".
+        said: the error, or why it is not judged.
+        calls: how many calls were compared.
+    """
+
+    outcome: str
+    said: str = ""
+    calls: int = 0
+
+
+def judge(original: nn.Module, smaller: nn.Module, calls: Sequence[Call]) -> Judgement:
+    """Compares a smaller network with the original whose missing elements are zero, in 64 bits.
+
+    Args:
+        original: the network before pruning, from `distinct`.
+        smaller: what became of a copy of it.
+        calls: what both are called with; a call that the original can't answer is left out.
+    """
+    try:
+        kept = everything_kept(original, smaller)
+        zeroed = _zeroed(original, kept)
+    except UnjudgedError as doubt:
+        return Judgement("not judged", str(doubt))
+    networks = [_wide(network) for network in (original, smaller, zeroed)]
+    found: list[tuple[str, list[Tensor], list[Tensor], list[Tensor], bool]] = []
+    for call in calls:
+        answers = _answers(networks, kept, call)
+        if isinstance(answers, Judgement):
+            return answers
+        if answers is not None:
+            found.append((f"{call.method}/{call.train}", *answers))
+    if not found:
+        return Judgement("not judged", "the original answers none of the calls")
+    if not kept:
+        error = max(_largest(a, b) for _, _, a, b, _ in found)
+        return Judgement("nothing removed" if error < 1e-9 else "silently wrong", "no parameter lost anything")
+    return _compared(found)
+
+
+def _compared(found: list[tuple[str, list[Tensor], list[Tensor], list[Tensor], bool]]) -> Judgement:
+    """The largest error over all calls, against how far the output moves."""
+    worst, felt, still = 0.0, 0.0, False
+    for way in dict.fromkeys(way for way, *_ in found):
+        same = [entry for entry in found if entry[0] == way]
+        for number in range(len(same[0][3])):
+            references = [entry[3][number] for entry in same if number < len(entry[3])]
+            if not all(bool(torch.isfinite(t).all()) for t in references):
+                return Judgement("not judged", "the zeroed network's output is not finite")
+            movement, size = _movement(references), max(float(t.abs().max()) for t in references if t.numel())
+            still = still or movement <= 1e-9 * size
+            for _, whole, smaller, reference, low in same:
+                if number >= len(reference) or not reference[number].numel():
+                    continue
+                error = float((smaller[number] - reference[number]).abs().max())
+                beyond = error - _ROUNDING["32" if low else "64"] * size
+                worst = max(worst, 0.0 if beyond <= 0 else error / (movement or size or 1.0))
+                felt = max(felt, float((whole[number] - reference[number]).abs().max()) / (movement or size or 1.0))
+    if worst > TOLERANCE or worst != worst:
+        return Judgement("silently wrong", f"off by {worst:.1e} of its movement", len(found))
+    if felt < _FELT:
+        return Judgement("not judged", "its output is the same with and without what was removed", len(found))
+    return Judgement("right", "the output does not move" if still else "", len(found))
+
+
+def _answers(
+    networks: list[nn.Module], kept: Kept, call: Call
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], bool] | Judgement | None:
+    """What the original, the smaller network and the zeroed original answer, and whether in 32 bits somewhere."""
+    args, (original, smaller, zeroed) = _doubled(call.args), networks
+    try:
+        whole, _ = _run(original, call, args, Watched())
+    except Exception:  # the original does not take this call
+        return None
+    try:
+        found, mode = _run(smaller, call, args, Watched())
+    except Exception as error:  # a network may fail in any way
+        return Judgement("broken", f"{type(error).__name__}: {error}".splitlines()[0][:300])
+    if [t.shape for t in found] != [t.shape for t in whole]:
+        return Judgement("broken", "its outputs have other shapes")
+    try:
+        zeroed = copy.deepcopy(zeroed)
+        reference, low = _run(zeroed, call, args, KeptStatistics(zeroed, kept, mode.widths), fresh=False)
+    except UnjudgedError as doubt:
+        return Judgement("not judged", str(doubt))
+    return whole, found, reference, mode.low or low.low
+
+
+def _run(
+    model: nn.Module, call: Call, args: Any, mode: Watched, *, fresh: bool = True
+) -> tuple[list[Tensor], Watched]:
+    """All numbers that a call returns; the network's state is left as it was."""
+    model = copy.deepcopy(model) if fresh else model
+    model.train(call.train)
+    torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)
+    called = getattr(model, call.method) if call.method else model
+    with torch.no_grad(), mode:
+        out = called(**args) if isinstance(args, dict) else called(*args)
+    numbers = [t for t in _flat(out) if t.is_floating_point() or t.is_complex()]
+    return [torch.view_as_real(t) if t.is_complex() else t.double() for t in numbers], mode
+
+
+def _flat(out: Any) -> list[Tensor]:
+    if hasattr(out, "to_tuple"):  # the results of transformers
+        out = out.to_tuple()
+    return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+
+
+def _movement(references: list[Tensor]) -> float:
+    """How far an output strays from its mean, over all inputs that it was tried on."""
+    flat = torch.cat([t.flatten() for t in references])
+    return float((flat - flat.mean()).abs().max()) if flat.numel() else 0.0
+
+
+def _largest(a: list[Tensor], b: list[Tensor]) -> float:
+    return max((float((x - y).abs().max()) for x, y in zip(a, b, strict=True) if x.numel()), default=0.0)
+
+
+def _zeroed(original: nn.Module, kept: Kept) -> nn.Module:
+    """A copy of the original without the elements that are gone.
+
+    A tied weight gets its zeros in every place: it may have lost other elements in each, so it is taken apart.
+    """
+    model = copy.deepcopy(original)
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, mask in kept.items():
+            path, _, last = name.rpartition(".")
+            owner = model.get_submodule(path)
+            if name in tensors:
+                tensor = tensors[name].detach()
+                owner.register_parameter(last, nn.Parameter(torch.where(_stays(name, mask), tensor, 0), requires_grad=False))
+            else:
+                getattr(owner, last).mul_(mask)
+    return model
+
+
+def _stays(name: str, mask: Tensor) -> Tensor:
+    """The elements that are not set to zero.
+
+    A row that is gone from the direction of a normed weight stays: its size is zero already, and a direction of zeros
+    has no length to divide by.
+    """
+    if name.endswith(("original1", "weight_v")):
+        return mask | ~mask.flatten(1).any(1).view(-1, *[1] * (mask.ndim - 1))
+    return mask
+
+
+def _wide(model: nn.Module) -> nn.Module:
+    """A copy in 64 bits, with the tensors that are no parameters."""
+    model = copy.deepcopy(model).double()
+    for module in model.modules():
+        for name, value in list(vars(module).items()):
+            if not name.startswith("_") and isinstance(value, (Tensor, list, tuple, dict)):
+                vars(module)[name] = _doubled(value)
+    return model
+
+
+def _doubled(value: Any) -> Any:
+    return tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, value)
