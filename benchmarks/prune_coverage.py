@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="networks whose name holds or matches this")
     parser.add_argument("--families", default="*", metavar="PATTERNS", help="families, with commas between")
     parser.add_argument("--quick", action="store_true", help="prune once, judge, print a line for each network, keep nothing")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="with --quick: JSON lines are added to this file")
+    parser.add_argument("--traceback", action="store_true", help="with --quick: what crashes prints all of it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600, help="seconds for each measurement of a network")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
@@ -51,7 +53,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     wanted, rows = cases(arguments.only, arguments.families), _rows()
     if arguments.quick:
-        return _try(wanted, arguments.limit)
+        return _try(wanted, arguments)
     if not arguments.rescore:
         _import_all()
         for case in wanted:
@@ -75,15 +77,22 @@ def main() -> None:
             raise SystemExit(f"the claim does not hold: {'; '.join(said)}")
 
 
-def _try(wanted: list[Case], limit: float) -> None:
+def _try(wanted: list[Case], arguments: argparse.Namespace) -> None:
     """Prints a line for each network as it comes, and how many fared how."""
     counts: Counter[str] = Counter()
     for case in wanted:
-        row = apart(lambda case=case: try_once(case), 1, limit)
+        row = {"name": case.name, "family": case.family, **_one(case, arguments)}
         counts[row["outcome"]] += 1
+        if arguments.log is not None:
+            with arguments.log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
         share = f" {row['share']:.2f}" if "share" in row else ""
         print(f"{case.name:40} {row['outcome']}{share} {row.get('said', '')}".rstrip(), flush=True)
     print(dict(counts))
+
+
+def _one(case: Case, arguments: argparse.Namespace) -> Row:
+    return apart(lambda: try_once(case, loud=arguments.traceback), 1, arguments.limit)
 
 
 def _rows() -> dict[str, Row]:

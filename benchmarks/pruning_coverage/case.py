@@ -39,19 +39,17 @@ class Case:
 
     def inputs(self, model: nn.Module) -> Any:
         """What it is pruned with."""
-        return model.inputs() if hasattr(model, "inputs") else self._example(model, self.size, 1)
+        return model.inputs() if self.family == "pattern" else self._example(model, self.size, 1)
 
-    def also(self, model: nn.Module) -> list[tuple[str, tuple[Any, ...]]]:
+    def also(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Other methods that it is called by, with their arguments."""
-        return model.also() if isinstance(model, Network) else []
+        return []
 
     def calls(self, model: nn.Module) -> list[Call]:
         """What the judge calls it with: the inputs given, others of the same size, another size and other batches."""
-        if isinstance(model, Network):
-            return model.calls()
         given = self.inputs(model)
         found = [Call(given), Call(redrawn(given, 31))]
-        if not hasattr(model, "inputs"):
+        if self.family != "pattern":
             found += [Call(redrawn(self._example(model, s, b), 32 + b)) for s, b in ((self.size, 2), (self.size * 3 // 2, 1))]
         return found
 
@@ -59,28 +57,51 @@ class Case:
         return example_inputs(model, size=size, frames=self.frames, batch=batch)
 
     @property
-    def network(self) -> type[Network] | None:
-        """The class, where it is a network of the corpus."""
-        return NETWORKS.get(self.name)
-
-    @property
     def expects(self) -> str:
         """A pattern for the refusal that is right; empty where it has to be pruned."""
-        return self.network.expects if self.network else ""
+        return ""
 
     @property
     def asked(self) -> dict[str, Any]:
         """Further arguments of `prune`."""
-        return self.network.settings if self.network else {}
+        return {}
 
 
 class CorpusCase(Case):
     """A network of the corpus, which may be none that `create_model` could build."""
 
+    @property
+    def network(self) -> type[Network]:
+        """Its class."""
+        return NETWORKS[self.name]
+
     def build(self) -> nn.Module:
         """As its class makes it."""
         torch.manual_seed(0)
-        return self.network.made()
+        plain = self.network.made.__func__ is Network.made.__func__  # type: ignore[attr-defined]
+        return create_model(self.name).eval() if plain else self.network.made()
+
+    def inputs(self, model: nn.Module) -> Any:
+        """As its class says: the network itself may be wrapped, scripted or exported."""
+        return self.network().inputs()
+
+    def also(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Other methods that it is called by, with their arguments."""
+        return self.network().also()
+
+    def calls(self, model: nn.Module) -> list[Call]:
+        """As its class says."""
+        return self.network().calls()
+
+    @property
+    def expects(self) -> str:
+        """A pattern for the refusal that is right; empty where it has to be pruned."""
+        return self.network.expects
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Further arguments of `prune`."""
+        return self.network.settings
 
 
 def redrawn(inputs: Any, seed: int) -> Any:

@@ -16,51 +16,53 @@ from pruning_coverage.case import Case
 from pruning_coverage.judging import Snapshot, distinct, judge
 
 TARGET = 0.5
+NEAR = 0.02  # a target is met when the work kept is within 2 % of it
+LIBRARIES = ("ours", "timm", "torchvision", "pyiqa", "pattern")  # too large to be pruned by a ratio as well
 
 
-def try_once(case: Case) -> dict[str, Any]:
+def try_once(case: Case, *, loud: bool = False) -> dict[str, Any]:
     """Outcome, what was said, the share of work kept, and seconds.
 
-    Outcomes: "right", "silently wrong", "broken", "left traces", "not judged", "nothing removed", "refused as it should",
-    "refused", "crashed".
+    Outcomes: "right", "right, little went" (far from the target), "silently wrong", "broken" (does not run, or returns
+    other shapes), "left traces", "not judged", "nothing removed", "refused as it should", "refused", "crashed".
     """
     row: dict[str, Any] = {"name": case.name, "family": case.family}
+    model = case.build()
+    inputs, calls, also = case.inputs(model), case.calls(model), case.also()
+    if not case.expects:
+        distinct(model)
+    before = Snapshot(model)
+    start = time.perf_counter()
     try:
-        model = case.build()
-        inputs, calls = case.inputs(model), case.calls(model)
-        original = model if case.expects else distinct(model)
-        before = Snapshot(original)
-        built = time.perf_counter()
-        try:
-            pruned = pruned_by_us(original, inputs, case)
-        finally:
-            row["seconds"] = time.perf_counter() - built
+        pruned = pruned_by_us(model, inputs, also, case)
     except CompressVQAError as error:
         return {**row, **refusal(error, case)}
-    except Exception as error:  # a network may fail in any way, and so may the pruner
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return {**row, "outcome": "crashed", "said": f"{said} ({place.filename.rpartition('/')[2]}:{place.lineno})"}
-    row |= {"share": pruned.plan.macs[1] / max(1, pruned.plan.macs[0]), "max_error": pruned.max_error}
-    if changed := before.changed(original):
+    except Exception as error:  # whatever a network does to it, the pruner must not raise this
+        if loud:
+            traceback.print_exc()
+        return {**row, "outcome": "crashed", "said": crash(error)}
+    row |= {"seconds": time.perf_counter() - start, "max_error": pruned.max_error}
+    row["share"] = pruned.plan.macs[1] / max(1, pruned.plan.macs[0])
+    if changed := before.changed(model):
         return {**row, "outcome": "left traces", "said": ", ".join(changed[:5])}
-    verdict = judge(original, pruned.model, calls)
-    return {**row, "outcome": verdict.outcome, "said": verdict.said, "calls": verdict.calls}
+    verdict = judge(model, pruned.model, calls)
+    outcome = "right, little went" if verdict.outcome == "right" and row["share"] > 0.75 else verdict.outcome
+    return {**row, "outcome": outcome, "said": verdict.said, "calls": verdict.calls}
 
 
-def pruned_by_us(original: nn.Module, inputs: Any, case: Case) -> Any:
-    """`prune` to the target; where the target can't be reached, by a ratio of a half."""
+def pruned_by_us(model: nn.Module, inputs: Any, also: list[tuple[str, tuple[Any, ...]]], case: Case) -> Any:
+    """`prune` to the target; a small network whose target can't be reached, by a ratio of a half."""
     more = dict(case.asked)
-    if also := case.also(original):
-        more["also"] = [(getattr(original, method), args) for method, args in also]
+    if also:
+        more["also"] = [(getattr(model, method), args) for method, args in also]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return prune(original, inputs, **{"target_macs": TARGET, **more})
+            return prune(model, inputs, **{"target_macs": TARGET, **more})
         except TargetError:
-            if "ratios" in more or "target_macs" in more or not case.network:
+            if "ratios" in more or case.family in LIBRARIES:
                 raise
-            return prune(original, inputs, ratios=0.5, **more)
+            return prune(model, inputs, ratios=0.5, **more)
 
 
 def refusal(error: CompressVQAError, case: Case) -> dict[str, Any]:
@@ -68,3 +70,11 @@ def refusal(error: CompressVQAError, case: Case) -> dict[str, Any]:
     said = str(error)
     fits = bool(case.expects) and re.search(case.expects, said, re.IGNORECASE) is not None and "\n" not in said
     return {"outcome": "refused as it should" if fits else "refused", "said": said[:600]}
+
+
+def crash(error: Exception) -> str:
+    """The error, and the last line of ours that it went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "compressvqa" in frame.filename] or frames
+    place = f"{ours[-1].filename.rpartition('/')[2]}:{ours[-1].lineno}"
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300] + f" ({place})"

@@ -202,4 +202,5 @@ def _wide(model: nn.Module) -> nn.Module:
 
 
 def _doubled(value: Any) -> Any:
-    return tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, value)
+    value = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, value)
+    return tree_map_only(np.ndarray, lambda a: a.astype(np.float64) if a.dtype.kind == "f" else a, value)

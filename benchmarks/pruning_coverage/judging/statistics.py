@@ -34,7 +34,8 @@ class Watched(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.low, self.widths = False, []
+        self.low = False
+        self.widths: list[int] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -62,7 +63,7 @@ class KeptStatistics(Watched):
         widths: `Watched.widths` of the smaller network in the same call.
     """
 
-    def __init__(self, model: nn.Module, kept: Kept, widths: list[Any]) -> None:
+    def __init__(self, model: nn.Module, kept: Kept, widths: list[int]) -> None:
         super().__init__()
         self._of_smaller = widths
         tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
@@ -117,31 +118,22 @@ class KeptStatistics(Watched):
             return None
         return mask.view([-1 if d == hit[0] else 1 for d in range(x.ndim)]).expand(x.shape)
 
-    def _mask(self, weight: Tensor | None, x: Tensor, dims: tuple[int, ...], number: int, own: Any) -> Tensor | None:
-        """Which elements along `dims` count: by the weight, else those that are not zero for any input."""
+    def _mask(self, weight: Tensor | None, x: Tensor, number: int, own: int) -> tuple[Tensor | None, int]:
+        """Which channels count by their weight, and how many; without a weight how many the smaller network has."""
         if weight is not None:
-            return self._kept.get(id(weight))
-        smaller = self._of_smaller[number] if 0 <= number < len(self._of_smaller) else own
-        if smaller == own:
-            return None
-        others = tuple(d for d in range(x.ndim) if d not in {k % x.ndim for k in dims})
-        mask = (x != 0).any(others) if others else x != 0
-        wanted = torch.Size(smaller).numel()
-        if int(mask.sum()) != wanted:
-            raise UnjudgedError(f"a normalisation without a weight: {int(mask.sum())} channels are not zero, {wanted} left")
-        return mask
+            mask = self._kept.get(id(weight))
+            return mask, own if mask is None else int(mask.sum())
+        left = self._of_smaller[number] if 0 <= number < len(self._of_smaller) else own
+        return None, left
 
     def _layer_norm(
         self, number: int, input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *_: Any
     ) -> Tensor:
         dims = tuple(range(-len(tuple(normalized_shape)), 0))
-        mask = self._mask(weight, input, dims, number, tuple(normalized_shape))
-        if mask is None:
+        mask, n = self._mask(weight, input, number, torch.Size(normalized_shape).numel())
+        if n == torch.Size(normalized_shape).numel():
             return F.layer_norm(input, normalized_shape, weight, bias, eps)
-        m = mask.to(input.dtype)
-        n = m.sum()
-        centred = (input - (input * m).sum(dims, keepdim=True) / n) * m
-        y = centred / ((centred**2).sum(dims, keepdim=True) / n + eps).sqrt()
+        y = _normalised(input, dims, mask, n, eps)
         y = y if weight is None else y * weight
         return y if bias is None else y + bias
 
@@ -149,25 +141,25 @@ class KeptStatistics(Watched):
         self, number: int, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None, *_: Any
     ) -> Tensor:
         dims = tuple(range(-len(tuple(normalized_shape)), 0))
-        mask = self._mask(weight, input, dims, number, tuple(normalized_shape))
-        if mask is None:
-            return F.rms_norm(input, normalized_shape, weight, eps)
-        m = mask.to(input.dtype)
+        mask, n = self._mask(weight, input, number, torch.Size(normalized_shape).numel())
+        m = 1.0 if mask is None else mask.to(input.dtype)
         eps = torch.finfo(input.dtype).eps if eps is None else eps
-        y = input * m / ((input**2 * m).sum(dims, keepdim=True) / m.sum() + eps).sqrt()
+        y = input * m / ((input**2 * m).sum(dims, keepdim=True) / n + eps).sqrt()
         return y if weight is None else y * weight
 
     def _group_norm(
         self, number: int, input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *_: Any
     ) -> Tensor:
-        mask = self._mask(weight, input, (1,), number, (input.shape[1],))
-        if mask is None:
+        mask, n = self._mask(weight, input, number, input.shape[1])
+        if n == input.shape[1]:
             return F.group_norm(input, num_groups, weight, bias, eps)
         x = input.reshape(len(input), num_groups, input.shape[1] // num_groups, -1)
-        m = mask.to(input.dtype).view(1, num_groups, -1, 1)
-        n = (m.sum((2, 3), keepdim=True) * x.shape[3]).clamp(min=1)
-        centred = (x - (x * m).sum((2, 3), keepdim=True) / n) * m
-        y = (centred / ((centred**2).sum((2, 3), keepdim=True) / n + eps).sqrt()).view(input.shape)
+        if mask is None:
+            each: Any = n // num_groups * x.shape[3]
+        else:
+            mask = mask.view(1, num_groups, -1, 1)
+            each = (mask.sum((2, 3), keepdim=True) * x.shape[3]).clamp(min=1)
+        y = _normalised(x, (2, 3), mask, each, eps).view(input.shape)
         shape = (1, -1, *[1] * (input.ndim - 2))
         y = y if weight is None else y * weight.view(shape)
         return y if bias is None else y + bias.view(shape)
@@ -184,14 +176,28 @@ class KeptStatistics(Watched):
         return y if bias is None else y + bias.view(1, -1, 1)
 
 
-def _plain_width(func: Any, args: Any, kwargs: Any) -> Any:
-    """The size that a normalisation without weight works on; None for other calls."""
+def _normalised(x: Tensor, dims: tuple[int, ...], mask: Tensor | None, n: Any, eps: float) -> Tensor:
+    """Mean 0 and deviation 1 over `n` elements: those of the mask, or, without one, whatever is not zero and as many
+    zeros as are missing: a channel that is gone is zero, and one that is left may be.
+    """
+    if mask is None:
+        if int((x != 0).sum(dims).max()) > (n if isinstance(n, int) else int(n.max())):
+            raise UnjudgedError("a normalisation without a weight meets channels that are gone and not zero")
+        mean = x.sum(dims, keepdim=True) / n
+        return (x - mean) / (x.square().sum(dims, keepdim=True) / n - mean**2 + eps).sqrt()
+    m = mask.to(x.dtype)
+    centred = (x - (x * m).sum(dims, keepdim=True) / n) * m
+    return centred / (centred.square().sum(dims, keepdim=True) / n + eps).sqrt()
+
+
+def _plain_width(func: Any, args: Any, kwargs: Any) -> int | None:
+    """How many elements a normalisation without weight works on; None for other calls."""
     if func in (F.layer_norm, torch.layer_norm, F.rms_norm, torch.rms_norm):
         named = dict(zip(("input", "normalized_shape", "weight"), args, strict=False)) | kwargs
-        return tuple(named["normalized_shape"]) if named.get("weight") is None else None
+        return torch.Size(named["normalized_shape"]).numel() if named.get("weight") is None else None
     if func in (F.group_norm, torch.group_norm):
         named = dict(zip(("input", "num_groups", "weight"), args, strict=False)) | kwargs
-        return (named["input"].shape[1],) if named.get("weight") is None else None
+        return named["input"].shape[1] if named.get("weight") is None else None
     return None
 
 

@@ -15,13 +15,13 @@ _PLAIN = (int, float, str, bool, type(None), tuple, list, dict)
 class Snapshot:
     """The state of a network and of the random generators at one moment."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._state = {} if isinstance(model, torch.jit.ScriptModule) else _state(model)
+    def __init__(self, model: Any) -> None:
+        self._state = _state(model)
         self._random = (torch.get_rng_state(), random.getstate(), np.random.get_state())
 
-    def changed(self, model: nn.Module) -> list[str]:
+    def changed(self, model: Any) -> list[str]:
         """What is not as it was."""
-        now = {} if isinstance(model, torch.jit.ScriptModule) else _state(model)
+        now = _state(model)
         said = [name for name in {**self._state, **now} if not _equal(self._state.get(name), now.get(name))]
         if not torch.equal(self._random[0], torch.get_rng_state()):
             said.append("torch's random state")
@@ -32,8 +32,10 @@ class Snapshot:
         return said
 
 
-def _state(model: nn.Module) -> dict[str, Any]:
+def _state(model: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module):
+        return found
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         found[name] = None if isinstance(tensor, nn.parameter.UninitializedTensorMixin) else tensor.detach().clone()
     for path, module in model.named_modules():

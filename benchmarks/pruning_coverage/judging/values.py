@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -12,12 +10,11 @@ _SEED = 11
 
 
 def distinct(model: nn.Module) -> nn.Module:
-    """A copy in which no element of a parameter, and of a running statistic, stands twice; none is zero.
+    """The network itself, changed so that no element of a parameter or running statistic stands twice or is zero.
 
     The order of a tensor's elements, their mean and their deviation stay as they were, so that the network computes
     something of the kind that its author meant. Single numbers (a learnt scale) stay as they are.
     """
-    model = copy.deepcopy(model)
     dice = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for parameter in model.parameters():
