@@ -21,8 +21,8 @@ from pruning_coverage.measure import TARGET, Row, apart, peak_rise
 
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import find_groups, trace
-from compressvqa.pruning.cost import Cost
-from compressvqa.pruning.plan import make_plan
+from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.plan import make_plan
 
 RESULTS = Path(__file__).parent / "results"
 SHARE = 0.1  # of the weights' bytes

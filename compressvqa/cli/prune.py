@@ -165,8 +165,8 @@ def _explain(
 ) -> None:
     """Prints which layers are tied and why, and draws it where a file is named."""
     from compressvqa.pruning import trace
-    from compressvqa.pruning.explain import explain
-    from compressvqa.pruning.tree import to_tree
+    from compressvqa.pruning.dependency.explain import explain
+    from compressvqa.pruning.dependency.tree import to_tree
 
     facts = explain(trace(network, inputs, **choices), protect)
     if patterns:

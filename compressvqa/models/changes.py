@@ -1,7 +1,7 @@
 """What pruning changed in a network since its construction, as plain data, and the way back.
 
-Three things change: modules and whole blocks that were taken out (`compressvqa.pruning.removed.Removed` in their place,
-all below them gone), numbers that describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes
+Three things change: modules and whole blocks that were taken out (`pruning.cutting.removed.Removed` in their place, all
+below them gone), numbers that describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes
 of its tensors. Everything else follows from the constructor, so nothing else is stored; what differs in another way is
 refused.
 """
@@ -164,7 +164,7 @@ def apply_changes(
     Raises:
         WeightsError: the changes name something that the network or the file does not have.
     """
-    from compressvqa.pruning.removed import Removed
+    from compressvqa.pruning.cutting.removed import Removed
 
     for path in changes.removed:
         _module(model, path, where)

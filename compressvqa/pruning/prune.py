@@ -11,15 +11,15 @@ import numpy as np
 from torch import nn
 
 from compressvqa.errors import PruneError, TargetError
-from compressvqa.pruning.choice import Cut, removed_outputs
-from compressvqa.pruning.groups import Group
-from compressvqa.pruning.importance import Importance
-from compressvqa.pruning.job import Job
-from compressvqa.pruning.plan import PruningPlan, Ratios
-from compressvqa.pruning.request import Request, request_of
-from compressvqa.pruning.runtimes import Runtime
-from compressvqa.pruning.trace import Trace, trace
-from compressvqa.pruning.verify import gone_roots
+from compressvqa.pruning.cutting.choice import Cut, removed_outputs
+from compressvqa.pruning.cutting.importance import Importance
+from compressvqa.pruning.cutting.verification import gone_roots
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.search import Search
+from compressvqa.pruning.settings import Settings, settings_of
+from compressvqa.pruning.widths.plan import PruningPlan, Ratios
+from compressvqa.pruning.widths.runtimes import Runtime
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
@@ -133,7 +133,7 @@ def prune(
             provably right.
         MissingExtraError: the runtime is not installed.
     """
-    request = request_of(
+    settings = settings_of(
         ratios=ratios,
         target_macs=target_macs,
         target_params=target_params,
@@ -150,14 +150,14 @@ def prune(
         remove_dead=remove_dead,
         seed=seed,
     )
-    return execute(model, inputs, trace(model, inputs), request)
+    return execute(model, inputs, trace(model, inputs), settings)
 
 
 def execute(
     model: nn.Module,
     inputs: Any,
     facts: Trace,
-    request: Request,
+    settings: Settings,
     *,
     baseline: nn.Module | None = None,
     may_be_idle: bool = False,
@@ -169,42 +169,42 @@ def execute(
         baseline: the network whose latency the target is a share of; by default the one given.
         may_be_idle: whether removing nothing is no error.
     """
-    choice = "keep" if request.attention == "auto" else request.attention
-    facts = facts if facts.labels.attention == choice else facts.with_attention(choice)
+    choice = "keep" if settings.attention == "auto" else settings.attention
+    facts = facts if facts.dependencies.attention == choice else facts.with_attention(choice)
     try:
-        return _execute(model, inputs, facts, request, baseline, may_be_idle)
+        return _execute(model, inputs, facts, settings, baseline, may_be_idle)
     except TargetError:
-        if request.attention != "auto" or not facts.labels.attends:
+        if settings.attention != "auto" or not facts.dependencies.attends:
             raise
-    pruned = _execute(model, inputs, facts.with_attention("heads"), request, baseline, may_be_idle)
+    pruned = _execute(model, inputs, facts.with_attention("heads"), settings, baseline, may_be_idle)
     note = "attention heads go as well, since the target can't be reached otherwise"
     return replace(pruned, plan=replace(pruned.plan, notes=(note, *pruned.plan.notes)))
 
 
 def _execute(
-    model: nn.Module, inputs: Any, facts: Trace, request: Request, baseline: nn.Module | None, may_be_idle: bool
+    model: nn.Module, inputs: Any, facts: Trace, settings: Settings, baseline: nn.Module | None, may_be_idle: bool
 ) -> Pruned:
-    job = Job(model, inputs, facts, request)
-    if request.target_latency is None:
-        attempt = job.settle(request.target_macs)
+    search = Search(model, inputs, facts, settings)
+    if settings.target_latency is None:
+        trial = search.meet_size(settings.target_macs)
     else:
-        attempt = job.hasten(request.target_latency, baseline or model)
-    if not attempt.cuts and not job.dead and not may_be_idle:
-        raise _nothing(job.groups, facts)
+        trial = search.meet_latency(settings.target_latency, baseline or model)
+    if not trial.cuts and not search.dead and not may_be_idle:
+        raise _nothing(search.groups, facts)
     notes = (
-        *attempt.plan.notes,
-        *job.scores.notes(),
-        *job.notes,
-        *_over_the_kept(facts, attempt.cuts),
+        *trial.plan.notes,
+        *search.scores.notes(),
+        *search.notes,
+        *_over_the_kept(facts, trial.cuts),
         *_one_way(facts),
     )
     return Pruned(
-        model=attempt.model,
-        max_error=None if attempt.verdict is None else attempt.verdict.error,
-        groups=job.groups,
-        plan=replace(attempt.plan, notes=notes),
-        removed=removed_outputs(attempt.cuts),
-        dead=job.dead,
+        model=trial.model,
+        max_error=None if trial.verdict is None else trial.verdict.error,
+        groups=search.groups,
+        plan=replace(trial.plan, notes=notes),
+        removed=removed_outputs(trial.cuts),
+        dead=search.dead,
         trace=facts,
         _original=model,
         _inputs=inputs,
@@ -216,8 +216,8 @@ def _over_the_kept(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
     gone = gone_roots(facts, cuts)
     places = {
         s.place
-        for s in facts.labels.statistics
-        if s.place and gone[np.maximum(facts.labels.classes.find(s.labels), 0)].any()
+        for s in facts.dependencies.statistics
+        if s.place and gone[np.maximum(facts.dependencies.classes.find(s.labels), 0)].any()
     }
     shown = ", ".join(sorted(places)[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return [f"the normalisation at {shown} is taken over the channels kept, as a layer norm is"] if places else []

@@ -14,11 +14,13 @@ from typing import Any
 from torch import nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.groups import Group, find_groups, matches
-from compressvqa.pruning.plan import Ratios, kept_share, must_match
+from compressvqa.module_paths import matches
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.grouping import find_groups
+from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.prune import Pruned, execute
-from compressvqa.pruning.request import Request, request_of
-from compressvqa.pruning.trace import Trace, trace
+from compressvqa.pruning.settings import Settings, settings_of
+from compressvqa.pruning.widths.plan import Ratios, kept_share, must_match
 
 
 class Schedule:
@@ -42,13 +44,13 @@ class Schedule:
     def __init__(self, model: nn.Module, inputs: Any, *, steps: int, **settings: Any) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PruneError(f"steps must be a whole number of at least 1, not {steps!r}")
-        self.steps, self._inputs, self._request = steps, inputs, request_of(**settings)
-        if steps > 1 and self._request.ratios == "zeros":
+        self.steps, self._inputs, self._settings = steps, inputs, settings_of(**settings)
+        if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
         self._model = model
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
-        self._outputs, self._channels = _free_outputs(facts, self._request)
+        self._outputs, self._channels = _free_outputs(facts, self._settings)
         self._check(facts)
 
     def prune(self, number: int, model: nn.Module) -> Pruned:
@@ -64,12 +66,12 @@ class Schedule:
         """
         facts = trace(model, self._inputs)
         began = _params(facts) < self._params
-        request = self._request if self.steps == 1 and not began else self._step(number, facts)
+        settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
         return execute(
             model,
             self._inputs,
             facts,
-            request,
+            settings,
             baseline=self._model,
             may_be_idle=number < self.steps or began,
         )
@@ -84,7 +86,7 @@ class Schedule:
 
     def _check(self, facts: Trace) -> None:
         """Refuses at once what every step would have to refuse."""
-        ratios, groups = self._request.ratios, find_groups(facts, self._request.protect)
+        ratios, groups = self._settings.ratios, find_groups(facts, self._settings.protect)
         if isinstance(ratios, Mapping):
             for path, ratio in ratios.items():
                 kept_share(ratio, path)
@@ -92,30 +94,30 @@ class Schedule:
         elif isinstance(ratios, (int, float)):
             kept_share(ratios, "ratios")
 
-    def _step(self, number: int, facts: Trace) -> Request:
+    def _step(self, number: int, facts: Trace) -> Settings:
         """What the step has to ask for, of the network that it gets."""
-        request, part = self._request, number / self.steps
+        settings, part = self._settings, number / self.steps
 
         def of_rest(target: float | None, before: int, now: int) -> float | None:
             return None if target is None else min(1.0, target**part * before / max(now, 1))
 
-        targets = (request.target_params, request.target_macs, request.target_latency)
+        targets = (settings.target_params, settings.target_macs, settings.target_latency)
         return replace(
-            request,
-            target_params=of_rest(request.target_params, self._params, _params(facts)),
-            target_macs=of_rest(request.target_macs, self._macs, _macs(facts)),
-            target_latency=None if request.target_latency is None else request.target_latency**part,
-            ratios=request.ratios if any(t is not None for t in targets) else self._ratios(part, facts),
-            limits=replace(request.limits, max_ratio=1 - (1 - request.limits.max_ratio) ** (1 / self.steps)),
+            settings,
+            target_params=of_rest(settings.target_params, self._params, _params(facts)),
+            target_macs=of_rest(settings.target_macs, self._macs, _macs(facts)),
+            target_latency=None if settings.target_latency is None else settings.target_latency**part,
+            ratios=settings.ratios if any(t is not None for t in targets) else self._ratios(part, facts),
+            limits=replace(settings.limits, max_ratio=1 - (1 - settings.limits.max_ratio) ** (1 / self.steps)),
         )
 
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
-        asked = self._request.ratios
-        everywhere = self._request.scope == "global"
+        asked = self._settings.ratios
+        everywhere = self._settings.scope == "global"
         if asked is None or isinstance(asked, str) or (everywhere and isinstance(asked, Mapping)):
             return asked  # the plan says what is wrong with it
-        outputs, channels = _free_outputs(facts, self._request)
+        outputs, channels = _free_outputs(facts, self._settings)
         if everywhere:
             return _rest(asked, part, self._channels, channels)  # type: ignore[arg-type]
         found = {}
@@ -138,13 +140,13 @@ def _params(facts: Trace) -> int:
 
 
 def _macs(facts: Trace) -> int:
-    return sum(cost.macs for cost in facts.labels.costs)
+    return sum(cost.macs for cost in facts.dependencies.costs)
 
 
-def _free_outputs(facts: Trace, request: Request) -> tuple[dict[str, int], int]:
+def _free_outputs(facts: Trace, settings: Settings) -> tuple[dict[str, int], int]:
     """Outputs that may go, by path of the layer, and the channels that may go in all."""
-    groups: Sequence[Group] = find_groups(facts, request.protect)
-    free = [g for g in groups if g.frozen is None and not (request.remove_dead and facts.is_dead(g.producers))]
+    groups: Sequence[Group] = find_groups(facts, settings.protect)
+    free = [g for g in groups if g.frozen is None and not (settings.remove_dead and facts.is_dead(g.producers))]
     outputs: dict[str, int] = {}
     for group in free:
         for path, count in group.producers.items():

@@ -13,8 +13,8 @@ from torch import nn
 
 from compressvqa.files import write_json
 from compressvqa.models import load, save
+from compressvqa.module_paths import matches
 from compressvqa.pruning import Importance, Pruned, PrunedDepth, Schedule, density, density_ratios, prune_depth
-from compressvqa.pruning.groups import matches
 from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig

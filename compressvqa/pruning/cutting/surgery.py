@@ -1,0 +1,166 @@
+"""Cuts channels out of a network: slots to remove + network -> smaller copy. It applies, it decides nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compressvqa.errors import PruneError
+from compressvqa.pruning.cutting.removed import Removed
+from compressvqa.pruning.dependency.labels import Ids
+from compressvqa.pruning.recording.running import leaves_of
+
+Slots = Mapping[tuple[str, int], Ids]
+
+
+def cut(
+    model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str, int | None], int], dead: Sequence[str] = ()
+) -> nn.Module:
+    """A copy of a network without some slots, in which the layers' own notes of their widths are right again.
+
+    Args:
+        model: the network, which is left as it was. Parameters keep requires_grad, dtype and device; the copy has no
+            gradients.
+        slots: positions to remove, by (parameter or buffer name, dimension).
+        attributes: new values of integer attributes such as `groups`, by (module path, attribute, entry of a list).
+        dead: paths of modules to replace by `Removed`.
+
+    Raises:
+        PruneError: a path does not exist.
+    """
+    small = _copy_without(model, slots)
+    for (path, attribute, entry), value in attributes.items():
+        module = small.get_submodule(path)
+        held = getattr(module, attribute, None)
+        if entry is not None and isinstance(held, (tuple, list)):
+            setattr(module, attribute, type(held)([*held[:entry], value, *held[entry + 1 :]]))
+        elif isinstance(held, int):
+            setattr(module, attribute, value)
+    modes = {module: module.training for module in small.modules()}
+    small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
+    for module in modes:
+        _mend(module)
+    for module, mode in modes.items():
+        module.training = mode
+    for path in dead:
+        parent, _, child = path.rpartition(".")
+        setattr(small.get_submodule(parent), child, Removed())
+    return small
+
+
+def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
+    """A copy in which every tensor is already small, so that no large one is copied first."""
+    gone: dict[int, dict[int, Ids]] = {}
+    leaves = leaves_of(model)
+    for (name, d), positions in slots.items():
+        if name not in leaves:
+            raise PruneError(f"no parameter or buffer is called {name!r}")
+        gone.setdefault(id(leaves[name]), {})[d] = positions
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for held in (*module._parameters.values(), *module._buffers.values()):
+            if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
+                continue
+            smaller = _without(held.detach(), gone.get(id(held), {}))
+            is_parameter = isinstance(held, nn.Parameter)
+            memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
+    return copied(model, memo)
+
+
+def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """`copy.deepcopy(model, memo)`, several times as fast: modules are mostly plain values and empty tables.
+
+    Args:
+        memo: what to put in the place of objects, by id; tensors that are not in it are copied.
+    """
+    known = memo.get(id(model))
+    if known is not None:
+        return cast("nn.Module", known)
+    kind = type(model)
+    if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
+        return copy.deepcopy(model, memo)
+    small = kind.__new__(kind)
+    memo[id(model)] = small
+    for name, held in vars(model).items():
+        if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
+            vars(small)[name] = held
+        elif name == "_modules":
+            vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
+        elif type(held) in (dict, OrderedDict) and not held:
+            vars(small)[name] = type(held)()
+        else:
+            vars(small)[name] = copy.deepcopy(held, memo)
+    return small
+
+
+_PLAIN = (int, float, bool, str, type(None))
+_COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
+
+
+def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
+    """A copy of a tensor without some positions of its dimensions; the same tensor's layout is kept."""
+    if not gone:
+        return tensor.clone()
+    for d, positions in gone.items():
+        keep = np.ones(tensor.shape[d], dtype=bool)
+        keep[positions] = False
+        tensor = tensor.index_select(d, torch.from_numpy(np.flatnonzero(keep)).to(tensor.device))
+    return tensor
+
+
+def _mend(module: nn.Module) -> None:
+    """Sets a layer's own record of its widths to what its tensors say."""
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        _mend_recurrent(module)
+    elif isinstance(module, nn.MultiheadAttention):
+        _mend_attention(module)
+    weight = getattr(module, "weight", None)
+    if isinstance(module, (nn.modules.batchnorm._NormBase,)):
+        known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]
+        if known:
+            module.num_features = len(known[0])
+    if not isinstance(weight, Tensor):
+        return
+    if isinstance(module, nn.modules.conv._ConvNd):
+        wide, narrow = weight.shape[0], weight.shape[1] * module.groups
+        module.out_channels, module.in_channels = (narrow, wide) if module.transposed else (wide, narrow)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.GroupNorm):
+        module.num_channels = len(weight)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = weight.numel()
+    elif isinstance(module, nn.Bilinear):
+        module.out_features, module.in1_features, module.in2_features = weight.shape
+    elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+        module.num_embeddings, module.embedding_dim = weight.shape
+
+
+def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
+    if isinstance(module, nn.RNNCellBase):
+        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
+        return
+    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    tensors = dict(module.named_parameters())
+    incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
+    module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
+    if module.proj_size:
+        module.proj_size = hidden.shape[1]
+    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+def _mend_attention(module: nn.MultiheadAttention) -> None:
+    """The inner width of torch's attention is that of its queries."""
+    packed = module.in_proj_weight is not None
+    module.embed_dim = (module.in_proj_weight if packed else module.q_proj_weight).shape[1]
+    module.kdim = module.embed_dim if packed else module.k_proj_weight.shape[1]
+    module.vdim = module.embed_dim if packed else module.v_proj_weight.shape[1]
+    module.head_dim = module.embed_dim // module.num_heads
