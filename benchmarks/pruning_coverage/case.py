@@ -66,6 +66,11 @@ class Case:
         """Further arguments of `prune`."""
         return {}
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Layers that must be narrower afterwards."""
+        return ()
+
 
 class CorpusCase(Case):
     """A network of the corpus, which may be none that `create_model` could build."""
@@ -102,6 +107,11 @@ class CorpusCase(Case):
     def asked(self) -> dict[str, Any]:
         """Further arguments of `prune`."""
         return self.network.settings
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Layers that must be narrower afterwards."""
+        return self.network.wanted
 
 
 def redrawn(inputs: Any, seed: int) -> Any:

@@ -14,6 +14,7 @@ from compressvqa.registry import models
 from pruning_coverage import patterns
 from pruning_coverage.case import Case, CorpusCase
 from pruning_coverage.patterns.base import NETWORKS
+from pruning_coverage.siamese import siamese
 
 TESTS = Path(__file__).parents[2] / "tests"
 
@@ -124,6 +125,13 @@ _PYIQA: dict[str, dict[str, Any]] = {
 }
 
 
+_FULL_REFERENCE = {"rankdvqa", "torchvision/raft_small"} | {
+    f"pyiqa/{n}" for n in "wadiqam_fr topiq_fr ahiq lpips lpips-vgg stlpips dists deepdc pieapp ckdn msswd".split()
+}
+# Called with two tensors, or with a dictionary, already.
+_OTHER_INPUTS = ("stanet", "pattern/Siamese", "pattern/Correlation", "pattern/CostVolume", "pattern/DictInputs", "pattern/ListOutputs")
+
+
 def cases(pattern: str = "*", families: str = "*") -> list[Case]:
     """Every network whose name and family match shell patterns; a pattern may also be a part of the name."""
     found = [Case("rankdvqa", 96, 12, family="ours"), Case("stanet", family="ours")]
@@ -134,6 +142,8 @@ def cases(pattern: str = "*", families: str = "*") -> list[Case]:
     if importlib.util.find_spec("pyiqa"):  # an extra
         found += [Case(f"pyiqa/{n}", **facts, family="pyiqa") for n, facts in _PYIQA.items()]
     found += [Case(name, family="pattern") for name in _hard_patterns()]
+    single = [case for case in found if case.name not in _FULL_REFERENCE and not case.name.startswith(_OTHER_INPUTS)]
+    found += [siamese(case, number) for number, case in enumerate(single)]
     found += [CorpusCase(name, family=network.kind) for name, network in _corpus().items()]
     return [
         case

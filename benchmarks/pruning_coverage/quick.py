@@ -6,6 +6,7 @@ import re
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -23,7 +24,7 @@ LIBRARIES = ("ours", "timm", "torchvision", "pyiqa", "pattern")  # too large to 
 def try_once(case: Case, *, loud: bool = False) -> dict[str, Any]:
     """Outcome, what was said, the share of work kept, and seconds.
 
-    Outcomes: "right", "right, little went" (far from the target), "silently wrong", "broken" (does not run, or returns
+    Outcomes: "right", "right, little went" (far from the target), "right, kept whole" (not the layers that it is about), "silently wrong", "broken" (does not run, or returns
     other shapes), "left traces", "not judged", "nothing removed", "refused as it should", "refused", "crashed".
     """
     row: dict[str, Any] = {"name": case.name, "family": case.family}
@@ -46,8 +47,29 @@ def try_once(case: Case, *, loud: bool = False) -> dict[str, Any]:
     if changed := before.changed(model):
         return {**row, "outcome": "left traces", "said": ", ".join(changed[:5])}
     verdict = judge(model, pruned.model, calls)
-    outcome = "right, little went" if verdict.outcome == "right" and row["share"] > 0.75 else verdict.outcome
-    return {**row, "outcome": outcome, "said": verdict.said, "calls": verdict.calls}
+    row |= {"outcome": verdict.outcome, "said": verdict.said, "calls": verdict.calls}
+    if verdict.outcome == "right" and (whole := kept_whole(model, pruned.model, case.wanted)):
+        reasons = [f"{path}: {why(pruned, path)}" for path in whole]
+        row |= {"outcome": "right, kept whole", "said": "; ".join(reasons)[:500]}
+    elif verdict.outcome == "right" and row["share"] > 0.75:
+        row["outcome"] = "right, little went"
+    return row
+
+
+def kept_whole(before: nn.Module, after: nn.Module, wanted: Sequence[str]) -> list[str]:
+    """The layers among `wanted` that are as large as they were."""
+    sizes = [{n: p.numel() for n, p in net.named_parameters(remove_duplicate=False)} for net in (before, after)]
+    found = []
+    for path in wanted:
+        names = [name for name in sizes[0] if name == path or name.startswith(f"{path}.")]
+        if names and all(sizes[1].get(name) == sizes[0][name] for name in names):
+            found.append(path)
+    return found
+
+
+def why(pruned: Any, path: str) -> str:
+    """What the pruner says of a layer that it kept."""
+    return next((reason for layer, reason in pruned.plan.frozen.items() if path in layer), "not said")
 
 
 def pruned_by_us(model: nn.Module, inputs: Any, also: list[tuple[str, tuple[Any, ...]]], case: Case) -> Any:

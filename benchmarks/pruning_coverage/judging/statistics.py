@@ -7,7 +7,6 @@ Every other statistic (a mean that is a score, a deviation over channels) counts
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,8 +82,13 @@ class KeptStatistics(Watched):
         masks = [m for m in named.values() if m is not None and m.numel() == max(m.shape, default=0)]
         if "norm" not in type(module).__name__.lower() or not masks:
             return []
-        enter: Callable[..., None] = lambda *_: self._inside.append(masks[0].flatten())  # noqa: E731
-        leave: Callable[..., None] = lambda *_: self._inside.pop() and None  # noqa: E731
+
+        def enter(*_: Any) -> None:
+            self._inside.append(masks[0].flatten())
+
+        def leave(*_: Any) -> None:
+            self._inside.pop()
+
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
 
     def computed(self, func: Any, args: Any, kwargs: Any, number: int) -> Any:

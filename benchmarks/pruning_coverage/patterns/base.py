@@ -21,6 +21,7 @@ class Network(nn.Module):
         shape: of the example that it is pruned with.
         others: shapes of further inputs, which the judge alone sees.
         settings: further arguments of `prune`.
+        wanted: layers that must be narrower afterwards, for the pattern stands on them.
     """
 
     kind: ClassVar[str] = ""
@@ -29,6 +30,7 @@ class Network(nn.Module):
     others: ClassVar[tuple[tuple[int, ...], ...]] = ((3, 3, 20, 12), (1, 3, 14, 18))
     count: ClassVar[int] = 1
     settings: ClassVar[dict[str, Any]] = {}
+    wanted: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         if cls.kind and not cls.__name__.startswith("_"):

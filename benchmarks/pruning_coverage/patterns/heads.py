@@ -20,6 +20,8 @@ class _Tokens(Network):
     kind = "heads"
     shape = (2, 3, 16, 16)
     others: ClassVar[tuple[tuple[int, ...], ...]] = ((3, 3, 16, 16), (1, 3, 24, 16))
+    settings: ClassVar[dict[str, Any]] = {"attention": "heads"}
+    wanted: ClassVar[tuple[str, ...]] = ("attentions.0", "mlps.0", "embed")
     blocks = 2
 
     def __init__(self) -> None:
@@ -501,6 +503,8 @@ class _Plain(Network):
     kind = "heads"
     shape = (2, 3, 16, 16)
     others: ClassVar[tuple[tuple[int, ...], ...]] = ((3, 3, 16, 16), (1, 3, 24, 16))
+    settings: ClassVar[dict[str, Any]] = {"attention": "heads"}
+    wanted: ClassVar[tuple[str, ...]] = ("embed",)
 
 
 class LearntQueries(_Plain):
@@ -647,6 +651,8 @@ class SpatialReduction(_Plain):
 
 class DetectionHead(_Plain):
     """Boxes and classes over two levels, concatenated and split again by stored numbers."""
+
+    wanted = ("a", "b")
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,6 +43,7 @@ class _Counted(Network):
     shape = (2, 3, 8, 8)
     others = ((1, 3, 9, 7), (3, 3, 10, 12))
     way: ClassVar[Way]
+    wanted = ("stem",)
     constant = WIDTH
     groups_of_class: ClassVar[int] = 4
 
@@ -71,6 +72,11 @@ class _Counted(Network):
 
 def _pooled(y: Tensor) -> Tensor:
     return y.mean((2, 3))
+
+
+def _energy(y: Tensor) -> Tensor:
+    """One number a picture, to which a channel of zeros adds nothing."""
+    return (y.square().sum((1, 2, 3)) / 500).tanh()
 
 
 def _assigned(empty: Tensor, value: Tensor) -> Tensor:
@@ -124,7 +130,7 @@ def _einops(pattern: str, **sizes: Any) -> Way:
 def _einops_repeat(net: _Counted, y: Tensor) -> Tensor:
     from einops import repeat
 
-    return _pooled(y) * repeat(y.mean((1, 2, 3)).sigmoid(), "b -> b c", c=net.c)
+    return _pooled(y) * repeat(_energy(y), "b -> b c", c=net.c)
 
 
 def _einops_reduce(net: _Counted, y: Tensor) -> Tensor:
@@ -163,9 +169,9 @@ _WAYS: dict[str, Way] = {
     "new full": lambda n, y: _pooled(y) - y.new_full((n.config.width,), 0.1),
     "new empty": lambda n, y: _assigned(y.new_empty((len(y), n.c)), _pooled(y)),
     "buffer": lambda n, y: _pooled(y) + n.offset,
-    "expand": lambda n, y: _pooled(y) * y.mean((1, 2, 3)).sigmoid()[:, None].expand(len(y), n.c),
+    "expand": lambda n, y: _pooled(y) * _energy(y)[:, None].expand(len(y), n.c),
     "expand the map": lambda n, y: y.mean((2, 3), keepdim=True).expand(-1, n.c, 4, 4).amax((2, 3)),
-    "repeat": lambda n, y: _pooled(y) * y.amax((1, 2, 3)).view(-1, 1).sigmoid().repeat(1, n.c),
+    "repeat": lambda n, y: _pooled(y) * _energy(y).view(-1, 1).repeat(1, n.c),
     "repeat interleave": lambda n, y: _pooled(y) + y.new_tensor([0.1]).repeat_interleave(n.c),
     "split a quotient": lambda n, y: torch.cat(_pooled(y).split(n.c // 4, 1)[::-1], 1),
     "split sizes": lambda n, y: torch.cat(_pooled(y).split([n.half, n.c - n.half], 1), 1),

@@ -21,6 +21,7 @@ class _OnMap(Network):
     kind = "operators"
     shape = (2, 3, 8, 8)
     others: ClassVar[tuple[tuple[int, ...], ...]] = ((3, 3, 10, 12), (1, 3, 9, 8))
+    wanted: ClassVar[tuple[str, ...]] = ("stem",)
     way: ClassVar[Callable[[Any, Tensor], Tensor]]
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class _OnFrames(Network):
     kind = "operators"
     shape = (2, 6, 10)
     others: ClassVar[tuple[tuple[int, ...], ...]] = ((3, 6, 10), (1, 6, 10))
+    wanted: ClassVar[tuple[str, ...]] = ("stem",)
     way: ClassVar[Callable[[Any, Tensor], Tensor]]
 
     def __init__(self) -> None:
@@ -174,6 +176,8 @@ _MAPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 class _WithRecurrent(_OnFrames):
     recurrent_kind: ClassVar[type[nn.RNNBase]] = nn.LSTM
+
+    wanted = ("stem", "recurrent")
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,6 +362,8 @@ class CustomRows(_OnMap):
 class CustomChannels(_OnMap):
     """A user's own operator, which mixes channels through their sum."""
 
+    wanted = ()
+
     @staticmethod
     def way(net: Any, y: Tensor) -> Tensor:
         """The operator."""
@@ -365,7 +371,7 @@ class CustomChannels(_OnMap):
 
 
 class CustomOffset(_OnMap):
-    """A user's own operator, which makes one of zero."""
+    """A user's own operator, which makes one of zero: what is cut is no zero, and nobody reads it."""
 
     @staticmethod
     def way(net: Any, y: Tensor) -> Tensor:
@@ -461,6 +467,8 @@ class EmbeddingBag(Network):
 
 class NestedBilinear(_OnFrames):
     """nn.Bilinear of two vectors."""
+
+    wanted = ("bilinear",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ class _Pair(Network):
 
     kind = "scores"
     count = 2
+    wanted = ("features.0", "features.2")
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +36,7 @@ class _Alone(Network):
     """A picture through a backbone; `score` makes the score of its map."""
 
     kind = "scores"
+    wanted = ("features.0", "features.2")
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,6 +147,33 @@ class PerScaleMeans(_Pair):
 class ExponentialScore(_Pair):
     def distance(self, r: Tensor, d: Tensor) -> Tensor:
         return torch.exp(-(r - d).flatten(1).norm(dim=1) / r[0].numel() ** 0.5)
+
+
+def _divided(name: str, width: Callable[[Any, Tensor], Any]) -> None:
+    """A distance over one more way of saying how wide the features are."""
+
+    def distance(self: Any, r: Tensor, d: Tensor) -> Tensor:
+        return (r - d).pow(2).sum(1).mean((1, 2)) / width(self, r)
+
+    type(f"Over{name}", (_Pair,), {"distance": distance, "__module__": __name__, "channels": 40})
+
+
+for _name, _width in {
+    "PowerHalf": lambda n, r: r.size(1) ** 0.5,
+    "NumpyRoot": lambda n, r: float(np.sqrt(r.shape[1])),
+    "TensorRoot": lambda n, r: torch.tensor(float(r.shape[1])).to(r).sqrt(),
+    "LengthOfOne": lambda n, r: len(r[0]),
+    "NumelOfOne": lambda n, r: r[0].numel(),
+    "NumelByBatch": lambda n, r: r.numel() // r.shape[0],
+    "ShapeProduct": lambda n, r: math.prod(r.shape[1:]),
+    "OwnAttribute": lambda n, r: n.channels,
+    "WeightLength": lambda n, r: len(n.features[4].weight),
+    "OnesLike": lambda n, r: torch.ones_like(r).sum((1, 2, 3)),
+    "FloatOfSize": lambda n, r: float(r.size(-3)),
+    "LogOfWidth": lambda n, r: math.log(r.shape[1]),
+    "Squared": lambda n, r: r.shape[1] ** 2,
+}.items():
+    _divided(_name, _width)
 
 
 class DivisorFromLayer(_Pair):

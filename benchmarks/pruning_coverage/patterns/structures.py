@@ -18,6 +18,7 @@ class _Structure(Network):
 
     kind = "structures"
     reads: ClassVar[int] = WIDTH
+    wanted: ClassVar[tuple[str, ...]] = ("features.2",)
 
     def __init__(self) -> None:
         super().__init__()
