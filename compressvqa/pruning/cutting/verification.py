@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map_only
 from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.choice import Cut, slots_of
 from compressvqa.pruning.cutting.surgery import copied, cut
-from compressvqa.pruning.dependency.rules.reduction import STATISTICS
+from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 from compressvqa.pruning.widths.density import WEIGHTED

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.rules.by_hand import STATISTICS, only_normalises
 from compressvqa.pruning.dependency.rules.registry import rule
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
-    from compressvqa.pruning.recording.graph import Node, Value
+    from compressvqa.pruning.recording.graph import Node
 
 # Zeros add nothing to these, so channels that are zero when cut may be summed over.
 _SUMS = frozenset({"sum", "linalg_vector_norm", "norm", "count_nonzero", "any", "nansum"})
@@ -99,70 +100,19 @@ def _reduce(run: Labelling, node: Node, dims: Sequence[int] | None) -> list[Chan
     return channel_labels
 
 
-STATISTICS = frozenset({"mean", "var", "std", "var_mean", "std_mean"})
-_SCALED = frozenset({
-    "add", "clamp", "clamp_min", "expand", "maximum", "mul", "pow", "reciprocal", "rsqrt", "sqrt", "unsqueeze", "view",
-})  # fmt: skip
-
-
 def _normalised(run: Labelling, node: Node, channels: ChannelLabels, gone: Sequence[int]) -> AxisLabels | None:
-    """The axis_labels of the channels over which a normalisation written by hand takes its statistic, or None.
-
-    It is one if the result, scaled, does nothing but shift or scale a tensor of the input's size, as in
-    `(x - x.mean(1)) / x.var(1).sqrt()` or `x * x.pow(2).mean(-1).rsqrt()`. Pruned, it counts the channels that are
-    kept, as a layer norm does; any other mean over channels is kept as it is.
-    """
+    """The labels of the channels over which a normalisation written by hand takes its statistic, or None."""
     if node.op not in STATISTICS:
         return None
     inside = [axis_labels for axis_labels in channels.per_axis if set(axis_labels.axes) & set(gone)]
     # Of a convolution's weight only the rows and columns are channels, not the positions of its kernel.
-    if inside and (len(inside) == 1 or channels.weight) and len(inside[0].axes) == 1 and _only_normalises(run, node):
-        run.statistic(node, inside[0].ids, inside[0].axes[0], by_hand=node.call != "rms_norm" and not channels.weight)
-        return inside[0]
+    if inside and (len(inside) == 1 or channels.weight) and len(inside[0].axes) == 1:
+        (axis,) = inside[0].axes
+        if only_normalises(run, node, axis):
+            run.statistic(node, inside[0].ids, axis, by_hand=node.call != "rms_norm" and not channels.weight)
+            return inside[0]
     run.statistic(node, None)
     return None
-
-
-def _only_normalises(run: Labelling, node: Node) -> bool:
-    size = node.args[0].shape
-    waiting = [(v, False) for v in node.outputs if v is not None]  # (value, whether it is an inverse)
-    for value, inverse in waiting:
-        for user in run.users(value):
-            if any(v.shape == size for v in user.inputs() if v is not value):
-                if not _applies(user, value, inverse, second=_second_moment(run, node)):
-                    return False
-            elif user.op in _SCALED:
-                waiting += [(v, inverse != _inverts(user)) for v in user.outputs if v is not None]
-            else:
-                return False
-    return not any(v in run.graph.outputs for v in node.outputs)
-
-
-def _second_moment(run: Labelling, node: Node) -> bool:
-    """Whether a statistic is a variance or a mean of squares: only by these does a normalisation divide."""
-    if node.op != "mean":
-        return True
-    made = run.maker(node.args[0])
-    if made is None:
-        return False
-    squared = made.op == "pow" and made.args[1] == 2
-    return squared or made.op == "square" or (made.op == "mul" and made.args[0] is made.args[1])
-
-
-def _applies(user: Node, value: Value, inverse: bool, *, second: bool) -> bool:
-    """x - value for a mean; x / value for a second moment, or x * value where it is an inverse."""
-    if user.op in ("sub", "subtract", "rsub"):
-        return True
-    if not second:
-        return False
-    if user.op in ("div", "divide", "true_divide"):
-        return user.args[1] is value and not inverse
-    return user.op in ("mul", "multiply") and inverse
-
-
-def _inverts(user: Node) -> bool:
-    exponent = user.args[1] if user.op == "pow" else 0
-    return user.op in ("rsqrt", "reciprocal") or (isinstance(exponent, (int, float)) and exponent < 0)
 
 
 def _pass(run: Labelling, node: Node, axis_labels: AxisLabels, gone: Sequence[int], adds: bool) -> AxisLabels | None:
