@@ -8,6 +8,9 @@ from torch import Tensor, nn
 Kept = dict[str, Tensor]  # name of a tensor that lost something: for each element whether it is left
 
 
+_LARGE = 2**17  # elements from which on rows are looked for first, which is faster
+
+
 class UnjudgedError(Exception):
     """It can't be told what was removed."""
 
@@ -48,6 +51,11 @@ def kept_elements(before: Tensor, after: Tensor, name: str = "a tensor") -> Tens
     """
     if before.is_complex():
         before, after = torch.view_as_real(before)[..., 0], torch.view_as_real(after)[..., 0]
+    if before.numel() > _LARGE and before.ndim == after.ndim and before.ndim > 1:
+        try:
+            return _block(before, after, name)
+        except UnjudgedError:
+            pass  # no block, or an ambiguous one: its elements may tell
     values, order = before.flatten().sort()
     wanted = after.flatten()
     if len(wanted) > len(values):
@@ -63,7 +71,7 @@ def kept_elements(before: Tensor, after: Tensor, name: str = "a tensor") -> Tens
 
 
 def _block(before: Tensor, after: Tensor, name: str) -> Tensor:
-    """The same for a tensor too large for distinct values: `after` is looked for as rows of every dimension.
+    """The same for a large tensor, whose values may not all be distinct: `after` is looked for as rows of every dimension.
 
     Raises:
         UnjudgedError: it is not a block, or may be more than one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_LARGE = 2**17  # elements from which on a tensor is drawn at random: a few values may then stand twice
 _SPREAD = 0.25  # of a tensor whose elements are all equal, as those of a new normalisation are
 _SEED = 11
 
@@ -12,8 +13,8 @@ _SEED = 11
 def distinct(model: nn.Module) -> nn.Module:
     """The network itself, changed so that no element of a parameter or running statistic stands twice or is zero.
 
-    The order of a tensor's elements, their mean and their deviation stay as they were, so that the network computes
-    something of the kind that its author meant. Single numbers (a learnt scale) stay as they are.
+    The mean and deviation of a tensor stay as they were, and the order of its elements in all but large ones, so that the
+    network computes something of the kind that its author meant. Single numbers (a learnt scale) stay as they are.
     """
     dice = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
@@ -37,6 +38,9 @@ def spread(tensor: Tensor, dice: torch.Generator) -> Tensor:
     >>> spread(torch.tensor([1.0, 1.0, 1.0]), torch.Generator().manual_seed(0)).sort().values
     tensor([0.8333, 1.0000, 1.1667])
     """
+    if tensor.numel() > _LARGE:
+        mean, deviation = float(tensor.mean()), float(tensor.std())
+        return torch.randn(tensor.shape, generator=dice).mul_(deviation or _SPREAD).add_(mean).to(tensor.dtype)
     flat = tensor.detach().double().flatten()
     shuffled = torch.randperm(len(flat), generator=dice)
     order = shuffled[flat[shuffled].argsort(stable=True)]
