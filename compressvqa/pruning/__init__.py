@@ -3,14 +3,15 @@
 trace -> groups -> ratios and plan, importance -> surgery -> verify; whole blocks: blocks -> depth
 """
 
-from compressvqa.pruning.cutting.importance import Importance
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
-from compressvqa.pruning.prune import Pruned, prune
+from compressvqa.pruning.prune import prune
+from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.schedule import Schedule
+from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
 from compressvqa.pruning.widths.density import LayerDensity, density
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
@@ -27,8 +28,10 @@ __all__ = [
     "Removed",
     "RuleReport",
     "Schedule",
+    "Settings",
     "Timing",
     "Trace",
+    "WrittenSettings",
     "compare_rules",
     "density",
     "density_ratios",

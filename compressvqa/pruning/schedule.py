@@ -8,7 +8,6 @@ network = pruned.model
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -18,9 +17,10 @@ from compressvqa.module_paths import matches
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
-from compressvqa.pruning.prune import Pruned, execute
-from compressvqa.pruning.settings import Settings, settings_of
-from compressvqa.pruning.widths.plan import Ratios, kept_share, must_match
+from compressvqa.pruning.prune import prune_traced
+from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.settings import Ratios, Settings
+from compressvqa.pruning.widths.shares import must_match
 
 
 class Schedule:
@@ -44,7 +44,7 @@ class Schedule:
     def __init__(self, model: nn.Module, inputs: Any, *, steps: int, **settings: Any) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PruneError(f"steps must be a whole number of at least 1, not {steps!r}")
-        self.steps, self._inputs, self._settings = steps, inputs, settings_of(**settings)
+        self.steps, self._inputs, self._settings = steps, inputs, Settings.of(**settings)
         if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
         self._model = model
@@ -67,7 +67,7 @@ class Schedule:
         facts = trace(model, self._inputs)
         began = _params(facts) < self._params
         settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
-        return execute(
+        return prune_traced(
             model,
             self._inputs,
             facts,
@@ -87,12 +87,8 @@ class Schedule:
     def _check(self, facts: Trace) -> None:
         """Refuses at once what every step would have to refuse."""
         ratios, groups = self._settings.ratios, find_groups(facts, self._settings.protect)
-        if isinstance(ratios, Mapping):
-            for path, ratio in ratios.items():
-                kept_share(ratio, path)
-                must_match(path, groups, [g for g in groups if g.frozen is None])
-        elif isinstance(ratios, (int, float)):
-            kept_share(ratios, "ratios")
+        for path in ratios if isinstance(ratios, Mapping) else ():
+            must_match(path, groups, [g for g in groups if g.frozen is None])
 
     def _step(self, number: int, facts: Trace) -> Settings:
         """What the step has to ask for, of the network that it gets."""
@@ -101,25 +97,20 @@ class Schedule:
         def of_rest(target: float | None, before: int, now: int) -> float | None:
             return None if target is None else min(1.0, target**part * before / max(now, 1))
 
-        targets = (settings.target_params, settings.target_macs, settings.target_latency)
-        return replace(
-            settings,
+        return settings.but(
             target_params=of_rest(settings.target_params, self._params, _params(facts)),
             target_macs=of_rest(settings.target_macs, self._macs, _macs(facts)),
             target_latency=None if settings.target_latency is None else settings.target_latency**part,
-            ratios=settings.ratios if any(t is not None for t in targets) else self._ratios(part, facts),
-            limits=replace(settings.limits, max_ratio=1 - (1 - settings.limits.max_ratio) ** (1 / self.steps)),
+            ratios=settings.ratios if settings.has_target else self._ratios(part, facts),
+            max_ratio=1 - (1 - settings.largest_ratio) ** (1 / self.steps),
         )
 
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
         asked = self._settings.ratios
-        everywhere = self._settings.scope == "global"
-        if asked is None or isinstance(asked, str) or (everywhere and isinstance(asked, Mapping)):
-            return asked  # the plan says what is wrong with it
         outputs, channels = _free_outputs(facts, self._settings)
-        if everywhere:
-            return _rest(asked, part, self._channels, channels)  # type: ignore[arg-type]
+        if self._settings.scope == "global":
+            return _rest(asked, part, self._channels, channels)
         found = {}
         for path in outputs.keys() & self._outputs.keys():
             named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []

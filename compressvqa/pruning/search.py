@@ -20,7 +20,8 @@ from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost
 from compressvqa.pruning.widths.latency import find
-from compressvqa.pruning.widths.plan import PruningPlan, least_macs, make_plan
+from compressvqa.pruning.widths.plan import PruningPlan
+from compressvqa.pruning.widths.planning import least_macs, make_plan
 from compressvqa.pruning.widths.runtimes import Timing, call_of, compare, name_of
 
 
@@ -67,18 +68,8 @@ class Search:
 
     def plan(self, cost: Cost, target_macs: float | None) -> PruningPlan:
         """What is asked for, with this target."""
-        settings = self.settings
-        return make_plan(
-            self.groups,
-            cost,
-            ratios=settings.ratios,
-            target_params=settings.target_params,
-            target_macs=target_macs,
-            limits=settings.limits,
-            dead=self.dead,
-            scope=settings.scope,
-            scores=self.scores,
-        )
+        settings = self.settings.but(target_macs=target_macs)
+        return make_plan(self.groups, cost, settings, dead=self.dead, scores=self.scores)
 
     def cut(self, plan: PruningPlan) -> list[Cut]:
         """The channels that a plan takes."""
@@ -132,8 +123,7 @@ class Search:
                 return trial
 
     def _least(self, cost: Cost) -> float:
-        settings = self.settings
-        return least_macs(self.groups, cost, settings.ratios, settings.scope, self.scores, settings.limits)
+        return least_macs(self.groups, cost, self.settings, self.scores)
 
     def _zeros_first(self, group: Group) -> Tensor:
         order = torch.ones(group.channels)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.activations import Activations, canonical, mean_activations
-from compressvqa.pruning.cutting.importance import CannotJudgeError, Importance, Part, l1, score
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Part, l1, score
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.pruning.settings import Importance
 from compressvqa.registry import importances
 
 

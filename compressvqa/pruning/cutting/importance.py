@@ -13,9 +13,8 @@ together as they are. A criterion raises `CannotJudgeError` for a group that hol
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,20 +31,6 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 
 class CannotJudgeError(PruneError):
     """A criterion has nothing to judge a group by, for example no norm: `l1` takes its place, and the plan says so."""
-
-
-@dataclass(frozen=True)
-class Importance:
-    """A registered criterion and the data that it looks at.
-
-    Args:
-        name: of the criterion.
-        batches: for a criterion of activations: inputs of the network, each as `prune` takes them; by default the one
-            that `prune` is given. Read once for every network that is pruned.
-    """
-
-    name: str
-    batches: Iterable[Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,39 +13,40 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.removed import Removed
+from compressvqa.pruning.dependency.bindings import Key
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.pruning.recording.steps import changed
 
 Slots = Mapping[tuple[str, int], Ids]
 
 
-def cut(
-    model: nn.Module, slots: Slots, attributes: Mapping[tuple[str, str, int | None], int], dead: Sequence[str] = ()
-) -> nn.Module:
+def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Sequence[str] = ()) -> nn.Module:
     """A copy of a network without some slots, in which the layers' own notes of their widths are right again.
 
     Args:
         model: the network, which is left as it was. Parameters keep requires_grad, dtype and device; the copy has no
             gradients.
         slots: positions to remove, by (parameter or buffer name, dimension).
-        attributes: new values of integer attributes such as `groups`, by (module path, attribute, entry of a list).
+        attributes: new values of numbers such as `groups`, by (module path, attribute, the way from there to the
+            number); what holds them is copied before.
         dead: paths of modules to replace by `Removed`.
 
     Raises:
         PruneError: a path does not exist.
     """
     small = _copy_without(model, slots)
-    for (path, attribute, entry), value in attributes.items():
+    for (path, attribute, steps), value in attributes.items():
         module = small.get_submodule(path)
-        held = getattr(module, attribute, None)
-        if entry is not None and isinstance(held, (tuple, list)):
-            setattr(module, attribute, type(held)([*held[:entry], value, *held[entry + 1 :]]))
-        elif isinstance(held, int):
-            setattr(module, attribute, value)
+        if hasattr(module, attribute) and (steps or isinstance(getattr(module, attribute), (int, np.integer))):
+            held, original = getattr(module, attribute), getattr(model.get_submodule(path), attribute)
+            setattr(module, attribute, changed(held, steps, value, original))
     modes = {module: module.training for module in small.modules()}
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
     for module in modes:
         _mend(module)
+        if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
+            vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     for module, mode in modes.items():
         module.training = mode
     for path in dead:

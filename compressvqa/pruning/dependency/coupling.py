@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressvqa.pruning.dependency.constraints import Key, SizeConstraint, along, key_of
+from compressvqa.pruning.dependency.bindings import Key, key_of
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along
 from compressvqa.pruning.dependency.labels import FREE, Ids
 from compressvqa.pruning.recording.integers import Attribute, Origin, SizeOf, evaluate, leaves
 
@@ -80,9 +81,12 @@ def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
         broken: dict[int, str] = {}
         couplings: dict[int, tuple[str, int, tuple[str, ...]]] = {}
         for members, own in parts:
-            units = functools.reduce(math.gcd, [found[g].channels for g in members])
-            wrong = _first_wrong(own, found, members, units)
-            if wrong is None and units > 1:
+            most = functools.reduce(math.gcd, [found[g].channels for g in members])
+            wrong = _first_wrong(own, found, members, most)
+            # Where some widths do not fit, such as those that no number of heads divides, larger steps may.
+            smaller = (u for u in _divisors(most) if _first_wrong(own, found, members, u) is None)
+            units = most if wrong is None else next(smaller, 1)
+            if units > 1:
                 said = tuple(dict.fromkeys(_told(trace, equation) for equation in own))
                 couplings |= {g: (found[min(members)].name, found[g].channels // units, said) for g in members}
             else:
@@ -94,12 +98,20 @@ def bind(trace: Trace, groups: Sequence[Group]) -> list[Group]:
         found = [replace(group, frozen=broken[g]) if g in broken else group for g, group in enumerate(found)]
 
 
+def _divisors(number: int) -> list[int]:
+    """Those between 1 and the number, from the largest on."""
+    return [u for u in range(number // 2, 1, -1) if number % u == 0]
+
+
 def _bound(group: Group, coupling: str | None, unit: int, numbers: tuple[str, ...]) -> Group:
     return group if coupling is None else replace(group, coupling=coupling, unit=unit, numbers=numbers)
 
 
 def _told(trace: Trace, equation: _Equation) -> str:
-    return f"{equation.constraint.origin}, at {trace.graph.nodes[equation.constraint.node]}"
+    constraint = equation.constraint
+    if constraint.said:
+        return f"{constraint.origin}, {constraint.said}"
+    return f"{constraint.origin}, at {trace.graph.nodes[constraint.node]}"
 
 
 def _parts(equations: Sequence[_Equation]) -> list[tuple[set[int], list[_Equation]]]:
@@ -159,7 +171,7 @@ def _equations(trace: Trace, groups: Sequence[Group]) -> list[_Equation]:
             continue  # it follows some other tensor; the check of the pruned network tells whether it is right
         equation = _Equation(
             constraint,
-            count(constraint.ids),
+            count(constraint.ids) if constraint.fixed is None else _Count(constraint.fixed, ()),
             {leaf: (count(own), number, len(own)) for leaf, (number, own) in ids.items()},
         )
         key = (equation.wanted, _shape(constraint.origin, equation))

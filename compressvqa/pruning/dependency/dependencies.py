@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.pruning.dependency.constraints import Key, SizeConstraint, bindings
+from compressvqa.pruning.dependency.bindings import Key, bindings
+from compressvqa.pruning.dependency.constraints import SizeConstraint
 from compressvqa.pruning.dependency.labels import ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.recording.graph import Node, Value
 
@@ -96,5 +97,7 @@ class Dependencies:
 
     def attributes(self) -> dict[Key, tuple[int, Ids]]:
         """Integer attributes that follow their labels: their number now and what they count."""
-        known = {(path, name, None): (len(ids), ids) for (path, name), ids in self.counted.items()}
+        known: dict[Key, tuple[int, Ids]] = {
+            (path, name, ()): (len(ids), ids) for (path, name), ids in self.counted.items()
+        }
         return known | bindings(self.constraints)

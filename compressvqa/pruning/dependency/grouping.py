@@ -128,6 +128,8 @@ def _group(trace: Trace, members: Ids, reason: str | None, ties: dict[int, list[
     slots, producers, consumers = [], {}, {}
     for kind in dict.fromkeys(kinds.tolist()):
         name, d = run.slots.names[kind // 16], kind % 16
+        if name not in trace.graph.leaves:  # a tensor that the forward makes: there is nothing to cut
+            continue
         columns = members[:, kinds == kind]
         made, read = bool(run.produces[columns].any()), bool(run.consumes[columns].any())
         slots.append(Slot(name, d, columns - run.slots.first[name][d], "out" if made else "in" if read else "with"))

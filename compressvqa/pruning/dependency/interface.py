@@ -27,6 +27,9 @@ class Labelling(Protocol):
     def labels_of(self, value: Value) -> ChannelLabels:
         """What is known about a value."""
 
+    def made(self, value: Value, d: int) -> Ids | None:
+        """Labels of a dimension that is as long as a number which can follow says."""
+
     def unite(self, node: Node, a: Ids, b: Ids) -> None:
         """Ties two arrays of labels, position by position."""
 

@@ -13,11 +13,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.pruning.dependency.constraints import SizeConstraint, constraints_of
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along, constraints_of, remarked
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
+from compressvqa.pruning.dependency.folds import foldable
+from compressvqa.pruning.dependency.given import VIEWS
 from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
+from compressvqa.pruning.dependency.made import made_sizes
 from compressvqa.pruning.dependency.rules import rule_of
 from compressvqa.pruning.recording.graph import Graph, Node, Value
+from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
+
+_LAID = "they are laid over several dimensions"
 
 
 class Propagation:
@@ -33,7 +39,10 @@ class Propagation:
         self.graph, self.attention = graph, attention
         self.settled = False  # whether nothing but attention is left to decide
         self.attends = False  # whether there is something to decide
-        self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()})
+        self._firm: NDArray[np.bool_] | None = None  # once folds are decided on: labels that stay for another reason
+        self._made = made_sizes(graph)
+        made = {_name(*key): (size,) for key, (size, _) in self._made.items()}
+        self.slots = Slots.of({name: value.shape for name, value in graph.leaves.items()} | made)
         self.classes = Classes.of(len(self.slots))
         self.produces: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
@@ -43,6 +52,7 @@ class Propagation:
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
+        self._used |= _asked(graph)
         self._start()
 
     def run(self) -> Dependencies:
@@ -55,11 +65,17 @@ class Propagation:
             # What is united matters for labels over several dimensions only; without these, one pass says it all.
             if self.classes.unions == before or not self._spread:
                 decides = self._waits or (self._spread and self.attention != "keep")
-                if self.settled or not decides:
+                if not self.settled and decides:
+                    self.settled = True
+                elif self._firm is None and self._folds():
+                    continue
+                else:
                     return self._result()
-                self.settled = True
 
     def _result(self) -> Dependencies:
+        for key in self._made:  # no layer makes or reads these
+            first, size = self.slots.first[_name(*key)][0], self._made[key][0]
+            self.produces[first : first + size] = self.consumes[first : first + size] = False
         return Dependencies(
             attention=self.attention,
             attends=self.attends,
@@ -70,13 +86,23 @@ class Propagation:
             freezes=tuple(self.freezes),
             costs=tuple(self.costs),
             statistics=tuple(self.statistics),
-            constraints=tuple(self.constraints),
+            constraints=tuple(self._binding()),
             segments=tuple(self.segments),
             counted=self.counted,
             unzeroed=frozenset(self.unzeroed),
             unknown=tuple(self.unknown.values()),
             values=self.channel_labels,
         )
+
+    def _binding(self) -> list[SizeConstraint]:
+        """The constraints without those that count nothing but tensors which no layer's width has a say in."""
+        if not self._made:
+            return self.constraints
+        real = np.zeros(len(self.slots), bool)
+        of_leaves = self.slots.leaf < len(self.graph.leaves)
+        of_leaves[0] = False
+        real[self.classes.find(np.flatnonzero(of_leaves))] = True
+        return [c for c in self.constraints if not (c.ids > 0).any() or real[self.classes.find(c.ids[c.ids > 0])].any()]
 
     def _start(self) -> None:
         self.freezes: list[Freeze] = []
@@ -87,6 +113,7 @@ class Propagation:
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
         self.number, self._spread, self._waits = 0, False, False
+        self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     def _pass(self) -> None:
@@ -97,7 +124,11 @@ class Propagation:
             for value, channels in zip(node.outputs, channel_labels, strict=True):
                 if value is not None and value.index in self._used:
                     self.channel_labels[value.index] = self._settle(node, channels)
+                elif value is not None and node.is_numbered:
+                    self.channel_labels[value.index] = channels
             self.constraints += constraints_of(self, node)
+        for remark in self.graph.remarks:
+            self.constraints += remarked(self, remark)
         for value in self.graph.outputs:
             for axis_labels in self.labels_of(value).per_axis:
                 self.freeze(axis_labels.ids, "the network returns these channels")
@@ -109,6 +140,20 @@ class Propagation:
         if value.index not in self.channel_labels:
             self.channel_labels[value.index] = self.slots.labels_of(value.leaf, value.shape)
         return self.channel_labels[value.index]
+
+    def made(self, value: Value, d: int) -> Ids | None:
+        """Labels, flat, of a dimension that is as long as a number which can follow says; None where it can't."""
+        if (value.index, d) not in self._made:
+            return None
+        size, origin = self._made[value.index, d]
+        sizes = [leaf for leaf in leaves(origin) if isinstance(leaf, SizeOf)]
+        cut = [ids for leaf in sizes if ((ids := along(self.labels_of(leaf.value), leaf.dim)) > 0).any()]
+        if isinstance(origin, SizeOf):
+            return cut[0] if cut else None
+        if not cut and not any(isinstance(leaf, Attribute) for leaf in leaves(origin)):
+            return None
+        first = self.slots.first[_name(value.index, d)][0]
+        return np.arange(first, first + size, dtype=np.int64)
 
     def unite(self, node: Node, a: Ids, b: Ids) -> None:
         """Ties two arrays of labels, position by position after broadcasting; what meets a fixed element is frozen."""
@@ -218,13 +263,38 @@ class Propagation:
                 self._spread = True
                 ids = self._shrink(ids)
             axes = [d for d, size in enumerate(ids.shape) if size > 1]
+            if len(axes) > 1 and self._firm is not None and self._may_fold(ids):
+                kept = foldable(self, node, axes)
+                if kept is not None:
+                    ids = self.unite_along(node, ids, [d for d in axes if d != kept])
+                    axes = [kept]
             if not axes:
                 self.freeze(ids, f"a single channel is picked at {node}")
                 continue
             if len(axes) > 1:
-                self.freeze(ids, f"they are laid over several dimensions at {node}")
+                if node.op in VIEWS:
+                    self._stuck.append(ids)
+                self.freeze(ids, f"{_LAID} at {node}")
             per_axis.append(AxisLabels(ids, axis_labels.zero))
         return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
+
+    def _folds(self) -> bool:
+        """Whether some labels lie over several dimensions and are kept for that reason alone; they are decided on next.
+
+        Labels that are kept for another reason, such as attention's, are left as they are.
+        """
+        if not self._stuck:
+            return False
+        self._firm = np.zeros(len(self.slots), bool)
+        for freeze in self.freezes:
+            if not freeze.reason.startswith(_LAID):
+                self._firm[self.classes.find(freeze.ids)] = True
+        return any(self._may_fold(ids) for ids in self._stuck)
+
+    def _may_fold(self, ids: Ids) -> bool:
+        firm, some = self._firm, ids[ids > 0][:1]
+        assert firm is not None
+        return not firm[self.classes.find(some)].any() and not firm[np.maximum(self.classes.find(ids), 0)].any()
 
     def _shrink(self, ids: Ids) -> Ids:
         for d in range(ids.ndim):
@@ -234,3 +304,15 @@ class Propagation:
                 if ((roots == root) | (roots == FREE)).all():
                     ids = one
         return ids
+
+
+def _name(value: int, d: int) -> str:
+    """What the slots of a tensor that the forward makes are called; no parameter is called so."""
+    return f"({value}, {d})"
+
+
+def _asked(graph: Graph) -> set[int]:
+    """Values whose size some number is made of."""
+    numbers = [origin_of(n) for node in graph.nodes if node.is_numbered for n in node.called if isinstance(n, Int)]
+    numbers += [side for remark in graph.remarks for side in (remark.left, remark.right)]
+    return {leaf.value.index for n in set(numbers) for leaf in leaves(n) if isinstance(leaf, SizeOf)}

@@ -63,7 +63,9 @@ class Trace:
     unknown_ops: tuple[Unknown, ...]
 
     def with_attention(self, attention: str) -> Trace:
-        """The same run under another choice of what may go of attention's heads; the network is not run again."""
+        """The same run under a choice of what may go of attention's heads; the network is not run again."""
+        if attention == self.dependencies.attention:
+            return self
         found = Propagation(self.graph, attention=attention).run()
         return replace(self, dependencies=found, unknown_ops=_unknown(found))
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from compressvqa.pruning.recording.integers import Remark
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,11 @@ class Node:
     called: tuple[int, ...] = ()
     call: str = ""
 
+    @cached_property
+    def is_numbered(self) -> bool:
+        """Whether the call was given a number with an origin."""
+        return any(type(number) is not int for number in self.called)
+
     def inputs(self) -> Iterator[Value]:
         """Every value among the arguments, in order."""
         yield from _values(self.args)
@@ -78,6 +87,7 @@ class Graph:
         outputs: values that the network returned.
         called: paths of the modules that ran.
         written: names of the leaves that the run wrote to (and that were put back).
+        remarks: what the forward did with numbers besides giving them as sizes (integers.py).
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -86,6 +96,7 @@ class Graph:
     outputs: list[Value] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    remarks: list[Remark] = field(default_factory=list)
 
     def decisions(self) -> list[Node]:
         """Operators that handed a number made from the inputs to Python: what it decides is followed one way only."""

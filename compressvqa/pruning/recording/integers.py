@@ -12,11 +12,15 @@ import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any, Union
 
-from torch import Size, nn
+import torch
+from torch import Size
 
 from compressvqa.pruning.recording.graph import Value
+from compressvqa.pruning.recording.steps import Steps, said
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,22 @@ class SizeOf:
 
 @dataclass(frozen=True)
 class Attribute:
-    """An integer attribute of a module, or one entry of a tuple or list of integers."""
+    """An integer that a module holds: an attribute, or a number inside one (an entry of a list, a field of a config).
+
+    Args:
+        module: path of the module.
+        name: its attribute.
+        number: the integer.
+        steps: the way from the attribute to the number (places.py).
+    """
 
     module: str
     name: str
     number: int
-    entry: int | None = None
+    steps: Steps = ()
 
     def __str__(self) -> str:
-        name = f"{self.module}.{self.name}" if self.module else self.name
-        return name if self.entry is None else f"{name}[{self.entry}]"
+        return (f"{self.module}.{self.name}" if self.module else self.name) + said(self.steps)
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,40 @@ class Int(int):
         if sys._getframe(1).f_code.co_filename.endswith("einops.py"):
             raise TypeError("sizes with an origin are not to be cached")
         return int.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        same = int.__eq__(self, other)
+        if same is True and _watched and isinstance(other, int):
+            _note("==", self, other)
+        return same
+
+    def __ne__(self, other: object) -> bool:
+        differ = int.__ne__(self, other)
+        if differ is False and _watched and isinstance(other, int):
+            _note("==", self, other)
+        return differ
+
+    def __pow__(self, other: Any, *modulo: Any) -> Any:
+        if type(other) is int and other == 2 and not modulo:
+            return self * self
+        _note("scale", self, 0)
+        return int.__pow__(self, other, *modulo)
+
+    def __rpow__(self, other: Any, *modulo: Any) -> Any:
+        _note("scale", self, 0)
+        return int.__rpow__(self, other, *modulo)
+
+    def __truediv__(self, other: Any) -> Any:
+        _note("scale", self, 0)
+        return int.__truediv__(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        _note("scale", self, 0)
+        return int.__rtruediv__(self, other)
+
+    def __float__(self) -> float:
+        _note("scale", self, 0)
+        return int.__float__(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, (int(self),)
@@ -162,64 +206,69 @@ def origins(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False)
         sizes: whether they are the sizes of a view, where torch has worked out what the call gave as -1.
 
     >>> origins([Int(3, Attribute("a", "n", 3)), 4], [4, 3])[1]
-    Attribute(module='a', name='n', number=3, entry=None)
+    Attribute(module='a', name='n', number=3, steps=())
     """
+    return tuple(n.origin if isinstance(n, Int) else None for n in matched(called, asked, sizes=sizes))
+
+
+def matched(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False) -> tuple[int | None, ...]:
+    """The number of a call that led to each number of an operator; None where that can't be told."""
     whole = len(asked)
     for start in range(len(called) - whole + 1):
         part = called[start : start + whole]
-        if all(a == b or (sizes and a == -1) for a, b in zip(part, asked, strict=True)):
-            return tuple(number.origin if isinstance(number, Int) else None for number in part)
-    known: dict[int, set[Origin | None]] = {}
+        if all(int(a) == b or (sizes and int(a) == -1) for a, b in zip(part, asked, strict=True)):
+            return tuple(part)
+    known: dict[int, dict[Origin | None, int]] = {}
     for number in called:
-        known.setdefault(int(number), set()).add(number.origin if isinstance(number, Int) else None)
+        origin = number.origin if isinstance(number, Int) else None
+        known.setdefault(int(number), {}).setdefault(origin, number)
     found = []
     for number in asked:
-        candidates = known.get(number, {None}) if isinstance(number, int) else {None}
-        found.append(next(iter(candidates)) if len(candidates) == 1 else None)
+        candidates = known.get(int(number), {}) if isinstance(number, int) else {}
+        found.append(next(iter(candidates.values())) if len(candidates) == 1 else None)
     return tuple(found)
 
 
-def _tags(path: str, module: nn.Module) -> Iterator[tuple[str, Any, Any]]:
-    """(name, attribute, the same with origins) of the integers that a module's forward may read."""
-    for name, held in vars(module).items():
-        if type(held) is int and held > 1:
-            yield name, held, Int(held, Attribute(path, name, held))
-        elif type(held) in (tuple, list) and held and all(type(item) is int for item in held):
-            items = [Int(item, Attribute(path, name, item, k)) if item > 1 else item for k, item in enumerate(held)]
-            yield name, held, type(held)(items)
+@dataclass(frozen=True)
+class Remark:
+    """What a forward did with a number besides giving it as a size.
+
+    Args:
+        kind: "==" where it was found equal to `right`, "scale" where it was made a number that is no size.
+        left: its origin.
+        right: the other number, 0 for a scale.
+        number: what it was.
+        place: file and line.
+    """
+
+    kind: str
+    left: Origin
+    right: Origin | int
+    number: int
+    place: str
 
 
 @contextlib.contextmanager
-def tagged(model: nn.Module) -> Iterator[None]:
-    """Integer attributes carry their origin while this lasts; torch's own layers, whose C++ reads theirs, are left."""
-    marked: list[tuple[nn.Module, str, Any, Any]] = []
+def watched() -> Iterator[list[Remark]]:
+    """Collects what is remarked of numbers with an origin while this lasts."""
+    remarks: list[Remark] = []
+    _watched.append(remarks)
     try:
-        for path, module in model.named_modules():
-            own = type(module).__module__.startswith("torch.nn.")
-            if own and not isinstance(module, nn.MultiheadAttention):
-                continue
-            for name, held, tag in list(_tags(path, module)):
-                marked.append((module, name, held, tag))
-                module.__dict__[name] = tag
-        yield
+        yield remarks
     finally:
-        for module, name, held, tag in marked:
-            if module.__dict__.get(name) is tag:
-                module.__dict__[name] = held
-        for module in model.modules():
-            for name, held in vars(module).items():
-                if _is_tagged(held):  # the forward kept a size in an attribute
-                    module.__dict__[name] = _plain(held)
+        _watched.pop()
 
 
-def _is_tagged(held: Any) -> bool:
-    if isinstance(held, (tuple, list)):
-        return any(isinstance(item, Int) for item in held)
-    return isinstance(held, Int)
+def _note(kind: str, left: Int, right: int) -> None:
+    if not _watched:
+        return
+    frame: FrameType = sys._getframe(2)
+    name = frame.f_code.co_filename
+    if kind == "==" and name.startswith(_TORCH):  # torch makes sure of what it was given, which the check does as well
+        return
+    place = f"{Path(name).name}:{frame.f_lineno}"
+    _watched[-1].append(Remark(kind, left.origin, origin_of(right), int(left), place))
 
 
-def _plain(held: Any) -> Any:
-    if isinstance(held, Int):
-        return int(held)
-    items = [int(item) if isinstance(item, Int) else item for item in held]
-    return Size(items) if isinstance(held, Size) else type(held)(items)
+_watched: list[list[Remark]] = []
+_TORCH = str(Path(torch.__file__).parent)

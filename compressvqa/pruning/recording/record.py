@@ -28,7 +28,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import Int, integers_in, sizes_of, tagged
+from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
+from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 
 # Packages whose frames are not the user's code.
@@ -48,22 +49,22 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         PruneError: the network returned no tensor.
     """
     try:
-        return _record(model, inputs, known, tagged(model))
+        return _record(model, inputs, known, origins=True)
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, inputs, known, contextlib.nullcontext())
+        return _record(model, inputs, known, origins=False)
 
 
-def _record(
-    model: nn.Module, inputs: Any, known: Callable[[str], bool], numbers: contextlib.AbstractContextManager[None]
-) -> Graph:
+def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
     recorder = _Recorder(model, inputs, known)
-    calls = _Calls(recorder, origins=not isinstance(numbers, contextlib.nullcontext))
+    calls = _Calls(recorder, origins=origins)
+    numbers = tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext()
     with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
-        with recorder, calls:
+        with watched() as remarks, recorder, calls:
             outputs = run(model, inputs)
+        recorder.graph.remarks = list(dict.fromkeys(remarks))
         returned = tensors_of(outputs)
         if not returned:
             raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
@@ -162,6 +163,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             self._make(node, args, result)
         return result
+
+    def leaf_values(self) -> dict[int, Value]:
+        """The values of parameters and buffers by the tensor's id."""
+        return {id(tensor): self.graph.leaves[name] for name, tensor in self._leaves.items()}
 
     def whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs a call and records it as one operator, whatever it is made of."""
@@ -329,7 +334,7 @@ class _Calls(TorchFunctionMode):
             name = "attention of a given scale"
         numbers = tuple(integers_in([*args, *kwargs.values()]))
         outer = recorder.called, recorder.call
-        recorder.called, recorder.call = numbers if any(isinstance(n, Int) for n in numbers) else (), name
+        recorder.called, recorder.call = numbers, name
         try:
             return func(*args, **kwargs)
         finally:

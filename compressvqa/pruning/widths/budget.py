@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from compressvqa.errors import PruneError, TargetError
+from compressvqa.errors import TargetError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.widths.allocation import Allocation, Numbers
 from compressvqa.pruning.widths.cost import Cost, Products
@@ -24,20 +24,14 @@ class Budget:
         cost: as a function of widths, with a column for every group that may shrink.
         params: share of the parameters to keep, in (0, 1], or None.
         macs: share of the multiply-accumulates to keep, in (0, 1], or None.
-
-    Raises:
-        PruneError: a share is out of range.
     """
 
     def __init__(self, cost: Cost, *, params: float | None, macs: float | None) -> None:
         self.most: dict[str, float] = {}
         self._cost = cost
         for name, share in (("params", params), ("macs", macs)):
-            if share is None:
-                continue
-            if isinstance(share, bool) or not 0 < share <= 1:
-                raise PruneError(f"target_{name} must be a share in (0, 1], not {share!r}", hint="0.1 keeps 10 %")
-            self.most[name] = share * self.before(name)
+            if share is not None:
+                self.most[name] = share * self.before(name)
 
     def __bool__(self) -> bool:
         return bool(self.most)

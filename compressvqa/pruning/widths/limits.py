@@ -11,35 +11,10 @@ from numpy.typing import NDArray
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Widths
 
 Units = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class WidthLimits:
-    """What limits widths.
-
-    Args:
-        round_to: layers become multiples of this wide, unless they are kept whole or narrower than one multiple.
-        min_channels: every group keeps at least so many channels.
-        max_ratio: no group loses a larger share of its channels.
-
-    Raises:
-        PruneError: a number is out of range.
-    """
-
-    round_to: int = 1
-    min_channels: int = 1
-    max_ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("round_to", "min_channels"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PruneError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if isinstance(self.max_ratio, bool) or not 0 <= self.max_ratio <= 1:
-            raise PruneError(f"max_ratio must be a share in [0, 1], not {self.max_ratio!r}")
 
 
 @dataclass(frozen=True)
@@ -73,12 +48,12 @@ class Coupling:
         return min(self.units, (units // self.step + 1) * self.step)
 
 
-def couplings_of(groups: Sequence[Group], limits: WidthLimits) -> tuple[list[Coupling], dict[str, str]]:
+def couplings_of(groups: Sequence[Group], settings: Settings) -> tuple[list[Coupling], dict[str, str]]:
     """The couplings of the groups that may shrink, in their order.
 
     Args:
         groups: all groups, also frozen ones.
-        limits: what widths are allowed.
+        settings: with the limits of widths.
 
     Returns:
         The couplings, and the reasons, by group name, of groups that are kept because a partner in their coupling is.
@@ -93,7 +68,7 @@ def couplings_of(groups: Sequence[Group], limits: WidthLimits) -> tuple[list[Cou
     held = {g.coupling: g for g in groups if g.frozen is not None}
     found, kept = [], {}
     for key, members in partners.items():
-        coupling = _coupling([free[i] for i in members], tuple(members), limits)
+        coupling = _coupling([free[i] for i in members], tuple(members), settings)
         if key in held:
             reason = f"as many as in {held[key].name}, which is kept: {held[key].frozen}"
             kept.update(dict.fromkeys(coupling.names, reason))
@@ -104,7 +79,7 @@ def couplings_of(groups: Sequence[Group], limits: WidthLimits) -> tuple[list[Cou
     return found, kept
 
 
-def _coupling(groups: Sequence[Group], members: tuple[int, ...], limits: WidthLimits) -> Coupling:
+def _coupling(groups: Sequence[Group], members: tuple[int, ...], settings: Settings) -> Coupling:
     sizes = tuple(g.unit for g in groups)
     counts = {g.channels // size for g, size in zip(groups, sizes, strict=True)}
     names = tuple(g.name for g in groups)
@@ -113,9 +88,9 @@ def _coupling(groups: Sequence[Group], members: tuple[int, ...], limits: WidthLi
     units = counts.pop()
     # Every layer that makes the channels becomes a multiple: one channel of a grouped layer is several outputs.
     outputs = [size * n for g, size in zip(groups, sizes, strict=True) for n in g.producers.values()]
-    step = math.lcm(*(limits.round_to // math.gcd(limits.round_to, n) for n in outputs))
-    least = max(1, *(math.ceil(limits.min_channels / size) for size in sizes))
-    least = max(least, math.ceil(units * (1 - limits.max_ratio) - 1e-9))
+    step = math.lcm(*(settings.round_to // math.gcd(settings.round_to, n) for n in outputs))
+    least = max(1, *(math.ceil(settings.min_channels / size) for size in sizes))
+    least = max(least, math.ceil(units * (1 - settings.largest_ratio) - 1e-9))
     return Coupling(members, names, sizes, units, min(units, math.ceil(least / step) * step), step)
 
 

@@ -19,8 +19,10 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost
 from compressvqa.pruning.widths.density import LayerDensity, density, overall
+from compressvqa.pruning.widths.planning import make_plan
 from compressvqa.registry import ratio_rules
 
 
@@ -188,15 +190,13 @@ def compare_rules(model: nn.Module, inputs: Any = None, rules: list[str] | None 
         inputs: as in `density_ratios`.
         rules: names; all registered ones by default.
     """
-    from compressvqa.pruning.widths.plan import make_plan
-
     facts = trace(model, example_inputs_of(model) if inputs is None else inputs)
     dead = tuple(facts.dead)
     groups = [g for g in find_groups(facts) if not facts.is_dead(g.producers)]
     cost = Cost.of(facts, [g for g in groups if g.frozen is None], without=dead)
     reports = []
     for rule in rules or list(ratio_rules):
-        plan = make_plan(groups, cost, ratios=ratios_of(model, facts, rule), dead=dead)
+        plan = make_plan(groups, cost, Settings.of(ratios=ratios_of(model, facts, rule)), dead=dead)
         before, after = sum(n for _, n, _ in plan.widths), sum(k for _, _, k in plan.widths)
         shares = (after / max(before, 1), plan.params[1] / plan.params[0], plan.macs[1] / max(plan.macs[0], 1))
         reports.append(RuleReport(rule, overall(density(model)), *shares))

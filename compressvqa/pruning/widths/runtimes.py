@@ -20,9 +20,9 @@ from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import MissingExtraError, PruneError
 from compressvqa.pruning.recording.running import run
+from compressvqa.pruning.settings import Runtime
 
 Call = Callable[[], object]
-Runtime = str | Callable[[nn.Module, Any], Call]
 
 _SHORTEST = 2e-3  # seconds: shorter calls are timed several at once
 _FEWEST_ROUNDS, _MOST_ROUNDS, _MOST_SECONDS = 6, 50, 10.0
@@ -60,7 +60,7 @@ def _onnxruntime(model: nn.Module, inputs: Any) -> Call:
     return lambda: session.run(None, feed)
 
 
-RUNTIMES: dict[str, Callable[[nn.Module, Any], Call]] = {
+_MAKERS: dict[str, Callable[[nn.Module, Any], Call]] = {
     "eager": _eager,
     "compile": _compile,
     "onnxruntime": _onnxruntime,
@@ -79,9 +79,9 @@ def call_of(runtime: Runtime, model: nn.Module, inputs: Any) -> Call:
         PruneError: no such runtime.
         MissingExtraError: the runtime is not installed.
     """
-    make = RUNTIMES.get(runtime) if isinstance(runtime, str) else runtime
+    make = _MAKERS.get(runtime) if isinstance(runtime, str) else runtime
     if make is None:
-        raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(RUNTIMES) + ", or a function")
+        raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(_MAKERS) + ", or a function")
     call = make(copy.deepcopy(model).eval(), inputs)
     if not callable(call):
         raise PruneError(f"the runtime returned {type(call).__name__}, not a function without arguments to be timed")

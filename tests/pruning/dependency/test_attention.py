@@ -109,7 +109,7 @@ def test_auto_lets_heads_go_only_where_the_target_needs_them() -> None:
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(PruneError, match="attention is 'head'"):
+    with pytest.raises(PruneError, match="attention must be auto, keep, heads or width, not 'head'"):
         prune(block("attributes"), TOKENS, ratios=0.5, attention="head")
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning import find_groups, prune, trace
-from compressvqa.pruning.recording.integers import Attribute, Int, evaluate, leaves, origin_of, tagged
+from compressvqa.pruning.recording.integers import Attribute, Int, evaluate, leaves, origin_of
+from compressvqa.pruning.recording.places import tagged
 
 HEADS = Attribute("block", "heads", 6)
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost, Products
-from compressvqa.pruning.widths.limits import WidthLimits, couplings_of, widths_of
-from compressvqa.pruning.widths.plan import PruningPlan, make_plan
+from compressvqa.pruning.widths.limits import couplings_of, widths_of
+from compressvqa.pruning.widths.plan import PruningPlan
+from compressvqa.pruning.widths.planning import make_plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,8 @@ class Given:
         return np.flatnonzero(np.array(self._scores[group.name]) == 0)
 
 
-def plan(groups: list[Tied], macs: list[float] | None = None, **settings: Any) -> PruningPlan:
-    return make_plan(groups, cost_of(groups, macs), **settings)
+def plan(groups: list[Tied], macs: list[float] | None = None, *, scores: Any = None, **settings: Any) -> PruningPlan:
+    return make_plan(groups, cost_of(groups, macs), Settings.of(**settings), scores=scores)
 
 
 HEADS = [group("stream", 96, coupling="heads", unit=16), group("qk", 6, coupling="heads"), group("mlp", 40)]
@@ -89,18 +91,18 @@ def test_a_kept_partner_keeps_the_bundle() -> None:
 
 
 def test_min_channels_and_max_ratio_hold_for_all_members() -> None:
-    assert plan(HEADS, ratios=0.9, limits=WidthLimits(min_channels=3)).kept == {"stream": 48, "qk": 3, "mlp": 4}
-    assert plan(HEADS, ratios=0.9, limits=WidthLimits(max_ratio=0.5)).kept == {"stream": 48, "qk": 3, "mlp": 20}
+    assert plan(HEADS, ratios=0.9, min_channels=3).kept == {"stream": 48, "qk": 3, "mlp": 4}
+    assert plan(HEADS, ratios=0.9, max_ratio=0.5).kept == {"stream": 48, "qk": 3, "mlp": 20}
 
 
 def test_round_to_counts_outputs_of_every_layer() -> None:
     # One channel is 3 outputs of one layer and 1 of another: both must become multiples of 4.
     tied = Tied("a", 24, (), {"a": 3, "b": 1}, {}, None, ())
-    assert plan([tied], ratios=0.4, limits=WidthLimits(round_to=4)).kept == {"a": 16}
+    assert plan([tied], ratios=0.4, round_to=4).kept == {"a": 16}
     # One channel of a grouped layer is 4 outputs, so every second width will do.
-    assert plan([group("g", 10, outputs=4)], ratios=0.35, limits=WidthLimits(round_to=8)).kept == {"g": 6}
+    assert plan([group("g", 10, outputs=4)], ratios=0.35, round_to=8).kept == {"g": 6}
     # A unit of 6 channels: 4 units are the first multiple of 8.
-    assert plan([group("u", 60, coupling="x", unit=6)], ratios=0.5, limits=WidthLimits(round_to=8)).kept == {"u": 24}
+    assert plan([group("u", 60, coupling="x", unit=6)], ratios=0.5, round_to=8).kept == {"u": 24}
 
 
 def test_different_numbers_of_units_are_refused() -> None:
@@ -124,9 +126,9 @@ def test_whatever_is_asked_widths_are_allowed(
         group(f"g{i}", units * unit, outputs=outputs, coupling=name and f"bundle {name}", unit=unit if name else 1)
         for i, (unit, outputs, name) in enumerate(kinds)
     ]
-    limits = WidthLimits(round_to, least, most)
-    found, _ = couplings_of(groups, limits)
-    kept = plan(groups, ratios=ratio, limits=limits).kept
+    limits = {"round_to": round_to, "min_channels": least, "max_ratio": most}
+    found, _ = couplings_of(groups, Settings.of(ratios=ratio, **limits))
+    kept = plan(groups, ratios=ratio, **limits).kept
     for bundle in found:
         counts = {kept[name] / size for name, size in zip(bundle.names, bundle.sizes, strict=True)}
         assert len(counts) == 1 and float(next(iter(counts))).is_integer()
@@ -155,9 +157,9 @@ def test_a_global_ranking_removes_the_lowest_of_all() -> None:
 def test_no_group_collapses_under_a_global_ranking() -> None:
     groups = [group("a", 10), group("b", 10)]
     scores: Any = Given({"a": [0.01] * 10, "b": [1.0] * 10}, comparable=True)
-    result = plan(groups, ratios=0.5, scope="global", scores=scores, limits=WidthLimits(max_ratio=0.7))
+    result = plan(groups, ratios=0.5, scope="global", scores=scores, max_ratio=0.7)
     assert result.kept == {"a": 3, "b": 7}
-    result = plan(groups, ratios=0.9, scope="global", scores=scores, limits=WidthLimits(max_ratio=0.7))
+    result = plan(groups, ratios=0.9, scope="global", scores=scores, max_ratio=0.7)
     assert result.kept == {"a": 3, "b": 3}
     assert "ratios=0.9: only 0.7 can go, max_ratio=0.7 keeps the rest" in result.notes
 
@@ -209,12 +211,12 @@ def test_layers_that_are_no_multiple_are_listed_with_the_reason() -> None:
         group("narrow", 5), group("odd", 38), group("fine", 64),
         Tied("half", 20, (), {"both": 1}, {}, None, ()), Tied("rest", 3, (), {"both": 1}, {}, "it is returned", ()),
     ]  # fmt: skip
-    result = plan(groups, ratios={"*": 0.05, "fine": 0.5, "both": 0.5}, limits=WidthLimits(round_to=8))
+    result = plan(groups, ratios={"*": 0.05, "fine": 0.5, "both": 0.5}, round_to=8)
     assert result.kept == {"narrow": 5, "odd": 38, "fine": 32, "half": 8}
     said = "no multiple of round_to=8: narrow 5 (narrower than one multiple), odd 38 (nearest to all), "
     assert result.notes == (said + "both 11 (some of its channels can't go)",)
     # Nothing was asked of the narrow layers here, so there is nothing to say.
-    assert plan(groups, ratios={"fine": 0.5}, limits=WidthLimits(round_to=8)).notes == ()
+    assert plan(groups, ratios={"fine": 0.5}, round_to=8).notes == ()
 
 
 def test_zeros_of_a_bundle_go_as_far_as_all_its_groups_have_them() -> None:
@@ -223,14 +225,14 @@ def test_zeros_of_a_bundle_go_as_far_as_all_its_groups_have_them() -> None:
     result = plan(groups, ratios="zeros", scores=scores)
     assert result.kept == {"a": 6, "b": 2, "c": 3}
     assert result.notes == ("zero channels that stay: a 1, b 1",)
-    result = plan(groups, ratios="zeros", scores=scores, limits=WidthLimits(min_channels=4))
+    result = plan(groups, ratios="zeros", scores=scores, min_channels=4)
     assert result.kept == {"a": 12, "b": 4, "c": 4}
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ratios": 0.5, "scope": "all"}, "scope is 'local' or 'global', not 'all'"),
+        ({"ratios": 0.5, "scope": "all"}, "scope must be local or global, not 'all'"),
         ({"ratios": {"stream": 0.5}, "scope": "global"}, "ratios must be one number, or a target"),
         ({"ratios": "zeros", "target_params": 0.5}, r"just what is zero \(try: no target and scope='local'"),
         ({"ratios": "half"}, "ratios are numbers or 'zeros', not 'half'"),
@@ -244,4 +246,4 @@ def test_what_excludes_each_other_is_refused(settings: dict[str, Any], message: 
 @pytest.mark.parametrize("value", [-0.1, 1.5, True])
 def test_max_ratio_is_a_share(value: float) -> None:
     with pytest.raises(PruneError, match="max_ratio must be a share"):
-        WidthLimits(max_ratio=value)
+        Settings.of(ratios=0.5, max_ratio=value)

@@ -201,10 +201,13 @@ def test_a_global_ranking_takes_from_the_group_of_small_scores() -> None:
     ("settings", "message"),
     [
         ({"target_latency": 0.0}, r"target_latency must be a share in \(0, 1\], not 0.0"),
-        ({"target_latency": 0.5, "runtime": "fast"}, r"unknown runtime 'fast' \(try: eager, compile, onnxruntime"),
+        (
+            {"target_latency": 0.5, "runtime": "fast"},
+            "runtime must be eager, compile, onnxruntime or a function .*, not 'fast'",
+        ),
         ({"target_latency": 0.5, "runtime": lambda model, inputs: 3}, "the runtime returned int, not a function"),
         ({"ratios": "zeros", "target_latency": 0.5}, "removes just what is zero"),
-        ({"ratios": 0.5, "scope": "world"}, "scope is 'local' or 'global', not 'world'"),
+        ({"ratios": 0.5, "scope": "world"}, "scope must be local or global, not 'world'"),
         ({"ratios": 0.5, "max_ratio": 2.0}, r"max_ratio must be a share in \[0, 1\], not 2.0"),
     ],
 )

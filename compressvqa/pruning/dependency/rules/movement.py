@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,8 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
             if set(axis_labels.axes) - cut and (node.op == "select" or (run.settled and run.attention == "heads")):
                 # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
                 ids = run.unite_along(node, ids, sorted(cut))
+            elif (equal := _equal_pieces(node, move, ids.shape)) is not None:
+                run.unite(node, *np.broadcast_arrays(*equal(ids)))
             elif len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
                 run.segment(move.replay(ids))
             else:
@@ -58,9 +61,34 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
     for d, sources in enumerate(move.origins):
         long = [s for s in sources if channels.shape[s] > 1]
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
-        if copied or (long and channels.free.issuperset(long)):
+        if copied and (copies := _copied(run, node, d)) is not None:
+            per_axis.append(AxisLabels(copies, False))
+        elif copied or (long and channels.free.issuperset(long)):
             free.add(d)
     return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight)
+
+
+def _copied(run: Labelling, node: Node, d: int) -> Ids | None:
+    """Labels of the copies of one position, where a number that can follow says how many there are."""
+    (value,) = node.outputs
+    ids = None if value is None else run.made(value, d)
+    return None if ids is None or value is None else ids.reshape([-1 if k == d else 1 for k in range(len(value.shape))])
+
+
+def _equal_pieces(node: Node, move: Move, shape: tuple[int, ...]) -> Callable[[Ids], tuple[Ids, Ids]] | None:
+    """For one piece of `x.tensor_split(n)`: lays all pieces over the first, where they are equally long."""
+    if node.call != "tensor_split" or len(move.cut) != 1:
+        return None
+    (d,) = move.cut
+    value, parts = node.outputs[0], node.called[:1]
+    if value is None or shape[d] % value.shape[d] or [shape[d] // value.shape[d]] != [int(p) for p in parts]:
+        return None
+
+    def laid(ids: Ids) -> tuple[Ids, Ids]:
+        pieces = ids.swapaxes(0, d).reshape(int(parts[0]), value.shape[d], -1)
+        return pieces, pieces[:1]
+
+    return laid
 
 
 def _told(run: Labelling, node: Node, ids: Ids, d: int, move: Move) -> bool:

@@ -62,9 +62,12 @@ def pointwise(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 @rule("copy")
 def copy(run: Labelling, node: Node) -> list[ChannelLabels]:
-    """An assignment: what was there before has no say."""
+    """An assignment: what was there before has no say but in its size."""
     target, source = node.args[0], run.labels_of(node.args[1])
     channels = lift(source, len(target.shape))
+    before = run.labels_of(target)
+    if before.per_axis:
+        join(run, node, (before, channels), all)
     grown = {d for d, size in enumerate(channels.shape) if size == 1 and target.shape[d] > 1}
     return [ChannelLabels(target.shape, channels.per_axis, channels.free | frozenset(grown), channels.weight)]
 

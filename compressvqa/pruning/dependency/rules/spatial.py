@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels
+from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.reduction import across
 from compressvqa.pruning.dependency.rules.registry import rule
 
@@ -58,10 +58,20 @@ def pad(run: Labelling, node: Node) -> list[ChannelLabels]:
             ids = ids[(slice(None),) * d + (slice(max(-before, 0), ids.shape[d] - max(-after, 0)),)]
             if min(before, after) < 0:
                 run.freeze(axis_labels.ids, f"channels are cropped by number at {node}")
-            ids = np.pad(ids, [(max(before, 0), max(after, 0)) if k == d else (0, 0) for k in range(rank)])
+            ids = np.concatenate([_beside(run, node, d, 0, before), ids, _beside(run, node, d, 1, after)], axis=d)
         per_axis.append(AxisLabels(ids, axis_labels.zero and constant in (0, None)))
     free = frozenset(d for d in channels.free if around[d] == (0, 0))
     return [ChannelLabels(shape, tuple(per_axis), free, channels.weight)]
+
+
+def _beside(run: Labelling, node: Node, d: int, side: int, width: int) -> Ids:
+    """Labels of the positions that are added before (0) or after (1) the others: fixed, unless their number follows."""
+    value = node.outputs[0]
+    rank = len(node.args[0].shape)
+    ids = None if value is None else run.made(value, rank * (1 + side) + d)
+    if ids is None:
+        ids = np.zeros(max(width, 0), dtype=np.int64)
+    return ids.reshape([-1 if k == d else 1 for k in range(rank)])
 
 
 @rule("im2col")
