@@ -1,15 +1,15 @@
 """Which networks can be pruned to half of their work, and whether the result is right, beside torch-pruning.
 
-Claim: of more than 400 networks (timm, torchvision with its video networks, pyiqa, transformers, ours, most of them also
-as siamese full-reference scorers, and the ways in which people write scorers, one network each) none comes out silently
-wrong, at least 97 % are pruned as asked, and the rest is refused in one clear line; trace and pruning take no longer than
-torch-pruning's (median), and the proof at most four times as long as the pruning.
+Claim: of more than 400 networks (timm, torchvision with its video networks, pyiqa, transformers, ours, most of them
+also as siamese full-reference scorers, and the ways in which people write scorers, one network each) none comes out
+silently wrong, at least 97 % are pruned as asked, and the rest is refused in one clear line; trace and pruning take no
+longer than torch-pruning's (median), and the proof at most four times as long as the pruning.
 
 Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept
 in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on, and ``--shard 1/2`` beside ``--shard 2/2``
-share the work. ``--only PATTERN`` and ``--families`` measure a part, ``--again`` anew; ``--rescore`` makes the tables of
-the rows that are there. A whole run writes ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if the
-claim does not hold. ``--quick`` prunes each network once, says how it fared, and keeps nothing.
+share the work. ``--only PATTERN`` and ``--families`` measure a part, ``--again`` anew; ``--rescore`` makes the tables
+of the rows that are there. A whole run writes ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if
+the claim does not hold. ``--quick`` prunes each network once, says how it fared, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def main() -> None:
         part, parts = (int(n) for n in arguments.shard.split("/"))
         for case in wanted[part - 1 :: parts]:
             if arguments.again or case.name not in rows:
-                row = measure(
-                    case, threads=arguments.threads, limit=arguments.limit, with_memory=arguments.memory
-                )
+                row = measure(case, threads=arguments.threads, limit=arguments.limit, with_memory=arguments.memory)
                 _keep(row)
                 print(_progress(row), flush=True)
         rows = _rows()  # with those of other processes
@@ -82,7 +80,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--families", default="*", metavar="PATTERNS", help="families, with commas between")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600, help="seconds for each measurement of a network")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory too, which takes about as long again")
+    parser.add_argument(
+        "--memory", action="store_true", help="measure peak memory too, which takes about as long again"
+    )
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="measure every Nth network, from the Kth on")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
     parser.add_argument("--rescore", action="store_true", help="measure nothing, make the tables anew")

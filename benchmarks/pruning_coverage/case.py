@@ -50,7 +50,9 @@ class Case:
         given = self.inputs(model)
         found = [Call(given), Call(redrawn(given, 31))]
         if self.family != "pattern":
-            found += [Call(redrawn(self._example(model, s, b), 32 + b)) for s, b in ((self.size, 2), (self.size * 3 // 2, 1))]
+            found += [
+                Call(redrawn(self._example(model, s, b), 32 + b)) for s, b in ((self.size, 2), (self.size * 3 // 2, 1))
+            ]
         return found
 
     def _example(self, model: nn.Module, size: int, batch: int) -> Any:

@@ -1,8 +1,10 @@
 """How people make a score of two feature maps: the forms that every no-reference network is given as a siamese one.
 
-Each is a module called with the features of reference and distorted: maps (B, C, H, W), or vectors (B, C) as maps of one
-place. `FORMS` are for maps and `VECTOR_FORMS` those that make sense for one place as well.
+Each is a module called with the features of reference and distorted: maps (B, C, H, W), or vectors (B, C) as maps of
+one place. `FORMS` are for maps and `VECTOR_FORMS` those that make sense for one place as well.
 """
+
+# ruff: noqa: D102  (a class is what its name and its forward say)
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import signal
-import statistics
 import tempfile
 import time
 import warnings

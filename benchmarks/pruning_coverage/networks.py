@@ -126,10 +126,30 @@ _PYIQA: dict[str, dict[str, Any]] = {
 
 
 _FULL_REFERENCE = {"rankdvqa", "torchvision/raft_small"} | {
-    f"pyiqa/{n}" for n in "wadiqam_fr topiq_fr ahiq lpips lpips-vgg stlpips dists deepdc pieapp ckdn msswd".split()
+    f"pyiqa/{n}"
+    for n in [
+        "wadiqam_fr",
+        "topiq_fr",
+        "ahiq",
+        "lpips",
+        "lpips-vgg",
+        "stlpips",
+        "dists",
+        "deepdc",
+        "pieapp",
+        "ckdn",
+        "msswd",
+    ]
 }
 # Called with two tensors, or with a dictionary, already.
-_OTHER_INPUTS = ("stanet", "pattern/Siamese", "pattern/Correlation", "pattern/CostVolume", "pattern/DictInputs", "pattern/ListOutputs")
+_OTHER_INPUTS = (
+    "stanet",
+    "pattern/Siamese",
+    "pattern/Correlation",
+    "pattern/CostVolume",
+    "pattern/DictInputs",
+    "pattern/ListOutputs",
+)
 
 
 def cases(pattern: str = "*", families: str = "*") -> list[Case]:

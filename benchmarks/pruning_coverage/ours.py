@@ -45,9 +45,9 @@ class Attempt:
 def attempt(case: Case, *, loud: bool = False) -> Attempt:
     """Prunes a network of distinct weights and has the result judged.
 
-    Outcomes: "right", "right, little went" (far from the target), "right, kept whole" (not the layers that it is about),
-    "silently wrong", "broken" (does not run, or returns other shapes), "left traces", "not judged", "nothing removed",
-    "refused as it should", "refused", "crashed".
+    Outcomes: "right", "right, little went" and "right, too much went" (off the target), "right, kept whole" (not the
+    layers that it is about), "silently wrong", "broken" (does not run, or returns other shapes), "left traces", "not
+    judged", "nothing removed", "refused as it should", "refused", "crashed".
 
     Args:
         case: the network.
@@ -100,7 +100,7 @@ def narrowed(share: float, by_ratio: bool, model: nn.Module, pruned: Pruned, cas
     """Whether what was asked for went; nothing where it did."""
     if whole := kept_whole(model, pruned.model, case.wanted):
         return {"outcome": "right, kept whole", "said": "; ".join(f"{p}: {why(pruned, p)}" for p in whole)[:500]}
-    if abs(share / TARGET - 1) > NEAR and not by_ratio or share > 0.75:
+    if (abs(share / TARGET - 1) > NEAR and not by_ratio) or share > 0.75:
         return {"outcome": "right, little went" if share > TARGET else "right, too much went"}
     return {}
 

@@ -3,10 +3,11 @@
 The forms of distances (`distances.py`) are dealt out in turn, so that each meets many networks.
 """
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 import zlib
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +63,9 @@ def siamese(case: Case, number: int) -> SiameseCase:
         case: the no-reference one.
         number: of the network, which chooses the form of its distance.
     """
-    return SiameseCase(f"siamese/{case.name}", case.size, case.frames, case.settings, "siamese", single=case, number=number)
+    return SiameseCase(
+        f"siamese/{case.name}", case.size, case.frames, case.settings, "siamese", single=case, number=number
+    )
 
 
 @dataclass(frozen=True)
@@ -132,5 +135,3 @@ def _without_classifier(model: nn.Module) -> None:
     owner = model.get_submodule(path)
     if model is owner or len(path.split(".")) == 1:
         setattr(owner, last, nn.Identity())
-
-

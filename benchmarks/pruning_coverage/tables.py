@@ -15,19 +15,19 @@ _LARGE = 20 * 2**20  # bytes of a forward pass with its weights from which on a 
 _HOW = f"""How it was counted.
 
 - The judge (`benchmarks/pruning_coverage/judging/`) shares no code with the pruner. All weights get values of their own
-  before the pruning; afterwards it finds in the original what is left, sets the rest to zero, and compares both in 64 bits:
-  on the inputs given, others of the same size, another size, other batches, and on every branch, entry point and mode that
-  a pattern has. Equal means to 1e-5 of how far the output moves between inputs. Its one convention: layer, group and RMS
-  norms (and weights that are standardised) take their statistics over the channels that were kept. Who pruned does not
-  matter. It also compares the network given, to the bit, with what it was before, and everybody's random numbers.
-- Pruned: right, and within {NEAR:.0%} of the target; a small pattern whose few layers can't meet it is asked for half of
-  its channels instead. "kept whole": the layers that a pattern is about stayed as they were. "little went": off the target.
+  before the pruning; afterwards it finds in the original what is left, sets the rest to zero, and compares both: on the
+  inputs given, others of the same size, another size, other batches, and on every branch, entry point and mode that a
+  pattern has; in 64 bits before it says "wrong". Equal means to 1e-5 of how far the output moves between inputs. Its one
+  convention: layer, group and RMS norms (and weights that are standardised) take their statistics over the channels that
+  were kept. It also compares the network given, to the bit, with what it was before, and everybody's random numbers.
+- Pruned as asked: right, and within {NEAR:.0%} of the target; a small pattern whose few layers can't meet it is asked for
+  half of its channels instead. "kept whole": the layers that a pattern is about stayed as they were.
 - Refused as it should: handed something that is no plain network, in one line that says what (family "doors").
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, as the plan has them; torch-pruning's by torch's FlopCounterMode.
-- Seconds: wall, the least of up to three runs, in a process of its own. "trace" is our trace with its groups, "prune" is
-  trace, plan and surgery without the proof, "all" is with it.
+- Seconds: wall, the least of up to three runs, in a process of its own. "trace" is our trace with its groups, "prune"
+  is trace, plan and surgery without the proof, "all" is with it.
 - Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
   memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
 - Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""
@@ -36,7 +36,11 @@ _HOW = f"""How it was counted.
 def done(row: Row) -> bool:
     """Pruned as asked, and right."""
     mine = row["ours"]
-    return mine["outcome"] in RIGHT and (mine["by_ratio"] or abs(mine["share"] / TARGET - 1) <= NEAR) and mine["share"] < 0.9
+    return (
+        mine["outcome"] in RIGHT
+        and (mine["by_ratio"] or abs(mine["share"] / TARGET - 1) <= NEAR)
+        and mine["share"] < 0.9
+    )
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:
@@ -55,9 +59,13 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         "crashed": [r["name"] for r in rows if r["ours"]["outcome"] in ("crashed", "did not end")],
         "not_judged": [r["name"] for r in rows if r["ours"]["outcome"] == "not judged"],
         "unclear": [
-            r["name"] for r in rows if r["ours"]["outcome"] == "refused" and ("\n" in r["ours"]["said"] or r["expected"])
+            r["name"]
+            for r in rows
+            if r["ours"]["outcome"] == "refused" and ("\n" in r["ours"]["said"] or r["expected"])
         ],
-        "families": {f: _family([r for r in rows if r["family"] == f]) for f in dict.fromkeys(r["family"] for r in rows)},
+        "families": {
+            f: _family([r for r in rows if r["family"] == f]) for f in dict.fromkeys(r["family"] for r in rows)
+        },
         "round_trip": dict(Counter(_trip(r) for r in rows if r["ours"]["outcome"] in RIGHT)),
         "torch_pruning": dict(Counter(r["torch_pruning"]["outcome"] for r in rows)),
         "time_ratio": _quartiles([r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"] for r in both]),
@@ -87,7 +95,9 @@ def failures(found: dict[str, Any]) -> list[str]:
     """What of the claim does not hold."""
     said = [f"{what}: {', '.join(found[what])}" for what in ("wrong", "crashed", "unclear") if found[what]]
     if found["pruned"] < 0.97 * found["to_be_pruned"]:
-        said.append(f"{found['pruned']} of {found['to_be_pruned']} pruned to within {NEAR:.0%} of the target, under 97 %")
+        said.append(
+            f"{found['pruned']} of {found['to_be_pruned']} pruned to within {NEAR:.0%} of the target, under 97 %"
+        )
     if found["time_ratio"] and found["time_ratio"][1] > 1:
         said.append(f"trace and prune take {found['time_ratio'][1]:.2f} times as long as torch-pruning (median)")
     if found["proof_ratio"] and found["proof_ratio"][1] > 4:
@@ -117,8 +127,8 @@ def document(rows: list[Row], found: dict[str, Any], machine: str) -> str:
         f"- Peak memory, trace and prune / one forward pass with weights: {_quartile_text(found['memory_ratio'])};"
         f" with the proof: {_quartile_text(found['memory_ratio_verified'])}.",
         "",
-        "| family | networks | pruned as asked | right | silently wrong, broken or traces left | refused as it should | refused "
-        "| crashed or no end | not judged |",
+        "| family | networks | pruned as asked | right | silently wrong, broken or traces left | refused as it should "
+        "| refused | crashed or no end | not judged |",
         "|---|---|---|---|---|---|---|---|---|",
         *[_family_line(name, counts) for name, counts in found["families"].items()],
         "",

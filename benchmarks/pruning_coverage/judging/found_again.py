@@ -71,7 +71,7 @@ def kept_elements(before: Tensor, after: Tensor, name: str = "a tensor") -> Tens
 
 
 def _block(before: Tensor, after: Tensor, name: str) -> Tensor:
-    """The same for a large tensor, whose values may not all be distinct: `after` is looked for as rows of every dimension.
+    """The same for a large tensor, whose values may not all be distinct: `after` is looked for row by row.
 
     Raises:
         UnjudgedError: it is not a block, or may be more than one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ def _compared(found: list[tuple[str, list[Tensor], list[Tensor], list[Tensor], f
                 error = float((smaller[number] - reference[number]).abs().max())
                 worst = max(worst, 0.0 if error <= rounding * size else error / (movement or size or 1.0))
                 felt = max(felt, float((whole[number] - reference[number]).abs().max()) / (movement or size or 1.0))
-    if worst > TOLERANCE or worst != worst:
+    if worst > TOLERANCE or math.isnan(worst):
         return Judgement("silently wrong", f"off by {worst:.1e} of its movement", len(found))
     if felt < _FELT:
         return Judgement("not judged", "its output is the same with and without what was removed", len(found))
@@ -154,7 +155,11 @@ def _restored(model: nn.Module) -> Iterator[None]:
     """Puts buffers and attributes back afterwards: queues, counters, logs."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     before = [
-        (module, {name: list(v) if isinstance(v, list) else v for name, v in vars(module).items()}, dict(module._buffers))
+        (
+            module,
+            {name: list(v) if isinstance(v, list) else v for name, v in vars(module).items()},
+            dict(module._buffers),
+        )
         for module in model.modules()
     ]
     try:
@@ -198,7 +203,9 @@ def _zeroed(original: nn.Module, kept: Kept) -> nn.Module:
             owner = model.get_submodule(path)
             if name in tensors:
                 tensor = tensors[name].detach()
-                owner.register_parameter(last, nn.Parameter(torch.where(_stays(name, mask), tensor, 0), requires_grad=False))
+                owner.register_parameter(
+                    last, nn.Parameter(torch.where(_stays(name, mask), tensor, 0), requires_grad=False)
+                )
             else:
                 getattr(owner, last).mul_(mask)
     return model

@@ -131,7 +131,14 @@ class KeptStatistics(Watched):
         return None, left
 
     def _layer_norm(
-        self, number: int, input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *_: Any
+        self,
+        number: int,
+        input: Tensor,
+        normalized_shape: Any,
+        weight: Any = None,
+        bias: Any = None,
+        eps: Any = 1e-5,
+        *_: Any,
     ) -> Tensor:
         dims = tuple(range(-len(tuple(normalized_shape)), 0))
         mask, n = self._mask(weight, input, number, torch.Size(normalized_shape).numel())
@@ -152,7 +159,14 @@ class KeptStatistics(Watched):
         return y if weight is None else y * weight
 
     def _group_norm(
-        self, number: int, input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *_: Any
+        self,
+        number: int,
+        input: Tensor,
+        num_groups: int,
+        weight: Any = None,
+        bias: Any = None,
+        eps: Any = 1e-5,
+        *_: Any,
     ) -> Tensor:
         mask, n = self._mask(weight, input, number, input.shape[1])
         if n == input.shape[1]:
@@ -169,7 +183,9 @@ class KeptStatistics(Watched):
         return y if bias is None else y + bias.view(shape)
 
     @staticmethod
-    def _standardised(x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, *_: Any, **kwargs: Any) -> Tensor:
+    def _standardised(
+        x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, *_: Any, **kwargs: Any
+    ) -> Tensor:
         """Batch norm of a weight (1, outputs, rest) that is put to mean 0 and deviation 1 for each output."""
         m = (x != 0).to(x.dtype)
         n = m.sum((0, 2), keepdim=True).clamp(min=1)

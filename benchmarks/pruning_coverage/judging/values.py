@@ -13,8 +13,8 @@ _SEED = 11
 def distinct(model: nn.Module) -> nn.Module:
     """The network itself, changed so that no element of a parameter or running statistic stands twice or is zero.
 
-    The mean and deviation of a tensor stay as they were, and the order of its elements in all but large ones, so that the
-    network computes something of the kind that its author meant. Single numbers (a learnt scale) stay as they are.
+    The mean and deviation of a tensor stay as they were, and the order of its elements in all but large ones, so that
+    the network computes something of the kind that its author meant. Single numbers (a learnt scale) stay as they are.
     """
     dice = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():

@@ -1,8 +1,10 @@
 """What people hand in that is no plain network: each is refused in one clear line, or it simply works."""
 
+# ruff: noqa: D101, D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +40,9 @@ class Scripted(_Door):
 
     @classmethod
     def made(cls) -> nn.Module:
-        return torch.jit.script(nn.Sequential(*backbone(24, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1)).eval())
+        return torch.jit.script(
+            nn.Sequential(*backbone(24, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1)).eval()
+        )
 
 
 class Traced(_Door):
@@ -188,7 +192,7 @@ class Parallel(_Door):
 class ParallelProtected(Parallel):
     """The same with a path that the plain network knows."""
 
-    settings = {"protect": ["features.2"]}
+    settings: ClassVar[dict[str, Any]] = {"protect": ["features.2"]}
 
 
 class Compiled(_Door):
@@ -200,7 +204,7 @@ class Compiled(_Door):
 
 
 class CompiledRatios(Compiled):
-    settings = {"ratios": {"features.0": 0.5, "features.2": 0.5, "features.4": 0.25}}
+    settings: ClassVar[dict[str, Any]] = {"ratios": {"features.0": 0.5, "features.2": 0.5, "features.4": 0.25}}
 
 
 class OldWeightNorm(_Door):

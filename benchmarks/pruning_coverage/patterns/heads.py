@@ -1,5 +1,7 @@
 """Attention as people write it: heads shared, grouped, learnt, pooled, rotated, normed; and heads of detectors."""
 
+# ruff: noqa: D102, D106  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 import math
@@ -29,7 +31,9 @@ class _Tokens(Network):
         self.embed = nn.Conv2d(3, DIM, 4, 4)
         self.attentions = nn.ModuleList(self.make() for _ in range(self.blocks))
         self.norms = nn.ModuleList(nn.LayerNorm(DIM) for _ in range(2 * self.blocks))
-        self.mlps = nn.ModuleList(nn.Sequential(nn.Linear(DIM, 96), nn.GELU(), nn.Linear(96, DIM)) for _ in range(self.blocks))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.Linear(DIM, 96), nn.GELU(), nn.Linear(96, DIM)) for _ in range(self.blocks)
+        )
         self.head = nn.Linear(DIM, 1)
 
     def make(self) -> nn.Module:
@@ -107,7 +111,9 @@ class GroupedInterleaved(GroupedQueries):
         def forward(self, x: Tensor) -> Tensor:
             b, n, _ = x.shape
             q = self.q_proj(x).view(b, n, self.num_heads, self.head_dim).transpose(1, 2)
-            k, v = (f(x).view(b, n, self.num_kv_heads, self.head_dim).transpose(1, 2) for f in (self.k_proj, self.v_proj))
+            k, v = (
+                f(x).view(b, n, self.num_kv_heads, self.head_dim).transpose(1, 2) for f in (self.k_proj, self.v_proj)
+            )
             k, v = (t.repeat_interleave(self.num_heads // self.num_kv_heads, dim=1) for t in (k, v))
             return self.o_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1))
 
@@ -179,10 +185,14 @@ class AxialRotary(_Tokens):
     class Attention(_Attention):
         def forward(self, x: Tensor) -> Tensor:
             b, n, c = x.shape
-            q, k, v = (f(x).reshape(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).reshape(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             place = torch.arange(n)
             rates = torch.tensor([1.0, 0.1]).to(x)
-            angle = torch.cat([(place // 4)[:, None] * rates, (place % 4)[:, None] * rates], -1).repeat_interleave(2, -1)
+            angle = torch.cat([(place // 4)[:, None] * rates, (place % 4)[:, None] * rates], -1).repeat_interleave(
+                2, -1
+            )
             pairs = lambda t: torch.stack([-t[..., 1::2], t[..., ::2]], -1).flatten(-2)  # noqa: E731
             q, k = (t * angle.cos() + pairs(t) * angle.sin() for t in (q, k))
             return self.o_proj((F.softmax(q @ k.mT * self.scaling, -1) @ v).transpose(1, 2).reshape(b, n, c))
@@ -267,7 +277,9 @@ class NormedQueries(_Tokens):
 
         def forward(self, x: Tensor) -> Tensor:
             b, n, _ = x.shape
-            q, k, v = (f(x).view(b, n, -1, self.head_dim).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).view(b, n, -1, self.head_dim).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             y = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
             return self.o_proj(y.transpose(1, 2).flatten(2))
 
@@ -290,7 +302,9 @@ class CosineAttention(_Tokens):
 
         def forward(self, x: Tensor) -> Tensor:
             b, n, c = x.shape
-            q, k, v = (f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * self.logit_scale.clamp(max=4.6).exp()
             scores = scores + 16 * self.bias_mlp(self.offsets.to(x)).sigmoid().permute(2, 0, 1)[None]
             return self.o_proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, c))
@@ -309,7 +323,9 @@ class TalkingHeads(_Tokens):
 
         def forward(self, x: Tensor) -> Tensor:
             b, n, _ = x.shape
-            q, k, v = (f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             scores = self.before((q @ k.mT * self.scaling).permute(0, 2, 3, 1)).softmax(2)
             weights = self.after(scores).permute(0, 3, 1, 2)
             return self.o_proj((weights @ v).transpose(1, 2).flatten(2))
@@ -428,7 +444,9 @@ class SharedBias(_Tokens):
     class Attention(_Attention):
         def forward(self, x: Tensor, bias: Tensor) -> Tensor:
             b, n, _ = x.shape
-            q, k, v = (f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             return self.o_proj(((q @ k.mT + bias).softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1))
 
     def __init__(self) -> None:
@@ -457,7 +475,9 @@ class Slopes(_Tokens):
 
         def forward(self, x: Tensor) -> Tensor:
             b, n, _ = x.shape
-            q, k, v = (f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            q, k, v = (
+                f(x).view(b, n, self.num_heads, -1).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+            )
             place = torch.arange(n).to(x)
             bias = -self.slopes.to(x)[:, None, None] * (place[:, None] - place).abs()
             return self.o_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None]).transpose(1, 2).flatten(2))
@@ -569,7 +589,9 @@ class Perceiver(_Plain):
         split = lambda t: t.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # noqa: E731
         k, v = self.kv(self.embed(x).flatten(2).mT).chunk(2, -1)
         q = self.q(self.latents).expand(len(x), -1, -1)
-        z = self.latents + self.out(F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2))
+        z = self.latents + self.out(
+            F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2)
+        )
         return self.head(self.mix(z).mean(1))
 
 

@@ -4,6 +4,8 @@ One network for each: a convolution to 32 channels, an expression that says 32 i
 number always counts what is cut, so it has to follow.
 """
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 import dataclasses
@@ -85,7 +87,7 @@ def _assigned(empty: Tensor, value: Tensor) -> Tensor:
 
 
 def _assert_own(net: _Counted, y: Tensor) -> Tensor:
-    b, c, h, w = y.shape
+    _, c, _, _ = y.shape
     assert c == net.c, f"{c} channels, not {net.c}"
     return _pooled(y)
 
@@ -187,11 +189,17 @@ _WAYS: dict[str, Way] = {
     "layer norm over maps": lambda n, y: F.layer_norm(y, [n.c, *y.shape[2:]]).amax((2, 3)),
     "functional rms norm": lambda n, y: F.rms_norm(_pooled(y), [n.c]),
     "group norm without affine": lambda n, y: n.plain_group_norm(y).amax((2, 3)),
-    "functional group norm": lambda n, y: F.group_norm(y, n.config.heads, n.group_norm.weight, n.group_norm.bias).amax((2, 3)),
+    "functional group norm": lambda n, y: F.group_norm(y, n.config.heads, n.group_norm.weight, n.group_norm.bias).amax(
+        (2, 3)
+    ),
     "batch of channels": lambda n, y: y.reshape(len(y) * n.c, 1, *y.shape[2:]).mean((1, 2, 3)).view(len(y), n.c),
     "depthwise filter": lambda n, y: _pooled(F.conv2d(y, y.new_full((n.c, 1, 3, 3), 1 / 9), groups=n.c)),
-    "filter repeated": lambda n, y: _pooled(F.conv2d(y, torch.ones(1, 1, 2, 2).to(y).repeat(n.c, 1, 1, 1) / 4, groups=n.c)),
-    "filter expanded": lambda n, y: _pooled(F.conv2d(y, torch.ones(1, 1, 2, 2).to(y).expand(n.c, 1, 2, 2), groups=y.shape[1])),
+    "filter repeated": lambda n, y: _pooled(
+        F.conv2d(y, torch.ones(1, 1, 2, 2).to(y).repeat(n.c, 1, 1, 1) / 4, groups=n.c)
+    ),
+    "filter expanded": lambda n, y: _pooled(
+        F.conv2d(y, torch.ones(1, 1, 2, 2).to(y).expand(n.c, 1, 2, 2), groups=y.shape[1])
+    ),
     "identity matrix": lambda n, y: _pooled(y) @ torch.eye(n.c).to(y),
     "range of channels": lambda n, y: _pooled(y)[:, torch.arange(n.c)],
     "loop over channels": _loop,
@@ -202,7 +210,9 @@ _WAYS: dict[str, Way] = {
     "compared in a branch": lambda n, y: _pooled(y) if y.shape[1] == n.c else y.amax((2, 3)),
     "scale as well": _non_local,
     "scale of a mean": lambda n, y: _pooled(y).view(len(y), n.c, 1).squeeze(2) * n.c**-0.5,
-    "sum over the number": lambda n, y: _pooled(y) * (y.sum((1, 2, 3)) / (n.c * y.shape[2] * y.shape[3])).sigmoid()[:, None],
+    "sum over the number": lambda n, y: (
+        _pooled(y) * (y.sum((1, 2, 3)) / (n.c * y.shape[2] * y.shape[3])).sigmoid()[:, None]
+    ),
     "einops groups": _einops("b (g d) h w -> b g d h w", g=4),
     "einops width": _einops("b (g d) h w -> b g d h w", d=lambda n: n.per_group),
     "einops repeat": _einops_repeat,

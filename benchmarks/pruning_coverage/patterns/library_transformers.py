@@ -1,5 +1,7 @@
 """Networks of the transformers library, small and with random weights, as scorers."""
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 import importlib.util
@@ -135,7 +137,15 @@ if importlib.util.find_spec("transformers"):  # a dependency of development
             from transformers import T5Config, T5EncoderModel
 
             return T5EncoderModel(
-                T5Config(vocab_size=90, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu")
+                T5Config(
+                    vocab_size=90,
+                    d_model=64,
+                    d_kv=16,
+                    d_ff=128,
+                    num_layers=2,
+                    num_heads=4,
+                    feed_forward_proj="gated-gelu",
+                )
             )
 
     class SwinV2(_Hugging):
@@ -178,7 +188,12 @@ if importlib.util.find_spec("transformers"):  # a dependency of development
             from transformers import ViTConfig, ViTModel
 
             config = ViTConfig(
-                image_size=32, patch_size=8, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4
+                image_size=32,
+                patch_size=8,
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
             )
             return ViTModel(config, add_pooling_layer=False)
 
@@ -191,7 +206,9 @@ if importlib.util.find_spec("transformers"):  # a dependency of development
         def backbone_of(self) -> nn.Module:
             from transformers import Dinov2Config, Dinov2Model
 
-            config = Dinov2Config(image_size=32, patch_size=8, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, mlp_ratio=2)
+            config = Dinov2Config(
+                image_size=32, patch_size=8, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, mlp_ratio=2
+            )
             return Dinov2Model(config)
 
     class ConvNext(_Hugging):
@@ -203,7 +220,9 @@ if importlib.util.find_spec("transformers"):  # a dependency of development
         def backbone_of(self) -> nn.Module:
             from transformers import ConvNextConfig, ConvNextModel
 
-            return ConvNextModel(ConvNextConfig(hidden_sizes=[24, 48, 64], depths=[1, 1, 1], num_stages=3, patch_size=4))
+            return ConvNextModel(
+                ConvNextConfig(hidden_sizes=[24, 48, 64], depths=[1, 1, 1], num_stages=3, patch_size=4)
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.backbone(x).pooler_output)

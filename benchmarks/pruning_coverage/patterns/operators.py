@@ -1,5 +1,7 @@
 """Operators that a pruner may have no rule for: each in the middle of a network, between layers that could go."""
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,7 +28,11 @@ class _OnMap(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.last, self.head = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 24, 3, padding=1), nn.Linear(24, 1)
+        self.stem, self.last, self.head = (
+            nn.Conv2d(3, WIDTH, 3, padding=1),
+            nn.Conv2d(WIDTH, 24, 3, padding=1),
+            nn.Linear(24, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.last(type(self).way(self, self.stem(x).relu())).relu().mean((2, 3)))
@@ -61,7 +67,9 @@ def _scattered(t: Tensor, how: str) -> Tensor:
         "index_add_": lambda: zeros.index_add_(1, bins, t, alpha=0.5),
         "index_copy": lambda: zeros.index_copy(1, torch.tensor([1, 0]), t[:, :2]),
         "index_put": lambda: zeros.index_put((torch.tensor([0]), torch.tensor([1])), t[0, :1]),
-        "index_put accumulate": lambda: zeros.index_put((torch.zeros(6, dtype=torch.long), bins), t[0], accumulate=True),
+        "index_put accumulate": lambda: zeros.index_put(
+            (torch.zeros(6, dtype=torch.long), bins), t[0], accumulate=True
+        ),
         "index_fill": lambda: t.index_fill(1, torch.tensor([0, 3]), 0.0),
         "masked_scatter": lambda: t.masked_scatter((bins == 0)[None, :, None].expand_as(t), t.flip(1)),
         "select_scatter": lambda: zeros.select_scatter(t[:, 0], 1, 1),
@@ -78,6 +86,11 @@ def _packed(net: Any, t: Tensor) -> Tensor:
     return out.sum(1) / sizes[:, None].to(t)
 
 
+def _ranked(t: Tensor) -> Tensor:
+    order = t.norm(dim=2).argsort(1)[:, :2, None]
+    return t.gather(1, order.expand(-1, -1, t.shape[2])).mean(1)
+
+
 def _segments(t: Tensor) -> Tensor:
     nested = torch.segment_reduce(t.flatten(0, 1), "mean", lengths=torch.tensor([6] * len(t)), axis=0)
     return nested.view(len(t), -1)
@@ -87,7 +100,7 @@ _FRAMES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "topk": lambda n, t: t.topk(2, 1)[0].mean(1),
     "topk rows": lambda n, t: torch.stack([r[r.sum(1).topk(3)[1]].mean(0) for r in t]),
     "sort": lambda n, t: t.sort(1, descending=True)[0][:, :2].mean(1),
-    "argsort gather": lambda n, t: t.gather(1, t.norm(dim=2).argsort(1)[:, :2, None].expand(-1, -1, t.shape[2])).mean(1),
+    "argsort gather": lambda n, t: _ranked(t),
     "kthvalue": lambda n, t: t.kthvalue(2, 1)[0],
     "median": lambda n, t: t.median(1)[0],
     "quantile": lambda n, t: t.quantile(0.3, 1),
@@ -119,6 +132,21 @@ _FRAMES: dict[str, Callable[[Any, Tensor], Tensor]] = {
 }  # fmt: skip
 
 
+def _rows(y: Tensor) -> Tensor:
+    rows, _ = torch.meshgrid(torch.arange(y.shape[2]), torch.arange(y.shape[3]), indexing="ij")
+    return 1 + rows.to(y) / 9
+
+
+def _enlarged(y: Tensor) -> Tensor:
+    kernel = torch.ones(1, 1, 2, 2).to(y).expand(y.shape[1], 1, 2, 2)
+    return F.conv_transpose2d(y, kernel, stride=2, groups=y.shape[1])
+
+
+def _first_row_zero(y: Tensor) -> Tensor:
+    y[:, :, 0] = 0
+    return y
+
+
 def _blurred(y: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 2.0, 1.0]).to(y)
     kernel = (kernel[:, None] * kernel / 16)[None, None].repeat(y.shape[1], 1, 1, 1)
@@ -135,16 +163,16 @@ def _gelu_tanh(y: Tensor) -> Tensor:
 
 
 _MAPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "FFT of the map": lambda n, y: torch.fft.irfft2(torch.fft.rfft2(y, norm="ortho") * 0.7, s=y.shape[-2:], norm="ortho"),
+    "FFT of the map": lambda n, y: torch.fft.irfft2(torch.fft.rfft2(y) * 0.7, s=y.shape[-2:]),
     "FFT amplitude": lambda n, y: torch.fft.fft2(y, norm="ortho").abs(),
     "FFT shifted": lambda n, y: torch.fft.ifft2(torch.fft.ifftshift(torch.fft.fftshift(torch.fft.fft2(y)))).real,
-    "real and imaginary": lambda n, y: (lambda f: f.real + f.imag)(torch.fft.fft2(y, norm="ortho")),
+    "real and imaginary": lambda n, y: torch.fft.fft2(y, norm="ortho").real + torch.fft.fft2(y, norm="ortho").imag,
     "complex product": lambda n, y: torch.view_as_real(torch.complex(y, y.flip(-1)) * 1j).sum(-1),
     "fake quantise": lambda n, y: torch.fake_quantize_per_tensor_affine(y, 0.02, 0, -128, 127),
     "straight through": lambda n, y: y + ((y * 16).round() / 16 - y).detach(),
     "random like, off": lambda n, y: y + torch.randn_like(y) * 0.0,
     "dropout off": lambda n, y: F.dropout2d(y, 0.5, training=n.training),
-    "drop path off": lambda n, y: y if not n.training else y * torch.bernoulli(torch.full((len(y), 1, 1, 1), 0.9)) / 0.9,
+    "drop path off": lambda n, y: y if not n.training else y * torch.bernoulli(torch.full((len(y), 1, 1, 1), 0.9)),
     "feature alpha dropout": lambda n, y: F.feature_alpha_dropout(y, 0.3, training=n.training),
     "blur": lambda n, y: _blurred(y),
     "grid sample": lambda n, y: _sampled(y),
@@ -153,7 +181,7 @@ _MAPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "fractional pool": lambda n, y: F.adaptive_max_pool2d(y, (4, 5)),
     "im2col and back": lambda n, y: F.fold(F.unfold(y, 3, padding=1), y.shape[-2:], 3, padding=1) / 9,
     "tensordot": lambda n, y: torch.tensordot(y, torch.ones(y.shape[-1], 5).to(y) / 8, dims=1),
-    "histogram over space": lambda n, y: torch.exp(-((y[..., None] - torch.linspace(0, 1, 5).to(y)) ** 2) * 9).mean(-1) * y,
+    "histogram over space": lambda n, y: torch.exp(-((y[..., None] - torch.linspace(0, 1, 5).to(y)) ** 2)).mean(-1) * y,
     "maximum of two": lambda n, y: torch.maximum(y, y.roll(1, -1) * 0.5),
     "clamp by tensor": lambda n, y: y.clamp(max=y.mean((2, 3), keepdim=True) * 2),
     "lerp": lambda n, y: torch.lerp(y, y.flip(-1), 0.3),
@@ -163,13 +191,13 @@ _MAPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "prelu": lambda n, y: F.prelu(-y, n.slope),
     "glu halves": lambda n, y: torch.cat([F.glu(torch.cat([y, y.flip(-1)], 1), 1)], 1),
     "quick gelu": lambda n, y: _gelu_tanh(y),
-    "meshgrid position": lambda n, y: y * (1 + torch.meshgrid(torch.arange(y.shape[2]), torch.arange(y.shape[3]), indexing="ij")[0].to(y) / 9),
+    "meshgrid position": lambda n, y: y * _rows(y),
     "chunk over rows": lambda n, y: torch.cat([c.flip(-1) for c in y.chunk(2, 2)], 2),
-    "transpose conv": lambda n, y: F.conv_transpose2d(y, torch.ones(1, 1, 2, 2).to(y).expand(y.shape[1], 1, 2, 2), stride=2, groups=y.shape[1]),
-    "cosine with the mean": lambda n, y: y * F.cosine_similarity(y, y.mean((2, 3), keepdim=True).expand_as(y), dim=1)[:, None],
+    "transpose conv": lambda n, y: _enlarged(y),
+    "cosine with the mean": lambda n, y: y * F.cosine_similarity(y, y.mean((2, 3), keepdim=True), dim=1)[:, None],
     "renorm": lambda n, y: y / y.flatten(2).norm(dim=2)[..., None, None].clamp(min=1e-3),
     "roll by data": lambda n, y: y.roll(int(y.shape[-1] // 3), -1) + y,
-    "inplace slice": lambda n, y: (lambda z: (z.__setitem__((slice(None), slice(None), 0), 0), z)[1])(y.clone()),
+    "inplace slice": lambda n, y: _first_row_zero(y.clone()),
     "index by a list": lambda n, y: y[:, :, [0, 2, 4]] + y[:, :, [1, 3, 5]],
 }  # fmt: skip
 
@@ -453,7 +481,11 @@ class EmbeddingBag(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words, self.last, self.head = nn.EmbeddingBag(40, WIDTH, mode="sum"), nn.Linear(WIDTH, 48), nn.Linear(48, 1)
+        self.words, self.last, self.head = (
+            nn.EmbeddingBag(40, WIDTH, mode="sum"),
+            nn.Linear(WIDTH, 48),
+            nn.Linear(48, 1),
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.last(self.words(tokens).relu()).relu())

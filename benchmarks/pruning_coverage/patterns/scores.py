@@ -1,5 +1,7 @@
 """Scores that are a mean, a sum or a norm over channels, and statistics that are not applied to what they are of."""
 
+# ruff: noqa: D101, D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 import math
@@ -64,7 +66,7 @@ class SumOverNumel(_Pair):
 
 class SumOverProduct(_Pair):
     def distance(self, r: Tensor, d: Tensor) -> Tensor:
-        b, c, h, w = r.shape
+        _, c, h, w = r.shape
         return ((r - d) ** 2).sum((1, 2, 3)) / (c * h * w)
 
 

@@ -1,5 +1,7 @@
 """Structures of whole layers: outer products, kernels that are mixed, shuffles, shortcuts of zeros, iterations."""
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -109,13 +111,18 @@ class MixedKernels(_Structure):
     def __init__(self) -> None:
         super().__init__()
         self.route = nn.Linear(WIDTH, 4)
-        self.kernels, self.biases = nn.Parameter(torch.randn(4, WIDTH, WIDTH, 3, 3) / 17), nn.Parameter(torch.randn(4, WIDTH))
+        self.kernels, self.biases = (
+            nn.Parameter(torch.randn(4, WIDTH, WIDTH, 3, 3) / 17),
+            nn.Parameter(torch.randn(4, WIDTH)),
+        )
 
     def middle(self, y: Tensor) -> Tensor:
         b, c, h, w = y.shape
         r = self.route(y.mean((2, 3))).sigmoid()
         kernel = torch.einsum("bk,koihw->boihw", r, self.kernels)
-        out = F.conv2d(y.reshape(1, b * c, h, w), kernel.flatten(0, 1), (r @ self.biases).flatten(), padding=1, groups=b)
+        out = F.conv2d(
+            y.reshape(1, b * c, h, w), kernel.flatten(0, 1), (r @ self.biases).flatten(), padding=1, groups=b
+        )
         return out.view(b, -1, h, w).relu()
 
 
@@ -125,7 +132,9 @@ class DynamicConvolution(_Structure):
     def __init__(self) -> None:
         super().__init__()
         self.out_channels = WIDTH
-        self.attend = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(WIDTH, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.Flatten())
+        self.attend = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(WIDTH, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.Flatten()
+        )
         self.weight = nn.Parameter(torch.randn(3, WIDTH, WIDTH, 3, 3) / 17)
 
     def middle(self, y: Tensor) -> Tensor:
@@ -296,7 +305,11 @@ class SplitShuffle(_Structure):
         half = WIDTH // 2
         self.work = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(half, half, 1), nn.ReLU(), nn.Conv2d(half, half, 3, 1, 1, groups=half), nn.Conv2d(half, half, 1), nn.ReLU()
+                nn.Conv2d(half, half, 1),
+                nn.ReLU(),
+                nn.Conv2d(half, half, 3, 1, 1, groups=half),
+                nn.Conv2d(half, half, 1),
+                nn.ReLU(),
             )
             for _ in range(2)
         )
@@ -518,7 +531,9 @@ class Codebook(_Structure):
 
     def middle(self, y: Tensor) -> Tensor:
         flat = y.permute(0, 2, 3, 1)
-        distance = flat.square().sum(-1, keepdim=True) - 2 * flat @ self.words.weight.T + self.words.weight.square().sum(1)
+        distance = (
+            flat.square().sum(-1, keepdim=True) - 2 * flat @ self.words.weight.T + self.words.weight.square().sum(1)
+        )
         return (-distance).softmax(-1).matmul(self.words.weight).permute(0, 3, 1, 2) + y
 
 

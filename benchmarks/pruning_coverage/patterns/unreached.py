@@ -4,6 +4,8 @@ Each stands twice: as it is, pruned with one example, and as NAME+examples, prun
 are judged on every branch.
 """
 
+# ruff: noqa: D102  (a class is what its name and its forward say)
+
 from __future__ import annotations
 
 from typing import Any
@@ -283,7 +285,11 @@ class Experts(_Branches):
 
     def ways(self) -> list[Call]:
         x, y = _picture(16, 4), _picture(20, 3)
-        return [Call((x, torch.tensor([0, 1, 0, 1]))), Call((x, torch.tensor([2, 1, 0, 2]))), Call((y, torch.tensor([2] * 3)))]
+        return [
+            Call((x, torch.tensor([0, 1, 0, 1]))),
+            Call((x, torch.tensor([2, 1, 0, 2]))),
+            Call((y, torch.tensor([2] * 3))),
+        ]
 
 
 class RoutedExperts(_Branches):
@@ -305,7 +311,9 @@ class RoutedExperts(_Branches):
         return self.head(z + out)
 
     def ways(self) -> list[Call]:
-        tints = [torch.tensor(t).view(1, 3, 1, 1) for t in ([1, 0.1, 0.1], [0.1, 1, 0.1], [0.1, 0.1, 1], [1.0, 1.0, 1.0])]
+        tints = [
+            torch.tensor(t).view(1, 3, 1, 1) for t in ([1, 0.1, 0.1], [0.1, 1, 0.1], [0.1, 0.1, 1], [1.0, 1.0, 1.0])
+        ]
         return [Call((_picture(16) * tint,)) for tint in tints]
 
 
@@ -342,7 +350,10 @@ class ModalityMissing(_Branches):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sound, self.silence = nn.Sequential(nn.Linear(10, 30), nn.ReLU(), nn.Linear(30, 24)), nn.Parameter(torch.randn(24))
+        self.sound, self.silence = (
+            nn.Sequential(nn.Linear(10, 30), nn.ReLU(), nn.Linear(30, 24)),
+            nn.Parameter(torch.randn(24)),
+        )
         self.head = nn.Linear(64, 1)
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
@@ -352,7 +363,11 @@ class ModalityMissing(_Branches):
 
     def ways(self) -> list[Call]:
         x = _picture(16)
-        return [Call((x,)), Call((x, pictures((2, 10), seed=9)[0])), Call((_picture(20, 1), pictures((1, 10), seed=8)[0]))]
+        return [
+            Call((x,)),
+            Call((x, pictures((2, 10), seed=9)[0])),
+            Call((_picture(20, 1), pictures((1, 10), seed=8)[0])),
+        ]
 
 
 class LevelsBySize(_Branches):
@@ -449,5 +464,7 @@ class CrossFade(_Branches):
 for _name, _network in list(NETWORKS.items()):
     if _network.kind == "unreached":
         NETWORKS[f"{_name}+examples"] = type(
-            f"_{_network.__name__}Examples", (_network,), {"every": True, "__doc__": _network.__doc__, "__module__": __name__}
+            f"_{_network.__name__}Examples",
+            (_network,),
+            {"every": True, "__doc__": _network.__doc__, "__module__": __name__},
         )
