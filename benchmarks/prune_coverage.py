@@ -8,7 +8,7 @@ longer than torch-pruning's (median), and the proof at most four times as long a
 Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept
 in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on, and ``--shard 1/2`` beside ``--shard 2/2``
 share the work. ``--only PATTERN`` and ``--families`` measure a part, ``--again`` anew; ``--rescore`` makes the tables
-of the rows that are there. A whole run writes ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if
+of the rows there are. A whole run writes ``benchmarks/results/prune_coverage.{json,md}`` and exits with an error if
 the claim does not hold. ``--quick`` prunes each network once, says how it fared, and keeps nothing.
 """
 

@@ -30,7 +30,7 @@ from pruning_coverage.judging import distinct, judge
 from pruning_coverage.ours import LIBRARIES, TARGET, Row, attempt
 from pruning_coverage.peer import prune_in_place
 
-PEER_LIMIT = 30.0  # seconds for torch-pruning, whose search for groups may not end
+PEER_LIMIT = 20.0  # seconds for torch-pruning, whose search for groups may not end
 _TWICE_UP_TO = 12_000_000  # parameters of a network that is pruned, saved and loaded a second time
 
 
