@@ -42,7 +42,7 @@ class Case:
         return model.inputs() if self.family == "pattern" else self._example(model, self.size, 1)
 
     def also(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Other methods that it is called by, with their arguments."""
+        """Other methods that it is called by, or "train", with their arguments."""
         return []
 
     def calls(self, model: nn.Module) -> list[Call]:
@@ -93,7 +93,7 @@ class CorpusCase(Case):
         return self.network().inputs()
 
     def also(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Other methods that it is called by, with their arguments."""
+        """Other methods that it is called by, or "train", with their arguments."""
         return self.network().also()
 
     def calls(self, model: nn.Module) -> list[Call]:

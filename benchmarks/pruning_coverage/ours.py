@@ -58,7 +58,8 @@ def attempt(case: Case, *, loud: bool = False) -> Attempt:
     if not case.expects:
         distinct(model)
     before = Snapshot(model)
-    entries = {"also": [(getattr(model, method), args) for method, args in also]} if also else {}
+    ways = [("train" if name == "train" else getattr(model, name), args) for name, args in also]
+    entries = {"also": ways} if ways else {}
 
     def run(**settings: Any) -> Pruned:
         with warnings.catch_warnings():

@@ -47,7 +47,7 @@ class Network(nn.Module):
         return pictures(self.shape, self.count, seed=1)
 
     def also(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Other methods that are called, with their arguments."""
+        """Other methods that are called, or "train" for training mode, with their arguments."""
         return []
 
     def calls(self) -> list[Call]:

@@ -38,7 +38,8 @@ class _Branches(Network):
         return [first.args, *plain] if self.every and plain else first.args
 
     def also(self) -> list[tuple[str, tuple[Any, ...]]]:
-        return [(call.method, call.args) for call in self.ways() if call.method] if self.every else []
+        other = [call for call in self.ways() if call.method or call.train]
+        return [("train" if call.train else call.method, call.args) for call in other] if self.every else []
 
     def calls(self) -> list[Call]:
         return self.ways()
