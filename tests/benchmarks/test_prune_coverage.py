@@ -75,7 +75,7 @@ def test_networks_of_the_corpus_answer_their_calls_with_numbers_that_move(family
 def test_an_attempt_is_right_and_near_the_target(name):
     row = attempt(CASES[name]).row
     assert row["outcome"] == "right", row
-    assert row["by_ratio"] or abs(row["share"] - 0.5) <= 0.01
+    assert row["by_ratio"] or abs(row["share"] - 0.5) <= 0.025
 
 
 def test_a_siamese_network_is_judged_on_two_different_pictures():
