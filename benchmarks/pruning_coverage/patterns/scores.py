@@ -204,7 +204,7 @@ class ScaleAndShift(_Pair):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale, self.shift = nn.Parameter(torch.tensor(-0.01)), nn.Parameter(torch.tensor(80.0))
+        self.scale, self.shift = nn.Parameter(torch.tensor(-2.0)), nn.Parameter(torch.tensor(80.0))
 
     def distance(self, r: Tensor, d: Tensor) -> Tensor:
         return self.scale * ((r - d).pow(2).sum(1) / r.shape[1]).mean((1, 2)) + self.shift
