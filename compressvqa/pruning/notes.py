@@ -8,7 +8,7 @@ import numpy as np
 
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut
-from compressvqa.pruning.cutting.verification import gone_roots
+from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace
 

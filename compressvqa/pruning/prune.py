@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
+from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.notes import nothing_to_remove, one_way, over_the_kept
 from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.search import Search
 from compressvqa.pruning.settings import Importance, Ratios, Runtime, Settings, described
 
@@ -35,13 +38,14 @@ def prune(
     round_to: int = 1,
     min_channels: int = 1,
     verify: bool = True,
+    unobservable: str = "keep",
     remove_dead: bool = True,
     seed: int = 0,
 ) -> Pruned:
     """Removes channels from any network. Every setting is explained where it is declared, in `pruning/settings.py`.
 
     Args:
-        model: the network; it is left as it was.
+        model: the network; it is left as it was. The result has no wrapper (`nn.DataParallel`, `torch.compile`).
         inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
         ...
 
@@ -49,8 +53,8 @@ def prune(
         The network and its history. Groups that turn out not to fit are kept whole, with the reason in `plan.frozen`.
 
     Raises:
-        PruneError: nothing can be pruned, a path or number is wrong, a target is out of reach, or the result is not
-            provably right.
+        PruneError: the network or its inputs are not accepted, or it raises an error; nothing can be pruned, a path or
+            number is wrong, a target is out of reach, or the result is not provably right.
         MissingExtraError: the runtime is not installed.
     """
     settings = Settings.of(
@@ -67,10 +71,14 @@ def prune(
         round_to=round_to,
         min_channels=min_channels,
         verify=verify,
+        unobservable=unobservable,
         remove_dead=remove_dead,
         seed=seed,
     )
-    return prune_traced(model, inputs, trace(model, inputs), settings)
+    network, inputs, wrappers = enter(model, inputs)
+    has_numbers(network)
+    pruned = prune_traced(network, inputs, trace(network, inputs), settings)
+    return pruned.noting(*(f"{wrapper} is left out: the result is the network inside" for wrapper in wrappers))
 
 
 def prune_traced(
@@ -98,10 +106,10 @@ def prune_traced(
             raise
     facts = facts.with_attention("heads")
     pruned = _plan_cut_prove(model, inputs, facts, settings, baseline or model, may_be_idle)
-    note = "attention heads go as well, since the target can't be reached otherwise"
-    return replace(pruned, plan=replace(pruned.plan, notes=(note, *pruned.plan.notes)))
+    return pruned.noting("attention heads go as well, since the target can't be reached otherwise")
 
 
+@torch.inference_mode(False)
 def _plan_cut_prove(
     model: nn.Module, inputs: Any, facts: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
 ) -> Pruned:
@@ -123,6 +131,7 @@ def _plan_cut_prove(
     return Pruned(
         model=trial.model,
         max_error=None if trial.verdict is None else trial.verdict.error,
+        power=Power() if trial.verdict is None else trial.verdict.power,
         groups=search.groups,
         plan=replace(trial.plan, notes=notes),
         removed=removed_outputs(trial.cuts),

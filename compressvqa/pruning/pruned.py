@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.widths.plan import PruningPlan
@@ -22,8 +23,10 @@ class Pruned:
 
     Args:
         model: the smaller network; the one given is left as it was.
-        max_error: largest difference from the original with the cut channels zeroed, relative to the output's largest
-            value, over fresh random inputs, with true and with shaken weights; None without verification.
+        max_error: largest difference from the original with the cut channels zeroed, relative to how much the output
+            moves between inputs, or to its largest value where that is less; over the inputs given and fresh ones, with
+            true and with shaken weights; None without verification.
+        power: what the same comparison notices of a wrong cut of each group; empty without verification.
         groups: the channel groups of the original.
         plan: what was cut; `print(pruned.plan)`.
         removed: output channels that went, by path of the layer that made them.
@@ -33,6 +36,7 @@ class Pruned:
 
     model: nn.Module
     max_error: float | None
+    power: Power
     groups: list[Group]
     plan: PruningPlan
     removed: dict[str, tuple[int, ...]]
@@ -55,6 +59,15 @@ class Pruned:
 
         return profile(self.model, self._inputs)
 
+    def noting(self, *notes: str) -> Pruned:
+        """The same, with something more to say, before what the plan says already."""
+        return replace(self, plan=replace(self.plan, notes=(*notes, *self.plan.notes))) if notes else self
+
     def __str__(self) -> str:
         proof = "not verified" if self.max_error is None else f"equal to the zeroed network within {self.max_error:.1e}"
-        return f"{self.plan}\n{proof}"
+        return "\n".join(str(part) for part in (self.plan, proof, self.power) if str(part))
+
+    @property
+    def unobservable(self) -> tuple[str, ...]:
+        """Names of groups that were cut although a wrong cut of them would go unnoticed: none by default."""
+        return tuple(self.power.unobservable)

@@ -19,6 +19,7 @@ from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.prune import prune_traced
 from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.settings import Ratios, Settings
 from compressvqa.pruning.widths.shares import must_match
 
@@ -44,9 +45,11 @@ class Schedule:
     def __init__(self, model: nn.Module, inputs: Any, *, steps: int, **settings: Any) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PruneError(f"steps must be a whole number of at least 1, not {steps!r}")
-        self.steps, self._inputs, self._settings = steps, inputs, Settings.of(**settings)
+        self.steps, self._settings = steps, Settings.of(**settings)
         if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
+        model, self._inputs, _ = enter(model, inputs)
+        has_numbers(model)
         self._model = model
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
@@ -64,6 +67,7 @@ class Schedule:
         Raises:
             PruneError: as in `prune`.
         """
+        model, _, _ = enter(model, self._inputs)
         facts = trace(model, self._inputs)
         began = _params(facts) < self._params
         settings = self._settings if self.steps == 1 and not began else self._step(number, facts)

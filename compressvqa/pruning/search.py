@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from compressvqa.module_paths import matches
 from compressvqa.pruning.cutting.bisection import groups_at_fault
 from compressvqa.pruning.cutting.choice import Cut, Scores, choose
-from compressvqa.pruning.cutting.verification import Verdict, check, pruned_copy, refused
+from compressvqa.pruning.cutting.proof.check import Proof
+from compressvqa.pruning.cutting.proof.pair import pruned_copy
+from compressvqa.pruning.cutting.proof.verdict import Verdict, refused
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
@@ -40,6 +43,7 @@ class Search:
 
     def __init__(self, model: nn.Module, inputs: Any, facts: Trace, settings: Settings) -> None:
         self.model, self.inputs, self.facts, self.settings = model, inputs, facts, settings
+        self.proof = Proof(model, facts, inputs, settings.seed)
         self.dead = tuple(facts.dead) if settings.remove_dead else ()
         found = find_groups(facts, settings.protect)
         self.groups = [g for g in found if not (settings.remove_dead and facts.is_dead(g.producers))]
@@ -81,19 +85,21 @@ class Search:
         Raises:
             PruneError: it is not right, and no group is at fault.
         """
-        model, facts, inputs, seed = self.model, self.facts, self.inputs, self.settings.seed
         cuts = self.cut(plan)
-        small = pruned_copy(model, facts, cuts, self.dead)
-        verdict = check(model, facts, cuts, self.dead, inputs, seed, small) if self.settings.verify else None
-        if verdict is None or verdict.passed:
+        small = pruned_copy(self.model, self.facts, cuts, self.dead)
+        verdict = self.proof.verdict(cuts, self.dead, small, power=True) if self.settings.verify else None
+        if verdict is None or (verdict.passed and not self._to_be_kept(verdict)):
             return Trial(plan, cuts, small, verdict)
-        kept = groups_at_fault(model, facts, cuts, self.dead, inputs, seed)
+        kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead)
         if not kept:
-            raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), model)
+            raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
         self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
         return None
+
+    def _to_be_kept(self, verdict: Verdict) -> Mapping[str, str]:
+        return verdict.power.unobservable if self.settings.unobservable == "keep" else {}
 
     def meet_size(self, target_macs: float | None) -> Trial:
         """Plans until a plan is right."""

@@ -167,7 +167,14 @@ class Settings(WrittenSettings):
         "all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
     )
     verify: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="compare with the zeroed original on fresh inputs. Without it nothing is proven"
+        True,
+        description="compare with the zeroed original, and ask what would have been noticed. Without it nothing is "
+        "proven",
+    )
+    unobservable: Annotated[Literal["keep", "prune"], MustBe("keep or prune")] = Field(
+        "keep",
+        description="what becomes of groups of which a wrong cut would go unnoticed, so that nothing is proven for "
+        "them. keep: they stay whole; prune: they are pruned, and named in `Pruned.power`",
     )
     remove_dead: Annotated[bool, Strict(), MustBe("True or False")] = Field(
         True, description="replace modules whose result nothing reads"

@@ -15,31 +15,27 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.cutting.choice import Cut
-from compressvqa.pruning.cutting.surgery import copied
-from compressvqa.pruning.cutting.verification import Verdict, check, pruned_copy
-from compressvqa.pruning.dependency.trace import Trace
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.cutting.proof.check import Proof
+from compressvqa.pruning.cutting.proof.pair import pruned_copy
+from compressvqa.pruning.cutting.proof.verdict import Verdict
+from compressvqa.pruning.recording.copying import copied
+from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 
 Part = Cut | str  # a group that shrinks, or the path of a dead module
 P = TypeVar("P")
 
 
-def groups_at_fault(
-    model: nn.Module, trace: Trace, cuts: Sequence[Cut], dead: Sequence[str], inputs: Any, seed: int
-) -> dict[str, str]:
+def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str]) -> dict[str, str]:
     """Names of the groups and dead modules that must stay for the rest to be right, with the reason.
 
     Args:
-        model: the original network.
-        trace: its trace.
+        proof: what prunings of the network are tried on.
         cuts: channels whose removal did not pass.
         dead: paths of modules whose removal did not pass.
-        inputs: what the network is called with.
-        seed: of the check.
     """
     found: dict[str, str] = {}
     parts: list[Part] = [*dead, *cuts]
-    for judge in _judges(model, trace, inputs, seed):
+    for judge in _judges(proof):
         reasons = _judge(judge, parts)
         found.update(reasons)
         parts = [part for part in parts if _name(part) not in reasons]
@@ -91,11 +87,11 @@ def _name(part: Part) -> str:
     return part if isinstance(part, str) else part.group.name
 
 
-def _judges(model: nn.Module, trace: Trace, inputs: Any, seed: int) -> list[Callable[[list[Cut], list[str]], Verdict]]:
-    """First the cheap judge, which only sees shapes, where the network runs without numbers; then the check itself."""
-    bones = skeleton(model)
-    hollow = tree_map_only(Tensor, lambda t: t.to("meta"), inputs)
-    full = [lambda cuts, dead: check(model, trace, cuts, dead, inputs, seed)]
+def _judges(proof: Proof) -> list[Callable[[list[Cut], list[str]], Verdict]]:
+    """First the cheap judge, which only sees shapes, where the network runs without numbers; then the proof itself."""
+    bones = skeleton(proof.model)
+    hollow = tree_map_only(Tensor, lambda t: t.to("meta"), proof.inputs)
+    full: list[Callable[[list[Cut], list[str]], Verdict]] = [proof.verdict]
     try:
         with quiet(bones):
             shapes = [t.shape for t in tensors_of(run(bones, hollow))]
@@ -103,7 +99,7 @@ def _judges(model: nn.Module, trace: Trace, inputs: Any, seed: int) -> list[Call
         return full
 
     def runs(cuts: list[Cut], dead: list[str]) -> Verdict:
-        small = pruned_copy(bones, trace, cuts, dead)
+        small = pruned_copy(bones, proof.trace, cuts, dead)
         try:
             with quiet(small):
                 outputs = tensors_of(run(small, hollow))
@@ -117,7 +113,7 @@ def _judges(model: nn.Module, trace: Trace, inputs: Any, seed: int) -> list[Call
 def skeleton(model: nn.Module) -> nn.Module:
     """A copy of a network without numbers (on torch's meta device); no weight is allocated."""
     memo: dict[int, Any] = {}
-    for tensor in [*model.parameters(), *model.buffers()]:
+    for tensor in [*model.parameters(), *model.buffers(), *leaves_of(model).values()]:
         hollow = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(hollow, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else hollow
     return copied(model, memo)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.bindings import Key
 from compressvqa.pruning.dependency.labels import Ids
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
 
@@ -44,6 +43,7 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Seq
     modes = {module: module.training for module in small.modules()}
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
     for module in modes:
+        _work_out(module)
         _mend(module)
         if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
             vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
@@ -71,37 +71,10 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
             smaller = _without(held.detach(), gone.get(id(held), {}))
             is_parameter = isinstance(held, nn.Parameter)
             memo[id(held)] = nn.Parameter(smaller, held.requires_grad) if is_parameter else smaller
+    for leaf in leaves.values():  # what is neither a parameter nor a buffer
+        if id(leaf) in gone and id(leaf) not in memo:
+            memo[id(leaf)] = _without(leaf.detach(), gone[id(leaf)])
     return copied(model, memo)
-
-
-def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    """`copy.deepcopy(model, memo)`, several times as fast: modules are mostly plain values and empty tables.
-
-    Args:
-        memo: what to put in the place of objects, by id; tensors that are not in it are copied.
-    """
-    known = memo.get(id(model))
-    if known is not None:
-        return cast("nn.Module", known)
-    kind = type(model)
-    if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
-        return copy.deepcopy(model, memo)
-    small = kind.__new__(kind)
-    memo[id(model)] = small
-    for name, held in vars(model).items():
-        if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
-            vars(small)[name] = held
-        elif name == "_modules":
-            vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
-        elif type(held) in (dict, OrderedDict) and not held:
-            vars(small)[name] = type(held)()
-        else:
-            vars(small)[name] = copy.deepcopy(held, memo)
-    return small
-
-
-_PLAIN = (int, float, bool, str, type(None))
-_COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
 
 
 def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
@@ -113,6 +86,14 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
         keep[positions] = False
         tensor = tensor.index_select(d, torch.from_numpy(np.flatnonzero(keep)).to(tensor.device))
     return tensor
+
+
+@torch.no_grad()
+def _work_out(module: nn.Module) -> None:
+    """Lets the hooks of torch's old weight norm, spectral norm and pruning make their weights anew."""
+    for hook in module._forward_pre_hooks.values():
+        if type(hook).__module__.startswith("torch.nn.utils."):
+            hook(module, ())
 
 
 def _mend(module: nn.Module) -> None:
@@ -150,7 +131,7 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
         module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
         return
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    tensors = dict(module.named_parameters())
+    tensors: dict[str, Any] = {name: getattr(module, name) for name in ("weight_ih_l0", "weight_hh_l0")}
     incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
     module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
     if module.proj_size:

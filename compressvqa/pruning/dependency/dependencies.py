@@ -37,14 +37,14 @@ class Statistic:
     """A mean or variance over labelled channels, which is taken over those that are kept.
 
     Args:
-        key: the operator and the size of its input.
+        key: the operator, the path of the module and the source line: the same for inputs of any size.
         order: how many of the same key came before.
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
-        labels: along that dimension, flat.
+        labels: along that dimension, flat; none where no channel is concerned.
         place: file and line, where it is written by hand; empty for a layer.
     """
 
-    key: tuple[str, tuple[int, ...]]
+    key: tuple[str, str, str]
     order: int
     axis: int | None
     labels: Ids

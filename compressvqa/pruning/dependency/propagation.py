@@ -114,7 +114,7 @@ class Propagation:
         self.channel_labels: dict[int, ChannelLabels] = {}
         self.number, self._spread, self._waits = 0, False, False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
-        self._orders: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self._orders: Counter[tuple[str, str, str]] = Counter()
 
     def _pass(self) -> None:
         for number, node in enumerate(self.graph.nodes):
@@ -209,10 +209,10 @@ class Propagation:
 
     def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
         """Books a mean or variance; every operator that may be one is counted, also one without labels (None)."""
-        key = (node.op, node.args[0].shape)
-        if labels is not None:
-            place = node.place if by_hand else ""
-            self.statistics.append(Statistic(key, self._orders[key], axis, labels.ravel(), place))
+        key = (node.op, node.module, node.place)
+        place = node.place if by_hand and labels is not None else ""
+        flat = np.zeros(0, np.int64) if labels is None else labels.ravel()
+        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place))
         self._orders[key] += 1
 
     def heads(self, ids: Ids) -> None:

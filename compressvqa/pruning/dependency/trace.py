@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.dependencies import Dependencies
 from compressvqa.pruning.dependency.propagation import Propagation
 from compressvqa.pruning.dependency.rules import known
+from compressvqa.pruning.recording.doors import enter
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
@@ -85,17 +87,21 @@ def trace(model: nn.Module, inputs: Any, *, attention: str = "keep") -> Trace:
     """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
 
     Args:
-        model: any network; its mode, hooks, gradients and buffers are left as they were, also after an error.
+        model: any network; of one that is wrapped or compiled, paths are those of the network inside. Its mode, hooks,
+            gradients and buffers are left as they were, also after an error.
         inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested.
         attention: what may go of attention's heads: "keep" nothing, "heads" whole heads, "width" the same channels of
             every head.
 
     Raises:
-        PruneError: the network returned no tensor, or `attention` is another word.
+        PruneError: the network or its inputs are not accepted, it raises an error or returns no tensor, or `attention`
+            is another word.
     """
     if attention not in ATTENTION:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
-    graph = record(model, inputs, known=known)
+    model, inputs, _ = enter(model, inputs)
+    with torch.inference_mode(False):
+        graph = record(model, inputs, known=known)
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}

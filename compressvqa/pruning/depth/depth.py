@@ -28,10 +28,14 @@ from torch.utils.hooks import RemovableHandle
 
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.module_paths import matches
+from compressvqa.pruning.cutting.proof.compare import distance
+from compressvqa.pruning.cutting.proof.inputs import fresh_inputs
+from compressvqa.pruning.cutting.proof.observe import observe
+from compressvqa.pruning.cutting.proof.verdict import TOLERANCE
 from compressvqa.pruning.cutting.removed import Removed
-from compressvqa.pruning.cutting.surgery import copied, cut
-from compressvqa.pruning.cutting.verification import TOLERANCE, differing, error_of, fresh_inputs, outputs_of
+from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import quiet, run, tensors_of
 
 if TYPE_CHECKING:
@@ -373,16 +377,15 @@ def _prove(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: A
 
 
 def _distance(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: Any, seed: int) -> float:
-    worst = 0.0
+    seen = []
     for given in (inputs, fresh_inputs(inputs, seed)):
         with _skipping(model, removed):
-            expected, wanted = outputs_of(model, given, seed)
+            expected = observe(model, given, seed)
         try:
-            outputs, sizes = outputs_of(small, given, seed)
+            seen.append((expected, observe(small, given, seed)))
         except Exception:  # whatever it is, it is the missing blocks' fault: the original ran
             return math.inf
-        worst = max(worst, error_of(expected, outputs), differing(wanted, sizes))
-    return worst
+    return distance(seen).error
 
 
 @contextlib.contextmanager

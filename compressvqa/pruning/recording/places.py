@@ -20,7 +20,7 @@ from torch import Size, Tensor, nn
 
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
-from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, write
+from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, fields_of, write
 
 _DEEPEST = 6
 _MOST = 20_000  # values looked at inside attributes: a network may hold a whole data set
@@ -234,22 +234,8 @@ _EVERY_MODULE = frozenset(vars(nn.Module()))
 
 def _fields(value: Any) -> list[tuple[str, Any]]:
     """The fields of an object, those of its class included."""
-    fields = dict(getattr(value, "__dict__", {}))
-    for name in _slots(cast("Any", type(value))):
-        with contextlib.suppress(AttributeError):
-            fields[name] = getattr(value, name)
-    if hasattr(value, "__dict__"):
-        fields = {**dict(_of_class(cast("Any", type(value)))), **fields}
-    return list(fields.items())
-
-
-@cache
-def _slots(kind: Any) -> tuple[str, ...]:
-    found: list[str] = []
-    for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ())
-        found += [slots] if isinstance(slots, str) else list(slots)
-    return tuple(name for name in found if not name.startswith("__"))
+    of_class = dict(_of_class(cast("Any", type(value)))) if hasattr(value, "__dict__") else {}
+    return list({**of_class, **fields_of(value)}.items())
 
 
 @cache

@@ -27,13 +27,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.recording.failures import explained
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
 from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 
 # Packages whose frames are not the user's code.
-_LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
+_LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent.parent}{os.sep}", contextlib.__file__)
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
@@ -46,7 +47,7 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
 
     Raises:
-        PruneError: the network returned no tensor.
+        PruneError: the network raised an error, or returned no tensor.
     """
     try:
         return _record(model, inputs, known, origins=True)
@@ -54,7 +55,8 @@ def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Gr
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        return _record(model, inputs, known, origins=False)
+        with explained(model, inputs):
+            return _record(model, inputs, known, origins=False)
 
 
 def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
@@ -67,9 +69,14 @@ def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, orig
         recorder.graph.remarks = list(dict.fromkeys(remarks))
         returned = tensors_of(outputs)
         if not returned:
-            raise PruneError("the network returned no tensor", hint="return it in a tuple, list, dict or dataclass")
+            hint = "return it in a tuple, list, dict or dataclass"
+            raise PruneError(f"the network returned no tensor (but {_kind_of(outputs)})", hint=hint)
         recorder.graph.outputs = [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+def _kind_of(outputs: Any) -> str:
+    return "None" if outputs is None else f"a {type(outputs).__name__}"
 
 
 @contextlib.contextmanager
@@ -96,12 +103,12 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 
 class _Store:
-    """A piece of memory: its present value and how often it was written."""
+    """A piece of memory: its present value, how often it was written, and the tensor if the run did not make it."""
 
-    __slots__ = ("value", "version")
+    __slots__ = ("held", "value", "version")
 
-    def __init__(self, value: Value) -> None:
-        self.value, self.version = value, 0
+    def __init__(self, value: Value, held: Tensor | None = None) -> None:
+        self.value, self.version, self.held = value, 0, held
 
 
 @dataclasses.dataclass
@@ -127,16 +134,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._leaves = leaves_of(model)
         self._memory: dict[tuple[Any, ...], str] = {}
         self._leaf_stores: dict[int, str] = {}
-        self._saved: dict[str, Tensor] = {}
+        self._saved: dict[int, tuple[Tensor, Tensor]] = {}  # what the run wrote to, and what it held before
         for name, tensor in self._leaves.items():
-            seen = self._remember(tensor, self._new(tensor, "leaf", name))
+            seen = self._remember(tensor, self._new(tensor, "leaf", name), tensor)
             self.graph.leaves[name] = seen.value
             self._leaf_stores[id(seen.store)] = name
             if tensor.device.type != "meta" and tensor.numel():
                 self._memory[tensor.data_ptr(), tuple(tensor.shape), tensor.stride()] = name
         for tensor in tensors_of(inputs):
             if tensor not in self._seen:
-                self._remember(tensor, self._new(tensor, "input"))
+                self._remember(tensor, self._new(tensor, "input"), tensor)
             self.graph.inputs.append(self._seen[tensor].value)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -156,7 +163,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in writes:
             self._save(tensor)
         result = func(*args, **kwargs)
-        node = Node(name, func, *references, [], self.stack[-1], _place(), payload, self.called, self.call)
+        node = Node(name, func, *references, [], self.stack[-1], calling_place(), payload, self.called, self.call)
         self.graph.nodes.append(node)
         if writes:
             self._write(node, writes)
@@ -178,7 +185,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = [self._new(tensor) for tensor in result]
         for tensor, value in zip(result, outputs, strict=True):
             self._remember(tensor, value)
-        self.graph.nodes.append(Node(name, func, *references, list(outputs), self.stack[-1], _place()))
+        self.graph.nodes.append(Node(name, func, *references, list(outputs), self.stack[-1], calling_place()))
         return result
 
     def _take_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -209,7 +216,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._seen[tensor] = _Seen(leaf.store, (), leaf.value, leaf.version)
                 channels: _Seen = self._seen[tensor]
                 return channels
-        return self._remember(tensor, self._new(tensor, "constant"))
+        return self._remember(tensor, self._new(tensor, "constant"), tensor)
 
     def _view_again(self, seen: _Seen) -> Value:
         """A view taken before a write, seen after it."""
@@ -265,21 +272,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             seen.store.value = whole
 
     def _save(self, tensor: Tensor) -> None:
-        """Keeps a leaf's content before its first write."""
+        """Keeps the content of a tensor that the run did not make before its first write."""
         self.read(tensor)
-        name = self._leaf_stores.get(id(self._seen[tensor].store))
-        if name is not None and name not in self._saved:
-            self._saved[name] = self._leaves[name].detach().clone()
+        store: _Store = self._seen[tensor].store
+        if store.held is None or id(store) in self._saved:
+            return
+        contents = store.held.data
+        self._saved[id(store)] = contents, contents.clone()
+        name = self._leaf_stores.get(id(store))
+        if name is not None:
             self.graph.written.add(name)
 
     @contextlib.contextmanager
     def undo_writes(self) -> Iterator[None]:
-        """Puts back the leaves that the run wrote to."""
+        """Puts back what the run wrote to: leaves, other tensors that modules hold, and the inputs."""
         try:
             yield
         finally:
-            for name, content in self._saved.items():
-                self._leaves[name].data.copy_(content)
+            for contents, before in self._saved.values():
+                contents.copy_(before)
 
     def _new(self, tensor: Tensor, source: str = "op", leaf: str | None = None) -> Value:
         self._count += 1
@@ -289,8 +300,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._count += 1
         return Value(self._count, value.shape, value.dtype)
 
-    def _remember(self, tensor: Tensor, value: Value) -> _Seen:
-        seen = self._seen[tensor] = _Seen(_Store(value), (), value, 0)
+    def _remember(self, tensor: Tensor, value: Value, held: Tensor | None = None) -> _Seen:
+        seen = self._seen[tensor] = _Seen(_Store(value, held), (), value, 0)
         return seen
 
 
@@ -384,7 +395,7 @@ def _may_be_index(tensor: Tensor) -> bool:
     return tensor.dtype in kinds and tensor.numel() <= _SMALL and tensor.device.type != "meta"
 
 
-def _place() -> str:
+def calling_place() -> str:
     """File and line of the nearest caller outside torch and this package."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):

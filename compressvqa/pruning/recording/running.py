@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
+
+from compressvqa.pruning.recording.held import held_tensors
+from compressvqa.pruning.recording.untouched import random_states, untouched
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -34,36 +38,41 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def leaves_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name; one that is shared appears once, under its first name."""
+    """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
     buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    return {**dict(model.named_parameters()), **dict(buffers)}
+    found = {**dict(model.named_parameters()), **dict(buffers)}
+    known = {id(tensor) for tensor in found.values()}
+    for name, held in held_tensors(model).items():
+        if id(held.tensor) not in known and name not in found:
+            known.add(id(held.tensor))
+            found[name] = held.tensor
+    return found
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False) -> Iterator[None]:
+def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
     Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory.
 
-    Its mode comes back afterwards, also after an error, and so does all else that its modules hold: a mask or a state
-    that a forward keeps on `self` would make the network another one for whoever runs it next.
+    Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
+    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
     """
-    held = [(m, dict(vars(m)), [dict(t) for t in _tables(m)]) for m in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
-    try:
-        model.eval()
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, attributes, tables in held:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, content in zip(_tables(module), tables, strict=True):
-                table.clear()
-                table.update(content)
+    with untouched(model), random_states():
+        try:
+            model.eval()
+            torch.backends.mha.set_fastpath_enabled(False)
+            backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+            with torch.set_grad_enabled(gradients), _uncompiled(), backend:
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module._parameters, module._buffers, module._modules
+def _uncompiled() -> contextlib.AbstractContextManager[None]:
+    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance

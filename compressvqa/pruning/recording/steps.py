@@ -6,11 +6,15 @@ that a lambda closes over. Each level is one step.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+from collections.abc import Iterator
+from functools import cache
 from types import CellType, FunctionType
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from torch import Size
 
 from compressvqa.errors import PruneError
@@ -54,14 +58,15 @@ def step_into(held: Any, step: Step) -> Any:
     return held[key]
 
 
-def changed(held: Any, steps: Steps, value: int, original: Any) -> Any:
+def changed(held: Any, steps: Steps, value: int, original: Any = None) -> Any:
     """What a copied network holds, with one number in it set anew.
 
     Args:
         held: the copy's attribute. It is written to where it can be; what can't be written to is made again.
         steps: the way to the number.
         value: the number.
-        original: the same attribute of the network that was copied, none of which is written to.
+        original: the same attribute of the network that was copied, none of which is written to; None where the copy
+            has nothing in common with it.
 
     Raises:
         PruneError: a part of it is neither copied nor to be written to.
@@ -69,8 +74,16 @@ def changed(held: Any, steps: Steps, value: int, original: Any) -> Any:
     if not steps:
         return type(held)(value)
     step = steps[0]
-    inner = changed(step_into(held, step), steps[1:], value, step_into(original, step))
+    inner = changed(step_into(held, step), steps[1:], value, None if original is None else step_into(original, step))
     return _with(held, step, inner, shared=held is original)
+
+
+def replaced(held: Any, steps: Steps, value: Any) -> Any:
+    """A list, tuple or dictionary again, nested or not, with something in it exchanged; nothing is written to."""
+    if not steps:
+        return value
+    inner = replaced(step_into(held, steps[0]), steps[1:], value)
+    return _with(copy.copy(held), steps[0], inner, shared=False)
 
 
 def _with(held: Any, step: Step, inner: Any, *, shared: bool) -> Any:
@@ -123,3 +136,40 @@ def _function(held: FunctionType, step: Step, inner: Any) -> FunctionType:
     made.__kwdefaults__, made.__qualname__ = held.__kwdefaults__, held.__qualname__
     made.__dict__.update(held.__dict__)
     return made
+
+
+def fields_of(held: Any) -> dict[str, Any]:
+    """The fields of an object that are its own, those in slots included."""
+    fields = dict(getattr(held, "__dict__", {}))
+    for name in _slots(cast("Any", type(held))):
+        with contextlib.suppress(AttributeError):
+            fields[name] = getattr(held, name)
+    return fields
+
+
+@cache
+def _slots(kind: Any) -> tuple[str, ...]:
+    found: list[str] = []
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        found += [slots] if isinstance(slots, str) else list(slots)
+    return tuple(name for name in found if not name.startswith("__"))
+
+
+def parts_of(held: Any) -> Iterator[tuple[Step, Any]]:
+    """What lies inside a value, one step away."""
+    if isinstance(held, functools.partial):
+        yield from (((ARGUMENT, k), item) for k, item in enumerate(held.args))
+        yield from (((KEYWORD, key), item) for key, item in held.keywords.items())
+    elif isinstance(held, FunctionType):
+        for name, cell in zip(held.__code__.co_freevars, held.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # a variable that has no value yet
+                yield (CELL, name), cell.cell_contents
+        yield from (((DEFAULT, k), item) for k, item in enumerate(held.__defaults__ or ()))
+    elif isinstance(held, dict):
+        yield from (((ITEM, key), item) for key, item in held.items())
+        yield from (((FIELD, name), item) for name, item in vars(held).items()) if hasattr(held, "__dict__") else ()
+    elif isinstance(held, (tuple, list)) or (isinstance(held, np.ndarray) and held.ndim == 1):
+        yield from (((ITEM, k), item) for k, item in enumerate(held))
+    elif type(held).__module__ not in ("builtins", "numpy"):
+        yield from (((FIELD, name), item) for name, item in fields_of(held).items())

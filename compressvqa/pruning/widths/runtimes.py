@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
 import time
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import MissingExtraError, PruneError
+from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import run
 from compressvqa.pruning.settings import Runtime
 
@@ -82,7 +82,7 @@ def call_of(runtime: Runtime, model: nn.Module, inputs: Any) -> Call:
     make = _MAKERS.get(runtime) if isinstance(runtime, str) else runtime
     if make is None:
         raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(_MAKERS) + ", or a function")
-    call = make(copy.deepcopy(model).eval(), inputs)
+    call = make(copied(model, {}).eval(), inputs)
     if not callable(call):
         raise PruneError(f"the runtime returned {type(call).__name__}, not a function without arguments to be timed")
     return call

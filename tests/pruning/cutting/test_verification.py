@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compressvqa.errors import PruneError
 from compressvqa.pruning import find_groups, prune, trace
 from compressvqa.pruning.cutting.choice import Cut
-from compressvqa.pruning.cutting.verification import check
+from compressvqa.pruning.cutting.proof.check import Proof
 from compressvqa.pruning.dependency.group import Slot
 
 
@@ -60,11 +60,11 @@ def test_a_mistake_is_seen_behind_any_scale(scale: float) -> None:
     facts = trace(net, inputs)
     (group,) = (g for g in find_groups(facts) if g.name == "a")
     right = Cut(group, (1, 4))
-    assert check(net, facts, [right], [], inputs, 0).passed
+    assert Proof(net, facts, inputs, 0).verdict([right], []).passed
     # The same channels at the producer, others at the reader: it runs, and is wrong.
     slots = tuple(replace(s, indices=s.indices[::-1]) if s.role == "in" else s for s in group.slots)
     wrong = Cut(replace(group, slots=slots), (1, 3))
-    verdict = check(net, facts, [wrong], [], inputs, 0)
+    verdict = Proof(net, facts, inputs, 0).verdict([wrong], [])
     assert not verdict.passed
     assert verdict.failure is None
 
@@ -75,7 +75,7 @@ def test_a_slot_that_was_forgotten_is_seen() -> None:
     facts = trace(net, inputs)
     group = find_groups(facts)[0]
     kept: list[Slot] = [s for s in group.slots if s.role != "in"]
-    assert check(net, facts, [Cut(replace(group, slots=tuple(kept)), (0,))], [], inputs, 0).failure is not None
+    assert Proof(net, facts, inputs, 0).verdict([Cut(replace(group, slots=tuple(kept)), (0,))], []).failure is not None
 
 
 def test_a_hidden_number_is_found_and_said() -> None:
@@ -142,11 +142,11 @@ def test_layers_are_compared_where_the_output_hides_them(form: str) -> None:
     net, x = Hidden(form), (torch.randn(5, 4),)
     facts = trace(net, x)
     (group,) = (g for g in find_groups(facts) if g.name == "a")
-    assert check(net, facts, [Cut(group, (0, 2))], [], x, 0).passed
+    assert Proof(net, facts, x, 0).verdict([Cut(group, (0, 2))], []).passed
     columns = next(s for s in group.slots if s.leaf == "b.weight")
     moved = replace(columns, indices=np.roll(columns.indices, 1, 0))
     wrong = replace(group, slots=tuple(moved if s is columns else s for s in group.slots))
-    assert not check(net, facts, [Cut(wrong, (0, 2))], [], x, 0).passed
+    assert not Proof(net, facts, x, 0).verdict([Cut(wrong, (0, 2))], []).passed
 
 
 def test_what_a_forward_keeps_on_itself_is_as_before() -> None:

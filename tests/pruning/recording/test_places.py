@@ -11,7 +11,6 @@ import types
 from collections import namedtuple
 from typing import Any
 
-import attrs
 import numpy as np
 import pydantic
 import pytest
@@ -69,11 +68,6 @@ class Validated(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True)
 
 
-@attrs.frozen
-class Attrs:
-    width: int = C
-
-
 class Attributed(dict[str, Any]):
     """A dictionary whose entries are attributes."""
 
@@ -105,7 +99,6 @@ HELD: dict[str, tuple[Any, Any]] = {
     "class attribute of a config": (OfClass, lambda h: h.width),
     "property of a config": (Reads, lambda h: h.width),
     "pydantic": (Validated, lambda h: h.width),
-    "attrs": (Attrs, lambda h: h.width),
     "numpy integer": (lambda: np.int64(C), lambda h: h),
     "numpy array": (lambda: np.array([C, 3]), lambda h: h[0]),
     # numpy's product is another function while a network is traced, so it is looked up then.

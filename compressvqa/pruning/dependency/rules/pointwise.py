@@ -98,5 +98,7 @@ def stays_zero(node: Node, flags: list[bool]) -> bool:
 def _sample(value: Value, zero: bool) -> Tensor:
     if zero:
         return torch.zeros(4, dtype=value.dtype)
+    if value.dtype == torch.bool:
+        return torch.tensor([True, False, True, False])  # a mask chooses both of what it chooses from
     numbers = torch.tensor([0.7, -1.3, 2.1, -0.4])
     return numbers.to(value.dtype) if value.dtype.is_floating_point else torch.ones(4, dtype=value.dtype)
