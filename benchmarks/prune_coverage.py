@@ -79,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="networks whose name holds or matches this")
     parser.add_argument("--families", default="*", metavar="PATTERNS", help="families, with commas between")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=600, help="seconds for each measurement of a network")
+    parser.add_argument("--limit", type=float, default=600, help="processor seconds for each measurement")
     parser.add_argument(
         "--memory", action="store_true", help="measure peak memory too, which takes about as long again"
     )

@@ -27,8 +27,8 @@ _HOW = f"""How it was counted.
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, as the plan has them; torch-pruning's by torch's FlopCounterMode.
-- Seconds: wall, the least of up to three runs, in a process of its own. "trace" is our trace with its groups, "prune"
-  is trace, plan and surgery without the proof, "all" is with it.
+- Seconds: of one processor, the least of up to three runs, in a process of its own. "trace" is our trace with its
+  groups, "prune" is trace, plan and surgery without the proof, "all" is with it.
 - Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
   memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
 - Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""
