@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from compressvqa.errors import RecipeError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.torch_private import BATCH_NORM
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -240,4 +241,4 @@ def _statistic(network: nn.Module, leaf: str) -> bool:
     """Whether a buffer is a running statistic of a batch norm whose weight and bias silence it."""
     path, _, name = leaf.rpartition(".")
     module = network.get_submodule(path)
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and name in _STATISTICS
+    return isinstance(module, BATCH_NORM) and module.affine and name in _STATISTICS

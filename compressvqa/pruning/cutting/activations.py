@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 
 from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.torch_private import TorchFunctionMode
 
 Activations = dict[tuple[str, int], Tensor]  # (weight, dimension) -> one number for each index of that dimension
 

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.registry import importances
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM
 
 Slices = list[Tensor]
 Gradients = list[Tensor | None]
 Criterion = Callable[..., Tensor]
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORMS = (BATCH_OR_INSTANCE_NORM, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class CannotJudgeError(PruneError):

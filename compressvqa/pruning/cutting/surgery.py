@@ -16,6 +16,7 @@ from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, flatten_weights_anew, tables, weight_hooks
 
 Slots = Mapping[tuple[str, int], Ids]
 
@@ -65,7 +66,8 @@ def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
         gone.setdefault(id(leaves[name]), {})[d] = positions
     memo: dict[int, Any] = {}
     for module in model.modules():
-        for held in (*module._parameters.values(), *module._buffers.values()):
+        parameters, buffers, _ = tables(module)
+        for held in (*parameters.values(), *buffers.values()):
             if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):
                 continue
             smaller = _without(held.detach(), gone.get(id(held), {}))
@@ -91,9 +93,8 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
 @torch.no_grad()
 def _work_out(module: nn.Module) -> None:
     """Lets the hooks of torch's old weight norm, spectral norm and pruning make their weights anew."""
-    for hook in module._forward_pre_hooks.values():
-        if type(hook).__module__.startswith("torch.nn.utils."):
-            hook(module, ())
+    for hook in weight_hooks(module):
+        hook(module, ())
 
 
 def _mend(module: nn.Module) -> None:
@@ -103,13 +104,13 @@ def _mend(module: nn.Module) -> None:
     elif isinstance(module, nn.MultiheadAttention):
         _mend_attention(module)
     weight = getattr(module, "weight", None)
-    if isinstance(module, (nn.modules.batchnorm._NormBase,)):
+    if isinstance(module, BATCH_OR_INSTANCE_NORM):
         known = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]
         if known:
             module.num_features = len(known[0])
     if not isinstance(weight, Tensor):
         return
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTION):
         wide, narrow = weight.shape[0], weight.shape[1] * module.groups
         module.out_channels, module.in_channels = (narrow, wide) if module.transposed else (wide, narrow)
     elif isinstance(module, nn.Linear):
@@ -130,13 +131,13 @@ def _mend_recurrent(module: nn.RNNBase | nn.RNNCellBase) -> None:
     if isinstance(module, nn.RNNCellBase):
         module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
         return
+    tensors: Any = module
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    tensors: dict[str, Any] = {name: getattr(module, name) for name in ("weight_ih_l0", "weight_hh_l0")}
-    incoming, hidden = tensors["weight_ih_l0"], tensors["weight_hh_l0"]
+    incoming, hidden = tensors.weight_ih_l0, tensors.weight_hh_l0
     module.input_size, module.hidden_size = incoming.shape[1], hidden.shape[0] // gates
     if module.proj_size:
         module.proj_size = hidden.shape[1]
-    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+    flatten_weights_anew(module)
 
 
 def _mend_attention(module: nn.MultiheadAttention) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compressvqa.pruning.dependency.constraints import along
-from compressvqa.pruning.dependency.given import VIEWS, numbers_given
+from compressvqa.pruning.dependency.given import VIEWS, first, numbers_given
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves
 
 if TYPE_CHECKING:
@@ -26,13 +26,25 @@ def foldable(run: Labelling, node: Node, axes: Sequence[int]) -> int | None:
     """
     if node.op not in VIEWS:
         return None
-    numbers = numbers_given(node)
-    ranks = [_follows(run, numbers[d]) for d in axes]
-    if not node.called:  # torch's own, such as a channel shuffle: it folds by a small number that stays
-        ranks = [0] * len(axes)
-        ranks[max(range(len(axes)), key=lambda k: node.outputs[0].shape[axes[k]])] = 1  # type: ignore[union-attr]
+    if node.call in _SAID:
+        numbers = numbers_given(node)
+        ranks = [_follows(run, numbers[d]) for d in axes]
+    else:
+        ranks = _own(node, axes)
     best = max(ranks)
     return None if best == 0 else max(d for d, rank in zip(axes, ranks, strict=True) if rank == best)
+
+
+_SAID = VIEWS | {"unflatten"}
+
+
+def _own(node: Node, axes: Sequence[int]) -> list[int]:
+    """The ranks of dimensions that torch itself folds: by a small number, which stays."""
+    shape, last = first(node).shape, len(axes) - 1
+    if "channel_shuffle" in node.call:  # groups, channels of a group
+        return [int(k == last) for k in range(len(axes))]
+    kept = max(range(len(axes)), key=lambda k: (shape[axes[k]], -k))
+    return [int(k == kept) for k in range(len(axes))]
 
 
 def _follows(run: Labelling, number: int | None) -> int:

@@ -41,7 +41,7 @@ def numbers_given(node: Node) -> tuple[int | None, ...]:
         (d, *parts), rank = node.called, len(shape)
         d = int(d) % (rank - len(parts) + 1)
         return tuple(parts[k - d] if d <= k < d + len(parts) else None for k in range(rank))
-    return matched(node.called, asked, sizes=True)
+    return matched(node.called, asked, sizes=True, in_order=node.op in VIEWS)
 
 
 def bound_of(node: Node, which: int) -> Origin | None:

@@ -17,6 +17,7 @@ Ids = NDArray[np.int64]
 
 FIXED = 0  # an element that is always there
 FREE = -1  # a constant that takes whatever size its partner has
+MERGED = "they are merged with other channels"
 _PIECE = 1 << 16
 
 
@@ -47,12 +48,16 @@ class ChannelLabels:
         per_axis: at most one for each set of dimensions; a value element goes when any of its per_axis' labels goes.
         free: dimensions whose size follows its partners (a broadcast copy, a tensor of zeros).
         weight: whether it comes from parameters and buffers only.
+        merged: labels along dimensions in which others lie as well, as of `weight.view(experts, -1)`. Few operators
+            carry them; a view that takes the dimensions apart again makes them `per_axis`, and any other operator
+            that meets them keeps their channels.
     """
 
     shape: tuple[int, ...]
     per_axis: tuple[AxisLabels, ...] = ()
     free: frozenset[int] = frozenset()
     weight: bool = False
+    merged: tuple[AxisLabels, ...] = ()
 
 
 @dataclass(frozen=True)

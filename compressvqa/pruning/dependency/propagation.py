@@ -17,9 +17,9 @@ from compressvqa.pruning.dependency.constraints import SizeConstraint, along, co
 from compressvqa.pruning.dependency.dependencies import Dependencies, Freeze, OperatorCost, Statistic
 from compressvqa.pruning.dependency.folds import foldable
 from compressvqa.pruning.dependency.given import VIEWS
-from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Classes, Ids, Slots
+from compressvqa.pruning.dependency.labels import FIXED, FREE, MERGED, AxisLabels, ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.dependency.made import made_sizes
-from compressvqa.pruning.dependency.rules import rule_of
+from compressvqa.pruning.dependency.rules import MERGED_CARRIERS, rule_of
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
 
@@ -113,6 +113,7 @@ class Propagation:
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
         self.number, self._spread, self._waits = 0, False, False
+        self._merges = False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, str, str]] = Counter()
 
@@ -121,6 +122,8 @@ class Propagation:
             self.number = number
             rule = rule_of(node.op)
             channel_labels = self.refuse(node) if rule is None else rule(self, node)
+            if self._merges:
+                self._merged_end(node)
             for value, channels in zip(node.outputs, channel_labels, strict=True):
                 if value is not None and value.index in self._used:
                     self.channel_labels[value.index] = self._settle(node, channels)
@@ -130,7 +133,7 @@ class Propagation:
         for remark in self.graph.remarks:
             self.constraints += remarked(self, remark)
         for value in self.graph.outputs:
-            for axis_labels in self.labels_of(value).per_axis:
+            for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
                 self.freeze(axis_labels.ids, "the network returns these channels")
 
     # -- for rules ----------------------------------------------------------------------------------------------------
@@ -269,14 +272,41 @@ class Propagation:
                     ids = self.unite_along(node, ids, [d for d in axes if d != kept])
                     axes = [kept]
             if not axes:
-                self.freeze(ids, f"a single channel is picked at {node}")
+                single = not axis_labels.axes
+                self.freeze(
+                    ids, f"{'a single channel is picked' if single else 'all are tied to each other'} at {node}"
+                )
                 continue
             if len(axes) > 1:
                 if node.op in VIEWS:
                     self._stuck.append(ids)
                 self.freeze(ids, f"{_LAID} at {node}")
             per_axis.append(AxisLabels(ids, axis_labels.zero))
-        return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
+        merged = self._come_apart(node, channels.merged, per_axis) if channels.merged else ()
+        return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight, merged)
+
+    def _come_apart(
+        self, node: Node, merged: Sequence[AxisLabels], per_axis: list[AxisLabels]
+    ) -> tuple[AxisLabels, ...]:
+        """Labels that are still merged with others; those that are not any more are added to the others."""
+        left = []
+        self._merges = True
+        for axis_labels in merged:
+            ids = AxisLabels(self._shrink(axis_labels.ids), axis_labels.zero)
+            if any(set(ids.axes) & set(other.axes) for other in per_axis):
+                left.append(ids)
+            elif len(ids.axes) == 1:
+                per_axis.append(ids)
+            else:
+                self.freeze(ids.ids, f"{_LAID if ids.axes else 'all are tied to each other'} at {node}")
+        return tuple(left)
+
+    def _merged_end(self, node: Node) -> None:
+        """Keeps the channels of merged labels that an operator does not carry on."""
+        if node.op not in MERGED_CARRIERS:
+            for value in node.inputs():
+                for axis_labels in self.labels_of(value).merged:
+                    self.freeze(axis_labels.ids, f"{MERGED} at {node}")
 
     def _folds(self) -> bool:
         """Whether some labels lie over several dimensions and are kept for that reason alone; they are decided on next.

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from compressvqa.torch_private import TorchDispatchMode, operator_name, tree_leaves
 
 # The input passes these in its own order, ...
 _VIEWS = frozenset({
@@ -130,7 +130,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = func._schema.name.rpartition("::")[2]
+        name = operator_name(func)
         for running in self._running:
             if running is not None:
                 running.see(name, args, kwargs or {}, result)

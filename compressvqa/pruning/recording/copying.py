@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from types import FunctionType
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+
+from compressvqa.pruning.recording.steps import parts_of, replaced
+from compressvqa.torch_private import COMPILED_IN_PLACE, tree_leaves
 
 
 def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -28,7 +31,7 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     small = kind.__new__(kind)
     memo[id(model)] = small
     for name, held in vars(model).items():
-        if name == "_compiled_call_impl":
+        if name == COMPILED_IN_PLACE:
             continue  # compiled code of the original
         if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
             vars(small)[name] = held
@@ -36,9 +39,19 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
             vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
         elif type(held) in (dict, OrderedDict) and not held:
             vars(small)[name] = type(held)()
+        elif type(held) is FunctionType and any(isinstance(inside, nn.Module) for _, inside in parts_of(held)):
+            vars(small)[name] = _rebound(held, memo)
         else:
             vars(small)[name] = _held(held, memo)
     return small
+
+
+def _rebound(held: FunctionType, memo: dict[int, Any]) -> FunctionType:
+    """A function that closes over modules, such as `lambda x: self.scale(x)`, closing over their copies."""
+    for step, inside in parts_of(held):
+        if isinstance(inside, nn.Module):
+            held = replaced(held, (step,), copied(inside, memo))
+    return held
 
 
 def _held(held: Any, memo: dict[int, Any]) -> Any:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.wrappers import bare
+from compressvqa.torch_private import is_graph_of_operators, tables, tree_leaves
 
 
 def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
@@ -48,7 +48,8 @@ def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
                 where=where,
                 hint="a subclass, or types.MethodType(function, module) with a function of (self, ...)",
             )
-        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+        parameters, buffers, _ = tables(module)
+        for name, tensor in [*parameters.items(), *buffers.items()]:
             if tensor is not None:
                 _is_plain(tensor, f"{path}.{name}" if path else name, "load the network in one piece, without it")
     _are_inputs(inputs)
@@ -101,9 +102,7 @@ def _is_open(module: nn.Module, where: str | None) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         hint = "the Python module that it was made of; script or trace again after pruning"
         raise PruneError(f"{kind.__name__} is TorchScript, which can't be looked into or cut", where=where, hint=hint)
-    if isinstance(module, torch.fx.GraphModule) and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes
-    ):
+    if is_graph_of_operators(module):
         raise _exported(where)
     if _quantises(kind):
         hint = "the float network; prepare it for quantisation after pruning"

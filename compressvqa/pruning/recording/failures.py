@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import CompressVQAError, PruneError
 from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.torch_private import tree_leaves
 
 _LONGEST = 200  # letters of a text that are shown
 # Packages whose frames are not the user's code.

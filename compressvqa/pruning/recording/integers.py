@@ -211,13 +211,24 @@ def origins(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False)
     return tuple(n.origin if isinstance(n, Int) else None for n in matched(called, asked, sizes=sizes))
 
 
-def matched(called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False) -> tuple[int | None, ...]:
-    """The number of a call that led to each number of an operator; None where that can't be told."""
+def matched(
+    called: Sequence[int], asked: Sequence[Any], *, sizes: bool = False, in_order: bool = False
+) -> tuple[int | None, ...]:
+    """The number of a call that led to each number of an operator; None where that can't be told.
+
+    Args:
+        called: the integers of the call, in order.
+        asked: the operator's.
+        sizes: whether -1 among the former stands for any number.
+        in_order: whether they are the same numbers in the same order, or none is told.
+    """
     whole = len(asked)
     for start in range(len(called) - whole + 1):
         part = called[start : start + whole]
         if all(int(a) == b or (sizes and int(a) == -1) for a, b in zip(part, asked, strict=True)):
             return tuple(part)
+    if in_order:
+        return (None,) * whole
     known: dict[int, dict[Origin | None, int]] = {}
     for number in called:
         origin = number.origin if isinstance(number, Int) else None

@@ -21,6 +21,7 @@ from torch import Size, Tensor, nn
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
 from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, fields_of, write
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, tables
 
 _DEEPEST = 6
 _MOST = 20_000  # values looked at inside attributes: a network may hold a whole data set
@@ -303,7 +304,7 @@ _LONG = 256
 
 _WIDTHS: tuple[tuple[Any, dict[str, tuple[str, int]]], ...] = (
     (nn.Linear, {"out_features": ("weight", 0), "in_features": ("weight", 1)}),
-    (nn.modules.batchnorm._NormBase, {"num_features": ("weight", 0)}),
+    (BATCH_OR_INSTANCE_NORM, {"num_features": ("weight", 0)}),
     (nn.GroupNorm, {"num_channels": ("weight", 0)}),
     ((nn.Embedding, nn.EmbeddingBag), {"num_embeddings": ("weight", 0), "embedding_dim": ("weight", 1)}),
     (nn.Bilinear, {"out_features": ("weight", 0), "in1_features": ("weight", 1), "in2_features": ("weight", 2)}),
@@ -315,7 +316,7 @@ def _own(path: str, module: nn.Module, leaves: Mapping[int, Value]) -> dict[str,
     """What torch's own layers note of their widths, with origins: sizes of their weights where they have some."""
 
     def size(leaf: str, d: int) -> Origin | None:
-        tensor = module._parameters.get(leaf)
+        tensor = tables(module)[0].get(leaf)
         value = None if tensor is None else leaves.get(id(tensor))
         return None if value is None else SizeOf(value, d)
 
@@ -326,11 +327,11 @@ def _own(path: str, module: nn.Module, leaves: Mapping[int, Value]) -> dict[str,
                 origin = size(leaf, d)
                 if origin is not None:
                     found[name] = Int(getattr(module, name), origin)
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, CONVOLUTION):
         found |= _convolution(path, module, size)
     elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         shape = module.normalized_shape
-        if module._parameters.get("weight") is not None:
+        if tables(module)[0].get("weight") is not None:
             origins = [size("weight", d) for d in range(len(shape))]
         else:
             origins = [Attribute(path, "normalized_shape", n, ((ITEM, k),)) for k, n in enumerate(shape)]

@@ -12,19 +12,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from types import FrameType, FunctionType
+from types import FrameType
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch._decomp import decomposition_table
-from torch.nn.modules import module as hooks
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.failures import explained
@@ -32,6 +27,17 @@ from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
 from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.torch_private import (
+    DECOMPOSITIONS,
+    TorchDispatchMode,
+    TorchFunctionMode,
+    WeakTensorKeyDictionary,
+    is_transformed,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    schema_of,
+    seen_through,
+)
 
 # Packages whose frames are not the user's code.
 _LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent.parent}{os.sep}", contextlib.__file__)
@@ -92,8 +98,8 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         recorder.stack.pop()
 
     handles = [
-        hooks.register_module_forward_pre_hook(enter),
-        hooks.register_module_forward_hook(leave, always_call=True),
+        register_module_forward_pre_hook(enter),
+        register_module_forward_hook(leave, always_call=True),
     ]
     try:
         yield
@@ -192,8 +198,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Runs an operator without a rule as smaller operators, if torch knows how."""
         with self:
             pieces = func.decompose(*args, **kwargs)
-            if pieces is NotImplemented and func in decomposition_table:
-                pieces = decomposition_table[func](*args, **kwargs)
+            if pieces is NotImplemented and func in DECOMPOSITIONS:
+                pieces = DECOMPOSITIONS[func](*args, **kwargs)
         return pieces
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -309,14 +315,6 @@ _SIZE, _SHAPE = Tensor.size, Tensor.shape.__get__  # type: ignore[attr-defined]
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
-@lru_cache
-def _attention() -> FunctionType:
-    """torch's multi-head attention without the look-out for modes, so that a mode sees what happens inside."""
-    code = F.multi_head_attention_forward
-    names = {**code.__globals__, "has_torch_function": lambda tensors: False}
-    return FunctionType(code.__code__, names, code.__name__, code.__defaults__)
-
-
 class _Calls(TorchFunctionMode):
     """Sees the calls that a forward makes, before torch takes them apart: sizes that are asked for, numbers given."""
 
@@ -328,15 +326,16 @@ class _Calls(TorchFunctionMode):
         kwargs, recorder = kwargs or {}, self._recorder
         if func is F.multi_head_attention_forward:
             with self:
-                return _attention()(*args, **kwargs)
-        if self._origins and func == _SHAPE:
+                return seen_through()(*args, **kwargs)
+        origins = self._origins and not (args and is_transformed(args[0]))  # sizes inside torch.vmap have none
+        if origins and func == _SHAPE:
             return sizes_of(func(*args), recorder.read(args[0]))
-        if self._origins and func is _SIZE:
+        if origins and func is _SIZE:
             sizes = sizes_of(args[0].shape, recorder.read(args[0]))
             d = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if d is None else sizes[d]
         name = getattr(func, "__name__", "")
-        if self._origins and name in ("numel", "nelement"):
+        if origins and name in ("numel", "nelement"):
             first, *others = (*sizes_of(args[0].shape, recorder.read(args[0])), 1)
             return math.prod(others, start=first) if len(others) > 1 else first
         if name in _RECURRENT:
@@ -355,7 +354,7 @@ class _Calls(TorchFunctionMode):
 @cache
 def _facts(func: Any) -> tuple[str, tuple[tuple[int, str], ...], bool]:
     """An operator's name, the places and names of the arguments that it writes to, and whether it returns views."""
-    schema = func._schema
+    schema = schema_of(func)
     name: str = schema.name.rpartition("::")[2]
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]

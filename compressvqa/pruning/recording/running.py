@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.untouched import random_states, untouched
+from compressvqa.torch_private import tree_leaves, uncompiled
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
@@ -64,15 +63,7 @@ def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> 
             model.eval()
             torch.backends.mha.set_fastpath_enabled(False)
             backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
-            with torch.set_grad_enabled(gradients), _uncompiled(), backend:
+            with torch.set_grad_enabled(gradients), uncompiled(), backend:
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def _uncompiled() -> contextlib.AbstractContextManager[None]:
-    """Functions that torch.compile made run as they were written: what is compiled can't be looked into."""
-    if "torch._dynamo" not in sys.modules:
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance

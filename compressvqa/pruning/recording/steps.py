@@ -79,11 +79,11 @@ def changed(held: Any, steps: Steps, value: int, original: Any = None) -> Any:
 
 
 def replaced(held: Any, steps: Steps, value: Any) -> Any:
-    """A list, tuple or dictionary again, nested or not, with something in it exchanged; nothing is written to."""
+    """A list, tuple, dictionary or function again, with something in it exchanged; nothing is written to."""
     if not steps:
         return value
     inner = replaced(step_into(held, steps[0]), steps[1:], value)
-    return _with(copy.copy(held), steps[0], inner, shared=False)
+    return _with(held if isinstance(held, FunctionType) else copy.copy(held), steps[0], inner, shared=False)
 
 
 def _with(held: Any, step: Step, inner: Any, *, shared: bool) -> Any:

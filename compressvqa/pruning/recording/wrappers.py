@@ -5,7 +5,6 @@ A wrapper is no part of a network: it is left out of what is looked at, of modul
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from typing import cast
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from compressvqa.pruning.recording.copying import copied
+from compressvqa.torch_private import COMPILED_IN_PLACE, compiled_inside, is_compiled_in_place, tables
 
 
 def bare(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
@@ -27,7 +27,7 @@ def bare(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         model = inside
     wrapped = {path: type(m).__name__ for path, m in model.named_modules() if _inside(m) is not None}
     left += [f"{kind} at {path}" for path, kind in wrapped.items()]
-    compiled = [m for m in model.modules() if m._compiled_call_impl is not None]
+    compiled = [m for m in model.modules() if is_compiled_in_place(m)]
     left += ["compile()"] if compiled else []
     if wrapped or compiled:
         model = _without(model, {})
@@ -42,11 +42,7 @@ def _inside(module: nn.Module) -> nn.Module | None:
     """The module that a wrapper wraps; None for any other module."""
     if isinstance(module, (DataParallel, DistributedDataParallel)):
         return cast("nn.Module", module.module)
-    # What torch.compile returns; its class is private, and looking it up imports the compiler.
-    compiler = sys.modules.get("torch._dynamo.eval_frame")
-    if compiler is not None and isinstance(module, compiler.OptimizedModule):
-        return cast("nn.Module", module._orig_mod)
-    return None
+    return compiled_inside(module)
 
 
 def _without(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
@@ -55,14 +51,14 @@ def _without(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
         module = inside
     if id(module) not in known:
         below = list(module.modules())
-        if any(_inside(m) is not None or m._compiled_call_impl is not None for m in below):
+        if any(_inside(m) is not None or is_compiled_in_place(m) for m in below):
             kind = type(module)
             known[id(module)] = again = kind.__new__(kind)
             for name, held in vars(module).items():
-                if name != "_compiled_call_impl":
+                if name != COMPILED_IN_PLACE:
                     vars(again)[name] = type(held)(held) if type(held) in (dict, OrderedDict, set) else held
-            for name, child in module._modules.items():
-                again._modules[name] = None if child is None else _without(child, known)
+            for name, child in tables(module)[2].items():
+                tables(again)[2][name] = None if child is None else _without(child, known)
         else:
             known[id(module)] = module
     return known[id(module)]

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from compressvqa.pruning.recording.running import quiet
+from compressvqa.torch_private import CONVOLUTION
 
-WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+WEIGHTED = (CONVOLUTION, nn.Linear)
 
 
 @dataclass(frozen=True)

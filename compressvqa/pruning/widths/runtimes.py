@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import MissingExtraError, PruneError
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import run
 from compressvqa.pruning.settings import Runtime
+from compressvqa.torch_private import many_compiled_forms, tree_leaves
 
 Call = Callable[[], object]
 
@@ -33,11 +33,9 @@ def _eager(model: nn.Module, inputs: Any) -> Call:
 
 
 def _compile(model: nn.Module, inputs: Any) -> Call:
-    import torch._dynamo
-
     compiled: Any = torch.compile(model, dynamic=False)
     # All candidates of a search share one code object, for which torch keeps few compiled forms by default.
-    with torch._dynamo.config.patch(recompile_limit=256, accumulated_recompile_limit=1024), torch.inference_mode():
+    with many_compiled_forms(), torch.inference_mode():
         run(compiled, inputs)
     return lambda: run(compiled, inputs)
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.compare import Scale, differing, distance, scales_of
@@ -39,6 +38,7 @@ from compressvqa.pruning.cutting.proof.verdict import TOLERANCE, Verdict
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.untouched import untouched
 from compressvqa.pruning.widths.density import WEIGHTED
+from compressvqa.torch_private import tree_map_only
 
 _SHARES = (0.5, 0.1, 0.02)  # of noise on the weights; less where the network fails on more
 

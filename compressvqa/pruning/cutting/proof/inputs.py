@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.recording.running import tensors_of
+from compressvqa.torch_private import tree_map_only
 
 _LARGE = 64  # from this side on a picture gets smaller, below it larger
 _STRIDE = 32  # networks seldom ask for multiples of more

@@ -14,6 +14,7 @@ from compressvqa.pruning.cutting.proof.inputs import copied_inputs
 from compressvqa.pruning.recording.running import quiet, run, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
 from compressvqa.pruning.widths.density import WEIGHTED
+from compressvqa.torch_private import is_transformed
 
 Norms = dict[str, list[tuple[tuple[int, ...], Tensor]]]  # by layer and call: positions of its channels, and norm
 
@@ -54,7 +55,8 @@ def observe(
 
     def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.is_floating_point():
+            # Inside vmap a layer sees one item of many, whose norm can't be read.
+            if isinstance(output, Tensor) and output.is_floating_point() and not is_transformed(output):
                 features = output.ndim - 1 if isinstance(module, nn.Linear) else 1
                 others = tuple(n for d, n in enumerate(output.shape) if d != features)
                 made = output.clone() if gradients else output  # which the network may write over

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.record import calling_place
+from compressvqa.torch_private import TorchDispatchMode, operator_name
 
 _Over = tuple[int | None, Any]  # the dimension that holds the channels, and the positions that are kept
 
@@ -114,7 +114,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._orders: Counter[Any] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = func._schema.name.rpartition("::")[2], kwargs or {}
+        name, kwargs = operator_name(func), kwargs or {}
         if name not in self._operators or not args or not isinstance(args[0], Tensor):
             return func(*args, **kwargs)
         key = (name, self._stack[-1], calling_place())

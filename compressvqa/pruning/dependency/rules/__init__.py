@@ -6,6 +6,7 @@ without a rule freezes every channel that it touches; it is never taken for an e
 
 from __future__ import annotations
 
+from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register themselves)
     contraction,
     creation,
@@ -21,4 +22,7 @@ from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register
 )
 from compressvqa.pruning.dependency.rules.registry import OperatorRule, known, rule, rule_of
 
-__all__ = ["OperatorRule", "known", "rule", "rule_of"]
+# Operators whose rules carry labels that are merged with others (`ChannelLabels.merged`), or freeze them.
+MERGED_CARRIERS = frozenset(moves.NAMES) | contraction.PRODUCTS
+
+__all__ = ["MERGED_CARRIERS", "OperatorRule", "known", "rule", "rule_of"]

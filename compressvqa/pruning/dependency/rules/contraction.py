@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.algebra import join, lift, place
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.labels import MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
 from compressvqa.pruning.recording.graph import Value
 
@@ -125,7 +125,28 @@ def _product(run: Labelling, node: Node, left: Value, right: Value, shape: tuple
         run, node, place(a, left_dims, rank), place(b, right_dims, rank), [shared], math.prod(shape) * k
     )
     left_over = tuple(AxisLabels(p.ids.squeeze(shared), p.zero) for p in per_axis)
-    return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight)
+    merged = _merged(run, node, a, b, lambda channels: place(channels, right_dims, rank), shared)
+    return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight, merged)
+
+
+def _merged(
+    run: Labelling,
+    node: Node,
+    left: ChannelLabels,
+    right: ChannelLabels,
+    placed: Callable[[ChannelLabels], ChannelLabels],
+    shared: int,
+) -> tuple[AxisLabels, ...]:
+    """Merged labels of the columns of a product: of `routing @ kernels.view(experts, -1)`."""
+    found = []
+    for axis_labels in placed(ChannelLabels(right.shape, right.merged)).per_axis if right.merged else ():
+        if shared in axis_labels.axes:
+            run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+        else:
+            found.append(AxisLabels(axis_labels.ids.squeeze(shared), axis_labels.zero))
+    for axis_labels in left.merged:
+        run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+    return tuple(found)
 
 
 def _shape(node: Node) -> tuple[int, ...]:
@@ -134,7 +155,10 @@ def _shape(node: Node) -> tuple[int, ...]:
     return output.shape
 
 
-@rule("mm", "bmm", "mv", "dot", "vdot")
+PRODUCTS = frozenset({"mm", "bmm", "mv", "dot", "vdot"})
+
+
+@rule(*PRODUCTS)
 def product(run: Labelling, node: Node) -> list[ChannelLabels]:
     """A matrix product, a batch of them, or with vectors."""
     return [_product(run, node, node.args[0], node.args[1], _shape(node))]
@@ -176,6 +200,10 @@ def convolution(run: Labelling, node: Node) -> list[ChannelLabels]:
     weight = _weight_space(w, groups, rows, columns, transposed, spatial)
     if groups > 1:
         data, weight = _tie_groups(run, node, data, weight, by_group=rows == 1 or columns == 1)
+    if not weight.weight and groups > 1:  # kernels that are mixed of parameters
+        for axis_labels in weight.per_axis:
+            role = run.produces if set(axis_labels.axes) <= {1, 2} else run.consumes
+            role[axis_labels.ids[axis_labels.ids > 0]] = True
     per_axis = contract(run, node, data, weight, [3, *range(4, 4 + spatial)], macs)
     merge = moves.view((shape[0], groups, rows), shape[:2])
     results = []

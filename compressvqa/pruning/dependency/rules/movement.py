@@ -9,9 +9,10 @@ import numpy as np
 
 from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.constraints import named, slices
-from compressvqa.pruning.dependency.labels import FIXED, FREE, AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.labels import FIXED, FREE, MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
 from compressvqa.pruning.recording.integers import origins
+from compressvqa.torch_private import schema_of
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -36,27 +37,22 @@ def movement(run: Labelling, node: Node) -> list[ChannelLabels]:
 def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape: tuple[int, ...]) -> ChannelLabels:
     """The channels after one move."""
     per_axis: list[AxisLabels] = []
+    merged: list[AxisLabels] = []
     for axis_labels in channels.per_axis:
-        ids = axis_labels.ids
-        if cut := move.cut & set(axis_labels.axes):
-            if set(axis_labels.axes) - cut and (node.op == "select" or (run.settled and run.attention == "heads")):
-                # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
-                ids = run.unite_along(node, ids, sorted(cut))
-            elif (equal := _equal_pieces(node, move, ids.shape)) is not None:
-                run.unite(node, *np.broadcast_arrays(*equal(ids)))
-            elif len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
-                run.segment(move.replay(ids))
-            else:
-                run.freeze(ids, f"channels are picked by number at {node}")
-                continue
-        if tied := move.tied & set(axis_labels.axes):
-            ids = _tie_pieces(run, node, ids, move, tied)
+        ids = _before(run, node, axis_labels, move)
+        if ids is None:
+            continue
         after = AxisLabels(move.replay(ids), axis_labels.zero)
         if any(set(after.axes) & set(other.axes) for other in per_axis):
-            # Two labelled dimensions of a weight became one, as in `weight.flatten(1)`: only the first can be cut.
-            run.freeze(ids, f"they are merged with other channels at {node}")
-            continue
-        per_axis.append(after)
+            # Two labelled dimensions became one, as in `weight.flatten(1)`; they may come apart again.
+            merged.append(after)
+        else:
+            per_axis.append(after)
+    for axis_labels in channels.merged:
+        if (move.cut | move.tied) & set(axis_labels.axes):
+            run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+        else:
+            merged.append(AxisLabels(move.replay(axis_labels.ids), axis_labels.zero))
     free = set()
     for d, sources in enumerate(move.origins):
         long = [s for s in sources if channels.shape[s] > 1]
@@ -65,7 +61,26 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
             per_axis.append(AxisLabels(copies, False))
         elif copied or (long and channels.free.issuperset(long)):
             free.add(d)
-    return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight)
+    return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight, tuple(merged))
+
+
+def _before(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> Ids | None:
+    """Labels that a move may be made with: tied where it picks or takes apart; None where their channels are kept."""
+    ids = axis_labels.ids
+    if cut := move.cut & set(axis_labels.axes):
+        if set(axis_labels.axes) - cut and (node.op == "select" or (run.settled and run.attention == "heads")):
+            # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
+            ids = run.unite_along(node, ids, sorted(cut))
+        elif (equal := _equal_pieces(node, move, ids.shape)) is not None:
+            run.unite(node, *np.broadcast_arrays(*equal(ids)))
+        elif len(axis_labels.axes) == 1 and _told(run, node, ids.ravel(), next(iter(cut)), move):
+            run.segment(move.replay(ids))
+        else:
+            run.freeze(ids, f"channels are picked by number at {node}")
+            return None
+    if tied := move.tied & set(axis_labels.axes):
+        ids = _tie_pieces(run, node, ids, move, tied)
+    return ids
 
 
 def _copied(run: Labelling, node: Node, d: int) -> Ids | None:
@@ -163,7 +178,7 @@ def write_view(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 
 def _name_of(node: Node) -> str:
-    name: str = node.function._schema.name
+    name: str = schema_of(node.function).name
     return name.rpartition("::")[2]
 
 

@@ -10,6 +10,7 @@ from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.algebra import join, lift, place
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
+from compressvqa.torch_private import schema_of
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -52,7 +53,7 @@ def batch_norm(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 def _trains(node: Node) -> bool:
     """Whether a batch norm takes its statistics from the batch."""
-    names = [argument.name for argument in node.function._schema.arguments]
+    names = [argument.name for argument in schema_of(node.function).arguments]
     return "training" in names and bool([*node.args, *[None] * len(names)][names.index("training")])
 
 
