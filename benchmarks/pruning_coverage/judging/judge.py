@@ -63,6 +63,7 @@ def judge(original: nn.Module, smaller: nn.Module, calls: Sequence[Call]) -> Jud
         smaller: what became of a copy of it.
         calls: what both are called with; a call that the original can't answer is left out.
     """
+    original, smaller = _unwrapped(original), _unwrapped(smaller)
     try:
         kept = everything_kept(original, smaller)
         networks = [copy.deepcopy(original), copy.deepcopy(smaller), _zeroed(original, kept)]
@@ -72,6 +73,17 @@ def judge(original: nn.Module, smaller: nn.Module, calls: Sequence[Call]) -> Jud
     if first.outcome in ("right", "broken", "nothing removed"):
         return first
     return _tried(list(map(_wide, networks)), kept, calls, bits=64)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside nn.DataParallel or torch.compile, without tensors that hang on an earlier run."""
+    while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
+        model = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+    for module in model.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and value.grad_fn is not None:  # a normed weight made anew by a hook
+                vars(module)[name] = value.detach()
+    return model
 
 
 def _tried(networks: list[nn.Module], kept: Kept, calls: Sequence[Call], *, bits: int) -> Judgement:

@@ -109,7 +109,10 @@ class KeptStatistics(Watched):
         return func(*args, **kwargs)
 
     def _weight(self, x: Tensor) -> bool:
-        return x.untyped_storage().data_ptr() in self._cut
+        try:
+            return x.untyped_storage().data_ptr() in self._cut
+        except NotImplementedError:  # inside torch.vmap, where nothing has a storage
+            return False
 
     def _channels(self, x: Tensor, dim: Any = None, *_: Any, **__: Any) -> Tensor | None:
         """The kept channels of the normalisation that runs, in the shape of a reduced dimension."""
