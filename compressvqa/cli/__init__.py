@@ -5,11 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 
-from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score
+from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score, verify
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
-__all__ = ["app", "data", "doctor", "evaluate", "main", "models", "prune", "recipes", "report", "run", "score"]
+__all__ = [
+    "app",
+    "data",
+    "doctor",
+    "evaluate",
+    "main",
+    "models",
+    "prune",
+    "recipes",
+    "report",
+    "run",
+    "score",
+    "verify",
+]
 
 
 def main() -> None:

@@ -36,8 +36,8 @@ from compressvqa.pruning.cutting.proof.shaken import shaken_weights
 from compressvqa.pruning.cutting.proof.statistics import KeptStatistics
 from compressvqa.pruning.cutting.proof.verdict import TOLERANCE, Verdict
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.running import WEIGHTED
 from compressvqa.pruning.recording.untouched import untouched
-from compressvqa.pruning.widths.density import WEIGHTED
 from compressvqa.torch_private import tree_map_only
 
 _SHARES = (0.5, 0.1, 0.02)  # of noise on the weights; less where the network fails on more

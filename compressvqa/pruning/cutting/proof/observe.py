@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.proof.inputs import copied_inputs
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.recording.running import WEIGHTED, quiet, run, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
-from compressvqa.pruning.widths.density import WEIGHTED
 from compressvqa.torch_private import is_transformed
 
 Norms = dict[str, list[tuple[tuple[int, ...], Tensor]]]  # by layer and call: positions of its channels, and norm
