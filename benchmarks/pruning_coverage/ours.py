@@ -18,8 +18,8 @@ from pruning_coverage.case import Case
 from pruning_coverage.judging import Snapshot, distinct, judge
 
 TARGET = 0.5
-NEAR, NEAR_SMALL = 0.02, 0.05  # a target is met when the work kept is within so much of it
-COARSE = ("scores", "unreached", "integers", "operators", "structures", "doors")  # three layers of a few dozen channels
+NEAR = 0.02  # a target is met when the work kept is within so much of it
+NEAR_SMALL, SMALL = 0.05, 200_000  # for networks of fewer parameters than this, whose layers are narrow
 LIBRARIES = ("ours", "timm", "torchvision", "pyiqa", "pattern", "siamese")  # pruned by their target, or refused
 Row = dict[str, Any]
 
@@ -102,7 +102,7 @@ def narrowed(share: float, by_ratio: bool, model: nn.Module, pruned: Pruned, cas
     """Whether what was asked for went; nothing where it did."""
     if whole := kept_whole(model, pruned.model, case.wanted):
         return {"outcome": "right, kept whole", "said": "; ".join(f"{p}: {why(pruned, p)}" for p in whole)[:500]}
-    near = NEAR_SMALL if case.family in COARSE else NEAR
+    near = NEAR_SMALL if sum(p.numel() for p in model.parameters()) < SMALL else NEAR
     if share > 0.75 or (abs(share / TARGET - 1) > near and not by_ratio):
         return {"outcome": "right, little went" if share > TARGET else "right, too much went"}
     return {}

@@ -20,9 +20,9 @@ _HOW = f"""How it was counted.
   pattern has; in 64 bits before it says "wrong". Equal means to 1e-5 of how far the output moves between inputs. Its
   one convention: layer, group and RMS norms (and weights that are standardised) take their statistics over the channels
   that were kept. It also compares the network given, to the bit, with what it was, and everybody's random numbers.
-- Pruned as asked: right, and within {NEAR:.0%} of the target ({NEAR_SMALL:.0%} for networks under {SMALL:,} parameters); a
-  pattern whose few layers can't meet it is asked for half of its channels instead. "kept whole": the layers that a
-  pattern is about stayed as they were, and others gave what was asked.
+- Pruned as asked: right, and within {NEAR:.0%} of the target ({NEAR_SMALL:.0%} for networks of under {SMALL:,}
+  parameters); a pattern whose few layers can't meet it is asked for half of its channels instead. "kept whole": the
+  layers that a pattern is about stayed as they were, and others gave what was asked.
 - Refused as it should: handed something that is no plain network, in one line that says what (family "doors").
 - torch-pruning has no target in MACs: MagnitudePruner, L1, ratio {RATIO} (about half of the work), the layers whose
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
