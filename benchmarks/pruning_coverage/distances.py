@@ -226,5 +226,16 @@ class StatisticsDistance(_Form):
         return ((r.mean((2, 3)) - d.mean((2, 3))).abs() + (r.std((2, 3)) - d.std((2, 3))).abs()).mean(1)
 
 
-FORMS: tuple[type[_Form], ...] = tuple(_Form.__subclasses__())
+class ScoreDifference(_Form):
+    """How far two scores are apart, on the scale of a mean opinion: for networks that return scores."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.scale, self.shift = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(60.0))
+
+    def forward(self, r: Tensor, d: Tensor) -> Tensor:
+        return self.shift - self.scale * (r - d).abs().amax((1, 2, 3))
+
+
+FORMS: tuple[type[_Form], ...] = tuple(form for form in _Form.__subclasses__() if form is not ScoreDifference)
 VECTOR_FORMS: tuple[type[_Form], ...] = tuple(form for form in FORMS if form.for_vectors)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from compressvqa.models import create_model, example_inputs
 from pruning_coverage.case import Case
-from pruning_coverage.distances import FORMS, VECTOR_FORMS
+from pruning_coverage.distances import FORMS, VECTOR_FORMS, ScoreDifference
 
 
 class Siamese(nn.Module):
@@ -25,35 +25,33 @@ class Siamese(nn.Module):
 
     Args:
         backbone: the network.
-        read: how its features are read: "map" (`forward_features`), "whole" (what it returns) or "score".
+        read: how its features are read: "map" (`forward_features`) or "whole" (what it returns).
         channels_last: whether its maps are (B, H, W, C).
-        distance: what makes a score of two maps; None where the network returns scores.
+        distance: what makes a score of two maps.
     """
 
-    def __init__(self, backbone: nn.Module, read: str, channels_last: bool, distance: nn.Module | None) -> None:
+    def __init__(self, backbone: nn.Module, read: str, channels_last: bool, distance: nn.Module) -> None:
         super().__init__()
         self.backbone, self.read, self.channels_last, self.distance = backbone, read, channels_last, distance
-        self.scale, self.shift = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(60.0))
 
     def forward(self, reference: Tensor, distorted: Tensor) -> Tensor:
-        r, d = self.features(reference), self.features(distorted)
-        if self.distance is None:
-            return self.shift - self.scale * (r - d).abs().flatten(1).mean(1)
-        return self.distance(r, d)
+        return self.distance(self.features(reference), self.features(distorted))
 
     def features(self, x: Tensor) -> Tensor:
         """A map (B, C, H, W), with one place for a vector."""
         y = self.backbone.forward_features(x) if self.read == "map" else self.backbone(x)
-        y = y["out"] if isinstance(y, dict) else y
-        if self.distance is None:
-            return y
-        if y.ndim == 3:  # tokens
-            return y.transpose(1, 2).unsqueeze(3)
-        if y.ndim == 5:  # a map of a clip
-            return y.flatten(2).unsqueeze(3)
-        if y.ndim == 2:
-            return y[:, :, None, None]
-        return y.permute(0, 3, 1, 2) if self.channels_last else y
+        return as_map(y["out"] if isinstance(y, dict) else y, self.channels_last)
+
+
+def as_map(y: Tensor, channels_last: bool) -> Tensor:
+    """Tokens, vectors and maps of clips as maps (B, C, H, W)."""
+    if y.ndim == 3:  # tokens
+        return y.transpose(1, 2).unsqueeze(3)
+    if y.ndim == 5:  # a map of a clip
+        return y.flatten(2).unsqueeze(3)
+    if y.ndim < 3:
+        return y.reshape(len(y), -1, 1, 1)
+    return y.permute(0, 3, 1, 2) if channels_last else y
 
 
 def siamese(case: Case, number: int) -> SiameseCase:
@@ -86,14 +84,14 @@ class SiameseCase(Case):
         backbone, read = _backbone(self.single)
         examples = self.single.inputs(backbone)
         with torch.no_grad():
-            y = backbone.forward_features(*examples) if read == "map" else backbone(*examples)
+            y = backbone.forward_features(*examples) if read == "map" and _all_run(backbone, examples) else None
+            if y is None or isinstance(y, (tuple, list)):  # a pyramid, or tokens of two kinds, or layers left out
+                read, y = "whole", backbone(*examples)
         y = y["out"] if isinstance(y, dict) else y
-        if isinstance(y, (tuple, list)):  # a pyramid, or tokens of two kinds: what the network makes of them
-            read, y = "whole", backbone(*examples)
         if not isinstance(y, Tensor):
             y = next(t for t in tree_flatten(y)[0] if isinstance(t, Tensor))
         if y.ndim < 2 or y.shape[1] == 1:
-            return Siamese(backbone, "whole", False, None).eval()
+            return Siamese(backbone, "whole", False, ScoreDifference(1)).eval()
         wide = getattr(backbone, "num_features", None)
         last = y.ndim == 4 and y.shape[-1] == wide and y.shape[1] != wide
         channels = y.shape[-1] if y.ndim == 3 or last else y.shape[1]
@@ -110,6 +108,17 @@ class SiameseCase(Case):
     def _example(self, model: nn.Module, size: int, batch: int) -> Any:
         (one,) = example_inputs(model.backbone, size=size, frames=self.frames, batch=batch)
         return one, one
+
+
+def _all_run(backbone: nn.Module, examples: Any) -> bool:
+    """Whether `forward_features` leaves no layer with weights out; where it does, people call the whole network."""
+    ran: set[nn.Module] = set()
+    leaves = [m for m in backbone.modules() if next(m.parameters(recurse=False), None) is not None]
+    hooks = [m.register_forward_hook(lambda module, *_: ran.add(module)) for m in leaves]
+    backbone.forward_features(*examples)
+    for hook in hooks:
+        hook.remove()
+    return all(m in ran for m in leaves if not list(m.children()))
 
 
 def _backbone(case: Case) -> tuple[nn.Module, str]:
