@@ -64,7 +64,7 @@ def main() -> None:
     page = tables.document(measured, found, _machine(measured))
     print(page)
     whole = (arguments.only, arguments.families) == ("*", "*") and len(measured) == len(wanted)
-    if whole:
+    if whole or arguments.write:
         RESULTS.mkdir(exist_ok=True)
         report = {"machine": _machine(measured), "summary": found, "rows": measured}
         (RESULTS / "prune_coverage.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -86,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="measure every Nth network, from the Kth on")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
     parser.add_argument("--rescore", action="store_true", help="measure nothing, make the tables anew")
+    parser.add_argument("--write", action="store_true", help="write the results although some networks are missing")
     parser.add_argument("--quick", action="store_true", help="prune once, judge, print a line for each network")
     parser.add_argument("--log", type=Path, metavar="FILE", help="with --quick: JSON lines are added to this file")
     parser.add_argument("--traceback", action="store_true", help="with --quick: what crashes prints all of it")

@@ -163,8 +163,8 @@ def cases(pattern: str = "*", families: str = "*") -> list[Case]:
         found += [Case(f"pyiqa/{n}", **facts, family="pyiqa") for n, facts in _PYIQA.items()]
     found += [Case(name, family="pattern") for name in _hard_patterns()]
     single = [case for case in found if case.name not in _FULL_REFERENCE and not case.name.startswith(_OTHER_INPUTS)]
-    found += [siamese(case, number) for number, case in enumerate(single)]
     found += [CorpusCase(name, family=network.kind) for name, network in _corpus().items()]
+    found += [siamese(case, number) for number, case in enumerate(single)]
     return [
         case
         for case in found
