@@ -60,13 +60,15 @@ def main() -> None:
     measured = [rows[case.name] for case in wanted if case.name in rows]
     if not measured:
         raise SystemExit(f"no network matches {arguments.only!r}, or none was measured")
-    found = tables.summary(measured)
-    page = tables.document(measured, found, _machine(measured))
+    found, about = tables.summary(measured), _machine(measured)
+    if missing := len(wanted) - len(measured):
+        about += f" {missing} more were not measured."
+    page = tables.document(measured, found, about)
     print(page)
     whole = (arguments.only, arguments.families) == ("*", "*") and len(measured) == len(wanted)
     if whole or arguments.write:
         RESULTS.mkdir(exist_ok=True)
-        report = {"machine": _machine(measured), "summary": found, "rows": measured}
+        report = {"machine": about, "summary": found, "rows": measured}
         (RESULTS / "prune_coverage.json").write_text(json.dumps(report, indent=1) + "\n")
         (RESULTS / "prune_coverage.md").write_text(page)
         if said := tables.failures(found):
