@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import importlib.util
+import pkgutil
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from compressvqa.models import create_model, example_inputs
 from compressvqa.registry import models
+from pruning_coverage import patterns
+from pruning_coverage.case import Case, CorpusCase
+from pruning_coverage.patterns.base import NETWORKS
+from pruning_coverage.siamese import siamese
 
 TESTS = Path(__file__).parents[2] / "tests"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network of the table.
-
-    Args:
-        name: for `create_model`.
-        size: height and width of its inputs in pixels.
-        frames: frames of a clip, where it takes clips.
-        settings: of its constructor.
-        family: the heading that it is listed under.
-    """
-
-    name: str
-    size: int = 64
-    frames: int = 4
-    settings: dict[str, Any] = field(default_factory=dict)
-    family: str = ""
-
-    def build(self) -> nn.Module:
-        """The network at random initialisation, in eval mode; the same at every call."""
-        torch.manual_seed(0)
-        return create_model(self.name, **self.settings).eval()
-
-    def inputs(self, model: nn.Module) -> Any:
-        """What it is called with."""
-        if self.family == "pattern":
-            return model.inputs()
-        return example_inputs(model, size=self.size, frames=self.frames)
 
 
 # Convolutional networks of timm at 64 px, with the few that need more.
@@ -154,8 +125,35 @@ _PYIQA: dict[str, dict[str, Any]] = {
 }
 
 
-def cases(pattern: str = "*") -> list[Case]:
-    """Every network whose name matches a shell pattern, or holds it as a part."""
+_FULL_REFERENCE = {"rankdvqa", "torchvision/raft_small"} | {
+    f"pyiqa/{n}"
+    for n in [
+        "wadiqam_fr",
+        "topiq_fr",
+        "ahiq",
+        "lpips",
+        "lpips-vgg",
+        "stlpips",
+        "dists",
+        "deepdc",
+        "pieapp",
+        "ckdn",
+        "msswd",
+    ]
+}
+# Called with two tensors, or with a dictionary, already.
+_OTHER_INPUTS = (
+    "stanet",
+    "pattern/Siamese",
+    "pattern/Correlation",
+    "pattern/CostVolume",
+    "pattern/DictInputs",
+    "pattern/ListOutputs",
+)
+
+
+def cases(pattern: str = "*", families: str = "*") -> list[Case]:
+    """Every network whose name and family match shell patterns; a pattern may also be a part of the name."""
     found = [Case("rankdvqa", 96, 12, family="ours"), Case("stanet", family="ours")]
     found += [Case(f"timm/{n}", size, family="timm") for size, names in _TIMM.items() for n in names.split()]
     found += [Case(f"timm/{n}", s, settings={"img_size": s}, family="timm") for n, s in _TIMM_SIZED.items()]
@@ -163,16 +161,37 @@ def cases(pattern: str = "*") -> list[Case]:
     found += [Case(f"torchvision/{n}", **facts, family="torchvision") for n, facts in _TORCHVISION.items()]
     if importlib.util.find_spec("pyiqa"):  # an extra
         found += [Case(f"pyiqa/{n}", **facts, family="pyiqa") for n, facts in _PYIQA.items()]
-    found += [Case(name, family="pattern") for name in _patterns()]
-    return [case for case in found if fnmatch.fnmatch(case.name, pattern) or pattern in case.name]
+    found += [Case(name, family="pattern") for name in _hard_patterns()]
+    single = [case for case in found if case.name not in _FULL_REFERENCE and not case.name.startswith(_OTHER_INPUTS)]
+    found += [CorpusCase(name, family=network.kind) for name, network in _corpus().items()]
+    found += [siamese(case, number) for number, case in enumerate(single)]
+    return [
+        case
+        for case in found
+        if (fnmatch.fnmatch(case.name, pattern) or pattern in case.name)
+        and any(fnmatch.fnmatch(case.family, family) for family in families.split(","))
+    ]
 
 
-def _patterns() -> list[str]:
-    """The hard patterns, registered as a user registers a network: pattern/NAME."""
+def _hard_patterns() -> list[str]:
+    """The hard patterns of the tests, registered as a user registers a network: pattern/NAME."""
     sys.path.insert(0, str(TESTS))
     from pruning.patterns import PATTERNS
 
     for name, pattern in PATTERNS.items():
-        if f"pattern/{name}" not in models:
-            models.register(f"pattern/{name}", mode="NR", inputs="tensors")(pattern)
+        _register(f"pattern/{name}", pattern)
     return [f"pattern/{name}" for name in sorted(PATTERNS)]
+
+
+def _corpus() -> dict[str, Any]:
+    """The networks of `patterns/`, every file of it."""
+    for module in pkgutil.iter_modules(patterns.__path__):
+        importlib.import_module(f"{patterns.__name__}.{module.name}")
+    for name, network in NETWORKS.items():
+        _register(name, network)
+    return NETWORKS
+
+
+def _register(name: str, network: Any) -> None:
+    if name not in models:
+        models.register(name, mode="NR", inputs="tensors")(network)
