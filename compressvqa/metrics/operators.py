@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 Values = list[Any]
-Rule = Callable[[Values, Values], "Counter[str]"]
-Shape = list[int]
+MacRule = Callable[[Values, Values], "Counter[str]"]
+Sizes = list[int]
 
 
-def _shape(value: Any) -> Shape:
+def _shape(value: Any) -> Sizes:
     sizes = value.type().sizes()
     if sizes is None:
         raise ValueError(f"the trace has no shape for {value.debugName()}")
@@ -61,7 +61,7 @@ def _bilinear(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=positions * (math.prod(weight) + weight[0] * weight[2]))
 
 
-def _product(left: int = 0) -> Rule:
+def _product(left: int = 0) -> MacRule:
     """Matrix products of two operands: output elements x inner size (the last of the left operand's)."""
 
     def rule(inputs: Values, outputs: Values) -> Counter[str]:
@@ -88,7 +88,7 @@ def _einsum(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=einsum_macs(inputs[0].toIValue(), [_shape(value) for value in _items(inputs[1])], path))
 
 
-def einsum_macs(equation: str, shapes: list[Shape], path: list[int] | None = None) -> int:
+def einsum_macs(equation: str, shapes: list[Sizes], path: list[int] | None = None) -> int:
     """MACs of an einsum contracted pair by pair: for each pair, the product of the sizes of all its labels.
 
     Args:
@@ -164,7 +164,7 @@ def _contraction(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=math.prod(_shape(outputs[0])) * math.prod(left[d] for d in _integers(inputs[2])))
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, MacRule] = {
     **dict.fromkeys(["_convolution", "_convolution_mode", "conv1d", "conv2d", "conv3d"], _convolution),
     "torchvision::deform_conv2d": _deformable,
     "linear": _linear,

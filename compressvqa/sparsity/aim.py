@@ -11,7 +11,7 @@ from torch import nn
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import trace
 from compressvqa.pruning.prune import prune
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.sparsity.budget import Usage, usage_of
 from compressvqa.sparsity.channels import Channels
@@ -55,9 +55,9 @@ def aim_of(
         PruneError: nothing can be pruned, or a target is out of reach without the groups that must stay whole.
         RecipeError: no channel can be removed without loss.
     """
-    facts = trace(network, inputs)
-    groups = [g for g in find_groups(facts, protect) if not facts.is_dead(g.producers)]
-    first = Channels.of(network, facts, groups)
+    traced = trace(network, inputs)
+    groups = [g for g in find_groups(traced, protect) if not traced.is_dead(g.producers)]
+    first = Channels.of(network, traced, groups)
     whole = [g for g in groups if g.name in first.left_out and g.frozen is None]
     budget = target_params is not None or target_macs is not None
     pruned = prune(
@@ -75,7 +75,7 @@ def aim_of(
     if not budget and target_channels is None:
         return Aim(channels, pruned.plan, None)
     used = usage_of(
-        Cost.of(pruned.trace, channels.groups, without=pruned.dead),
+        NetworkCost.of(pruned.trace, channels.groups, without=pruned.dead),
         channels,
         target_params=target_params,
         target_macs=target_macs,

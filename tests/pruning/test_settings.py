@@ -68,6 +68,7 @@ WRONG = {
     "min_channels": (0, -2, None),
     "ratios": (1.5, "half", {"a": True}, {"a": "0.5"}, float("nan"), [0.5]),
     "also": ("train", 3, None),
+    "unobservable": ("drop", None),
     "verify": (1, None),
     "unobservable": ("drop", None),
     "remove_dead": ("no",),

@@ -28,7 +28,7 @@ class Cut:
     channels: tuple[int, ...]
 
 
-class Scores:
+class ChannelScores:
     """The importance of every channel of every group, found when it is asked for.
 
     Args:
@@ -180,7 +180,7 @@ def slots_of(cuts: Sequence[Cut]) -> dict[tuple[str, int], Ids]:
     for cut in cuts:
         for slot in cut.group.slots:
             found.setdefault((slot.leaf, slot.dim), []).append(slot.indices[list(cut.channels)].ravel())
-    return {key: np.sort(np.concatenate(parts)) for key, parts in found.items()}
+    return {key: np.unique(np.concatenate(parts)) for key, parts in found.items()}
 
 
 def removed_outputs(cuts: Sequence[Cut]) -> dict[str, tuple[int, ...]]:

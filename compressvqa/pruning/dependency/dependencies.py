@@ -70,6 +70,8 @@ class Dependencies:
         statistics: means and variances that are taken over the kept channels.
         constraints: numbers in the forward that follow the widths.
         segments: labels that the forward names apart from others.
+        factors: positions of weights, and other labels that they go with as well: those of an outer product's second
+            factor.
         counted: integer attributes of layers, by (module path, name), and the labels that they count.
         unzeroed: (leaf, dimension) whose cut slots stay as they are in the network that a pruned one is held against.
         unknown: operators without a rule that touched channels.
@@ -88,6 +90,7 @@ class Dependencies:
     statistics: tuple[Statistic, ...]
     constraints: tuple[SizeConstraint, ...]
     segments: tuple[Ids, ...]
+    factors: tuple[tuple[Ids, Ids], ...]
     counted: Mapping[tuple[str, str], Ids]
     unzeroed: frozenset[tuple[str, int]]
     unknown: tuple[Node, ...]

@@ -37,7 +37,8 @@ from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.doors import enter
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run, tensors_of
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
@@ -240,7 +241,7 @@ def influences(model: nn.Module, paths: Sequence[str], batches: Iterable[Any]) -
     try:
         with quiet(model, fused=True):
             for batch in batches:
-                run(model, batch)
+                run(model, copied_inputs(batch))
     finally:
         for handle in handles:
             handle.remove()
@@ -290,7 +291,7 @@ class OutputChange:
         return sum(changes) / len(changes)
 
     def _outputs(self, model: nn.Module, batch: Any) -> Tensor:
-        return torch.cat([t.detach().double().flatten() for t in tensors_of(run(model, batch))])
+        return torch.cat([t.detach().double().flatten() for t in tensors_of(run(model, copied_inputs(batch)))])
 
 
 def _greedy(model: nn.Module, free: Sequence[str], count: int, loss: Loss) -> tuple[list[str], dict[str, float]]:
@@ -385,9 +386,9 @@ def _distance(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs
     seen = []
     for given in (inputs, fresh_inputs(inputs, seed)):
         with _skipping(model, removed):
-            expected = observe(model, given, seed)
+            expected = observe(model, Entry(given), seed)
         try:
-            seen.append((expected, observe(small, given, seed)))
+            seen.append((expected, observe(small, Entry(given), seed)))
         except Exception:  # whatever it is, it is the missing blocks' fault: the original ran
             return math.inf
     return distance(seen).error

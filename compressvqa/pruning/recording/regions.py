@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from compressvqa.pruning.recording.graph import Value
-from compressvqa.pruning.recording.lines import Call
+from compressvqa.pruning.recording.lines import FollowedCall
 from compressvqa.pruning.recording.source import Function, chain_of, parent_of
 
 
 class FunctionCall:
     """A function's tree beside one call of it."""
 
-    def __init__(self, tree: Function, call: Call) -> None:
+    def __init__(self, tree: Function, call: FollowedCall) -> None:
         self.tree, self.call = tree, call
         self.seen = {line for line, _ in call.lines}
 

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.untouched import random_states, untouched
-from compressvqa.torch_private import CONVOLUTION, tree_leaves, uncompiled
+from compressvqa.torch_private import CONVOLUTION, tree_leaves, tree_map_only, uncompiled
 
 WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
 
@@ -30,6 +30,11 @@ def call(function: Callable[..., Any], inputs: Any) -> Any:
     if isinstance(inputs, (tuple, list)):
         return function(*inputs)
     return function(inputs)
+
+
+def copied_inputs(inputs: Any) -> Any:
+    """The same values in memory of their own: a network may write to what it is given."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), inputs)
 
 
 def tensors_of(tree: Any) -> list[Tensor]:

@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 from torch import nn
 
 from compressvqa.pruning.recording.graph import Graph, Value
-from compressvqa.pruning.recording.lines import Call, LineLog
+from compressvqa.pruning.recording.lines import FollowedCall, LineLog
 from compressvqa.pruning.recording.reading import Reading
 from compressvqa.pruning.recording.regions import FunctionCall
 from compressvqa.pruning.recording.running import leaves_of
@@ -40,7 +40,7 @@ Kept = dict[int, tuple[Value, tuple[str, ...]]]
 Boundaries = dict[str, set[Value]]  # what modules took and gave, by path
 
 
-class Search:
+class Exploration:
     """The search for what unreached things may meet.
 
     Args:
@@ -78,7 +78,7 @@ class Search:
         return LineLog([thing.held_by for thing in self.things])
 
     def meets(
-        self, calls: Sequence[Call], graph: Graph, boundaries: Boundaries
+        self, calls: Sequence[FollowedCall], graph: Graph, boundaries: Boundaries
     ) -> dict[int, tuple[Value, tuple[str, ...]]]:
         """Values whose channels unreached things may read or stand in for, with the paths of these, by value index."""
         found: Kept = {}
@@ -106,7 +106,7 @@ class Search:
             if tree is None:
                 chains = [["self", word] for word in words_of(code)]
             else:
-                function = FunctionCall(tree, Call(code, {}, {}, None))
+                function = FunctionCall(tree, FollowedCall(code, {}, {}, None))
                 uses = list(_uses(tree, names, not thing.module))
                 inside = {n for use in uses for n in function.region(statement_of(use)).inside()}
                 found = [n for n in inside if isinstance(n, ast.Attribute) and runs_it(n, tensor=True)]
@@ -201,12 +201,12 @@ def follow(model: nn.Module, graph: Graph, again: Callable[..., Graph], things: 
         again: records it once more, followed by a `LineLog`, with the boundaries of modules.
         things: what no run reached.
     """
-    search = Search(model, things)
-    if not search.needed and not any(_in_torch(model, thing) for thing in things):
+    exploration = Exploration(model, things)
+    if not exploration.needed and not any(_in_torch(model, thing) for thing in things):
         return graph
-    log, boundaries = search.log(), Boundaries()
+    log, boundaries = exploration.log(), Boundaries()
     graph = again(log, boundaries)
-    graph.kept.update(search.meets(log.calls, graph, boundaries))
+    graph.kept.update(exploration.meets(log.calls, graph, boundaries))
     return graph
 
 

@@ -124,22 +124,27 @@ def effects(small: nn.Module, cuts: Sequence[Cut], gradients: Gradients, *, role
                     change.movedim(slot.dim, 0).reshape(change.shape[slot.dim], -1).sum(1).double().cpu().numpy()
                 )
             old = slot.indices[kept]
-            changes = sums[key][old - np.searchsorted(gone[key], old)].sum(1)
+            there = ~np.isin(old, gone[key]) if slot.shared else np.ones_like(old, dtype=bool)
+            places = np.minimum(old - np.searchsorted(gone[key], old), len(sums[key]) - 1)
+            changes = np.where(there, sums[key][places], 0.0).sum(1)
             together = float(np.sqrt(np.square(changes).mean() * min(len(one.channels), len(kept))))
             most = max(most, together if math.isfinite(together) else 0.0)
         found[one.group.name] = most
     return found
 
 
-def noticed_by_halves(differs: Callable[[list[Cut]], Mapping[str, float]], cuts: Sequence[Cut]) -> dict[str, float]:
+def noticed_by_halves(
+    differs: Callable[[list[Cut]], Mapping[str, float]], cuts: Sequence[Cut], *, together: bool = True
+) -> dict[str, float]:
     """The groups whose wrong cut is noticed, and by how much.
 
     Args:
         differs: cuts these groups wrongly and tells, by group, how far that is from the pruned network where it is
             noticed; several groups at once only show that one of them is.
         cuts: the groups in question.
+        together: whether to begin with all of them: best where nothing is noticed of most.
     """
-    waiting: list[list[Cut]] = [list(cuts)] if cuts else []
+    waiting: list[list[Cut]] = [list(cuts)] if together and cuts else [[c] for c in cuts]
     found: dict[str, float] = {}
     while waiting:
         chunk = waiting.pop()
