@@ -27,6 +27,7 @@ from compressvqa.pruning.widths.latency import find
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.planning import least_macs, make_plan
 from compressvqa.pruning.widths.runtimes import Timing, call_of, compare, name_of
+from compressvqa.torch_private import tables
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Search:
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
         if not verdict.passed:
-            numbers = {c.group.name: plain_numbers(self.facts, c.group) for c in cuts}
+            numbers = {c.group.name: plain_numbers(self.trace, c.group) for c in cuts}
             kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
@@ -146,7 +147,7 @@ def _of_one_channel(model: nn.Module) -> list[str]:
     """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
     found = []
     for path, module in model.named_modules():
-        weight = module._parameters.get("weight")
+        weight = tables(module)[0].get("weight")
         if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
             found.append(path)
     return found

@@ -36,6 +36,7 @@ def aim_of(
     network: nn.Module,
     inputs: Any,
     *,
+    also: Sequence[Any] = (),
     target_params: float | None = None,
     target_macs: float | None = None,
     target_channels: float | None = None,
@@ -46,6 +47,7 @@ def aim_of(
     Args:
         network: the network; it is left as it was.
         inputs: what it is called with, as in `prune`.
+        also: other ways in which it is called, as in `prune`.
         target_params: share of the parameters to keep, in (0, 1].
         target_macs: share of the multiply-accumulates to keep, in (0, 1]; with both, neither is exceeded.
         target_channels: share of the channels of every group to keep, in (0, 1]; not with the others.
@@ -55,7 +57,7 @@ def aim_of(
         PruneError: nothing can be pruned, or a target is out of reach without the groups that must stay whole.
         RecipeError: no channel can be removed without loss.
     """
-    traced = trace(network, inputs)
+    traced = trace(network, inputs, also=also)
     groups = [g for g in find_groups(traced, protect) if not traced.is_dead(g.producers)]
     first = Channels.of(network, traced, groups)
     whole = [g for g in groups if g.name in first.left_out and g.frozen is None]
@@ -63,6 +65,7 @@ def aim_of(
     pruned = prune(
         network,
         inputs,
+        also=also,
         # Without a budget only the proof counts: which groups can be cut at all.
         ratios=None if budget else 0.5 if target_channels is None else 1 - target_channels,
         target_params=target_params,

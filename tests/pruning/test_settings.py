@@ -70,7 +70,6 @@ WRONG = {
     "also": ("train", 3, None),
     "unobservable": ("drop", None),
     "verify": (1, None),
-    "unobservable": ("drop", None),
     "remove_dead": ("no",),
     "seed": (0.5, "x"),
 }

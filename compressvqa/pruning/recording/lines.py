@@ -52,6 +52,13 @@ class FollowedCall:
     nothing: bool = False
     listed: list[set[str]] = field(default_factory=list)
 
+    def ends(self) -> Iterator[Value]:
+        """What it took and gave."""
+        for _, held in self.lines[:1]:
+            for values in held.values():
+                yield from values
+        yield from self.returned
+
 
 class LineLog:
     """Keeps a `FollowedCall` for every call of the user's functions while `following` lasts.

@@ -91,10 +91,11 @@ class Reading:
             for node in places:
                 done.add(node)
                 statement, soft = statement_of(node), isinstance(node, ast.Name) and _is_carried(node)
-                region = function.region(statement)
+                region = function.region(statement, node)
                 if not soft:
                     found.update(region.reads())
                     found.update(region.writes())
+                    found.update(self._helped(region))
                     self.beside |= self._paths(region)
                 if region.returns:
                     if not soft:
@@ -105,6 +106,16 @@ class Reading:
                     if not here:
                         names.add(name)
                 self.vague |= region.attributes()
+
+    def _helped(self, region: Region) -> Iterator[Value]:
+        """What methods that ran, and that a region calls as well, took and gave."""
+        for node in region.inside():
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                held = self._look_up(node, region.function.call)
+                code = getattr(getattr(held, "__func__", held), "__code__", None)
+                for call in self.calls if code in self.executed else ():
+                    if call.code is code:
+                        yield from call.ends()
 
     def _paths(self, region: Region) -> set[str]:
         """Paths of the modules and tensors, other than the thing, that a region uses."""

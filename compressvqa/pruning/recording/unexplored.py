@@ -82,20 +82,20 @@ class Exploration:
     ) -> dict[int, tuple[Value, tuple[str, ...]]]:
         """Values whose channels unreached things may read or stand in for, with the paths of these, by value index."""
         found: Kept = {}
-        executed = {call.code for call in calls}
         for number, thing in enumerate(self.things):
             reading = Reading(thing, number, calls, self.known[number], self.path_of, self.changing)
             values = reading.values()
             for path in reading.beside:
                 values.update(_ends_of(path, self.model, graph, boundaries))
-            values.update(self._beside(number, executed, graph, boundaries))
+            values.update(self._beside(number, calls, graph, boundaries))
             values.update(self._inside_torch(thing, boundaries))
             found |= {v.index: (v, (*found.get(v.index, (v, ()))[1], thing.path)) for v in values}
         return found
 
-    def _beside(self, number: int, executed: set[CodeType], graph: Graph, ends: Boundaries) -> Iterator[Value]:
+    def _beside(self, number: int, calls: Sequence[FollowedCall], graph: Graph, ends: Boundaries) -> Iterator[Value]:
         """What modules that ran take and give, where a method that did not run uses both them and the thing."""
         thing, known = self.things[number], self.known[number]
+        executed = {call.code for call in calls}
         # A helper that ran was followed itself.
         names = {*thing.names, *(code.co_name for code in known if code not in executed)} - {"forward", "__call__"}
         for code in known:
@@ -108,9 +108,13 @@ class Exploration:
             else:
                 function = FunctionCall(tree, FollowedCall(code, {}, {}, None))
                 uses = list(_uses(tree, names, not thing.module))
-                inside = {n for use in uses for n in function.region(statement_of(use)).inside()}
+                inside = {n for use in uses for n in function.region(statement_of(use), use).inside()}
                 found = [n for n in inside if isinstance(n, ast.Attribute) and runs_it(n, tensor=True)]
                 chains = [chain_of(n) or ["", n.attr] for n in found]
+            helpers = {chain[-1] for chain in chains if len(chain) == 2} - {"forward", "__call__"}
+            for call in calls:
+                if call.code.co_name in helpers:  # a method that ran
+                    yield from call.ends()
             for chain in chains:
                 for path in self._paths(chain, owners):
                     yield from _ends_of(path, self.model, graph, ends)

@@ -8,7 +8,7 @@ its weights, the result can be smaller than the number of non-zeros; `sqrt` and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +89,16 @@ def budget(group: GroupDensity, overall: float) -> float:
     return demanded(group, overall)
 
 
-def density_ratios(model: nn.Module, rule: str = "in", *, inputs: Any = None) -> dict[str, float]:
+def density_ratios(
+    model: nn.Module, rule: str = "in", *, inputs: Any = None, also: Sequence[Any] = ()
+) -> dict[str, float]:
     """Share of output channels to remove from every layer, from the zeros that a sparsifier left.
 
     Args:
         model: the sparse network.
         rule: a registered ratio rule: "in", "sqrt", "max", "uniform", "budget".
         inputs: what the network is called with; by default what `example_inputs` gives for a network of `create_model`.
+        also: other ways in which it is called, as in `prune`.
 
     Returns:
         {path of a layer: share removed, in [0, 1]} for layers whose channels can go; give it to `prune(ratios=...)`.
@@ -103,7 +106,7 @@ def density_ratios(model: nn.Module, rule: str = "in", *, inputs: Any = None) ->
     Raises:
         PruneError: no inputs are given for a network that `create_model` did not make, or a rule breaks its promise.
     """
-    traced = trace(model, examples_of(model) if inputs is None else inputs)
+    traced = trace(model, examples_of(model) if inputs is None else inputs, also=also)
     return ratios_of(model, traced, rule)
 
 
