@@ -14,6 +14,7 @@ from torchvision.ops import DeformConv2d, roi_align
 
 from compressvqa.metrics import profile
 from compressvqa.pruning import Pruned, prune
+from compressvqa.pruning.verification import verify
 
 WIDTH = 8
 Body = Callable[["Between", Tensor], Tensor]
@@ -187,6 +188,21 @@ def test_packed_sequences(kind: type[nn.RNNBase], both: bool) -> None:
     pruned = prune(net, inputs(), ratios=0.5)
     assert (pruned.model.recurrent.input_size, pruned.model.recurrent.hidden_size) == (WIDTH // 2, 3)
     assert difference(pruned.model.double(), zeroed(net, gone_slots(pruned)), inputs(seed=2)) < 1e-9
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_recurrent_layers_with_a_projection(both: bool) -> None:
+    torch.manual_seed(0)
+    net = Packed(nn.LSTM(WIDTH, 8, 2, bidirectional=both, proj_size=6, batch_first=True), 12 if both else 6).eval()
+    pruned = prune(net, inputs(), ratios=0.5)
+    small = pruned.model.recurrent
+    assert (small.input_size, small.hidden_size, small.proj_size) == (4, 4, 3)
+    # One module makes the cell and the state that is handed on: the parts are found again by their values.
+    found = verify(net, pruned.model, inputs())
+    assert found, found.status
+    assert len(found.kept["recurrent.weight_hr_l1"][0]) == 3
+    smaller = prune(net, inputs(), target_macs=0.5)
+    assert (profile(net, inputs()).macs, profile(smaller.model, inputs()).macs) == smaller.plan.macs
 
 
 class Deformable(nn.Module):

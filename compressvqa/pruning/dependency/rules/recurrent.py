@@ -20,27 +20,28 @@ _GATES = {"lstm": 4, "gru": 3}
 def recurrent(run: Labelling, node: Node) -> list[ChannelLabels]:
     """`nn.RNN`, `nn.GRU`, `nn.LSTM`: one width for all layers and directions, so hidden channel i goes in all of them.
 
-    A hidden channel whose rows and biases are zero stays zero, whatever the gates are: its candidate is tanh(0).
+    A hidden channel whose rows and biases are zero stays zero, whatever the gates are: its candidate is tanh(0). With a
+    projection, the cell has a width of its own, and the state that is handed on another one.
     """
     packed = isinstance(node.args[3], tuple)
     data, states = node.args[0], node.args[2 if packed else 1]
     weights, biases, layers, _, _, both_ways = node.args[3 if packed else 2 :][:6]
     directions = 2 if both_ways else 1
     each = len(weights) // (layers * directions)
-    if each != (4 if biases else 2):
-        return run.block(node, "recurrent layers with a projection are kept as they are")
+    own = 4 if biases else 2  # and one more, which projects the cell on the state that is handed on
     gates = _GATES.get(node.function.__name__, 1)
     hidden = _labels(run, weights[1], 1)
+    cell = _labels(run, weights[own], 1) if each > own else hidden
     steps = int(np.prod(data.shape[:-1]))
     incoming = _last(run, node, run.labels_of(data))
-    for state in states if isinstance(states, tuple) else (states,):
+    for state, kind in zip(states if isinstance(states, tuple) else (states,), (hidden, cell), strict=False):
         channels = run.labels_of(state)
         if len(channels.shape) - 1 not in channels.free:
-            run.unite(node, hidden, _last(run, node, channels))
+            run.unite(node, kind, _last(run, node, channels))
     for layer in range(layers):
         for direction in range(directions):
             at = (layer * directions + direction) * each
-            rows = _rows(run, node, weights[at : at + each], hidden, gates)
+            rows = _rows(run, node, weights[at : at + own], cell, gates)
             columns, back = _labels(run, weights[at], 1), _labels(run, weights[at + 1], 1)
             run.unite(node, columns, incoming)
             run.unite(node, back, hidden)
@@ -48,11 +49,23 @@ def recurrent(run: Labelling, node: Node) -> list[ChannelLabels]:
             run.consumes[columns] = run.consumes[back] = True
             for read in (columns, back):
                 run.cost(node, steps * len(rows) * len(read), [AxisLabels(rows, True), AxisLabels(read, True)])
+            if each > own:
+                _project(run, node, weights[at + own], hidden, cell, steps)
         incoming = np.tile(hidden, directions)
     shapes = [() if v is None else v.shape for v in node.outputs]
     outputs = [_along_last(incoming, shapes[0])]
-    outputs += [_along_last(hidden, shape) for shape in shapes[1:]]
+    outputs += [_along_last(ids, shape) for ids, shape in zip((hidden, cell), shapes[1:], strict=False)]
     return outputs
+
+
+def _project(run: Labelling, node: Node, weight: Value, hidden: Ids, cell: Ids, steps: int) -> None:
+    """What an LSTM hands on is a product of a matrix with the cell: rows go with the state, columns with the cell."""
+    rows, columns = _labels(run, weight, 0), _labels(run, weight, 1)
+    run.unite(node, rows, hidden)
+    run.unite(node, columns, cell)
+    run.produces[rows] = True
+    run.consumes[columns] = True
+    run.cost(node, steps * len(rows) * len(columns), [AxisLabels(rows, True), AxisLabels(columns, True)])
 
 
 def _labels(run: Labelling, value: Value, d: int) -> Ids:
