@@ -1,8 +1,9 @@
-"""The dataset ``rank-pairs``: source videos in, labelled patches on disk, batches of rank pairs out."""
+"""The dataset ``rank-pairs``: source videos and photographs in, labelled patches on disk, batches of rank pairs out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,19 +14,40 @@ from torch import Tensor
 from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress, build
 from compressvqa.data.compare import MIN_SIDE
-from compressvqa.data.folders import list_videos, split_contents
-from compressvqa.data.ladder import Rung
+from compressvqa.data.filters import Filter
+from compressvqa.data.folders import list_media, split_contents
+from compressvqa.data.identity import file_digest
+from compressvqa.data.ladder import AnyRung, Rung
 from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
+from compressvqa.data.pictures import is_picture
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.sources import Cutting, FileSource, PhotographSource, Source
+from compressvqa.data.virtual_camera import Camera
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
 Part = Literal["train", "validation"]
 Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
+Codecs = Literal["x264", "x265", "svt-av1", "vp9", "vvc"]
 Places = str | list[str]
+MediaSource = FileSource | PhotographSource
 BUILTIN = "builtin"
+
+
+class FirstChoice(BaseModel):
+    """One rung of one codec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: Codecs = Field(description="the encoder")
+    crf: int = Field(description="constant quality; larger is worse (vvc: QP)")
+    scale: float = Field(default=1.0, description="coded share of width and height, scaled back up")
+    depth: Literal[8, 10] | None = Field(default=None, description="bit depth that is coded; null: the source's")
+
+    def rung(self) -> Rung:
+        """The same as the ladder wants it."""
+        return Rung(self.codec, self.crf, self.scale, self.depth)
 
 
 class LadderChoice(BaseModel):
@@ -33,10 +55,16 @@ class LadderChoice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codec: Literal["x264", "x265", "svt-av1", "vp9", "vvc"] = Field(description="the encoder")
+    codec: Codecs = Field(description="the encoder")
     crf: list[int] = Field(min_length=1, description="constant qualities; larger is worse (vvc: QP)")
     scales: list[float] = Field(
         default=[1.0], min_length=1, description="coded share of width and height, scaled back up"
+    )
+    depth: Literal[8, 10] | None = Field(
+        default=None, description="bit depth that is coded; null: that of the source, if the encoder takes it"
+    )
+    first: FirstChoice | None = Field(
+        default=None, description="a first generation: patches are coded so before, and coded again"
     )
 
     @model_validator(mode="after")
@@ -49,7 +77,8 @@ class LadderChoice(BaseModel):
 
     def rungs(self) -> list[Rung]:
         """One rung for each quality and scale."""
-        return [Rung(self.codec, quality, scale) for scale in self.scales for quality in self.crf]
+        first = None if self.first is None else self.first.rung()
+        return [Rung(self.codec, quality, scale, self.depth, first) for scale in self.scales for quality in self.crf]
 
 
 class RawChoice(BaseModel):
@@ -69,6 +98,25 @@ class RawChoice(BaseModel):
         return RawFormat(self.width, self.height, self.pixel_format, self.bitdepth)
 
 
+class CameraChoice(BaseModel):
+    """What happens in takes of photographs, beside the camera's own move: shares of the takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    noise: float = Field(default=0.0, ge=0, le=1, description="takes with the sensor's noise")
+    motion_blur: float = Field(default=0.0, ge=0, le=1, description="takes with a shutter that is open for long")
+    focus: float = Field(default=0.0, ge=0, le=1, description="takes out of focus, or whose focus changes")
+    exposure: float = Field(default=0.0, ge=0, le=1, description="dark takes, or whose exposure changes")
+    objects: float = Field(default=0.0, ge=0, le=1, description="takes in which things move by themselves")
+    cuts: float = Field(default=0.0, ge=0, le=1, description="takes with a cut")
+    text: float = Field(default=0.0, ge=0, le=1, description="takes with captions or a line that scrolls")
+    ten_bit: float = Field(default=0.0, ge=0, le=1, description="photographs whose takes have 10 bit")
+
+    def camera(self) -> Camera:
+        """The same as the virtual camera wants it."""
+        return Camera(**self.model_dump())
+
+
 # Ten rungs that spread VMAF over about 20 to 99: every codec, and three rungs with a change of resolution.
 DEFAULT_LADDER = [
     LadderChoice(codec="x264", crf=[22, 32, 41]),
@@ -83,7 +131,7 @@ DEFAULT_LADDER = [
 
 @datasets.register("rank-pairs")
 class RankPairs:
-    """Pairs of distorted patches of source videos, ranked by VMAF.
+    """Pairs of distorted patches of source videos and filmed photographs, ranked by VMAF.
 
     Patches are cut from the sources, sent through the ladder and labelled once, into a folder; training draws pairs
     from it. Training and validation never share a content, where a content is a source file (or a photograph):
@@ -97,7 +145,12 @@ class RankPairs:
         reference: ClassVar[bool] = True  # pairs come with their references
 
         sources: Places = Field(
-            default=BUILTIN, description="folder of videos, a list of folders and files, or `builtin`"
+            default=BUILTIN,
+            description="folder of videos and photographs, or a list of folders, files and `builtin`; photographs are "
+            "filmed by a virtual camera",
+        )
+        camera: CameraChoice = Field(
+            default=CameraChoice(), description="what happens when photographs are filmed, in training and validation"
         )
         validation: Places | float = Field(
             default=BUILTIN,
@@ -108,6 +161,9 @@ class RankPairs:
         validation_patches_per_clip: int = Field(
             default=1, ge=1, description="patches cut from each source for validation"
         )
+        takes_per_photograph: int | None = Field(
+            default=None, ge=1, description="takes of each photograph, in training; null: as many as patches per clip"
+        )
         frames: int = Field(default=12, ge=1, description="frames of a patch")
         size: int = Field(default=256, ge=MIN_SIDE, multiple_of=2, description="width and height of a patch")
         downscale: int | Literal["auto"] = Field(
@@ -115,8 +171,9 @@ class RankPairs:
             description="factor by which sources are made smaller first, to hide what their own codec did",
         )
         source_frames: int = Field(default=1500, ge=1, description="only so many frames of a source are looked at")
-        ladder: list[LadderChoice] = Field(
-            default=DEFAULT_LADDER, min_length=1, description="how patches are distorted"
+        ladder: list[LadderChoice] = Field(default=DEFAULT_LADDER, min_length=1, description="how patches are coded")
+        distortions: dict[str, list[int]] = Field(
+            default={}, description="distortions without a codec, as `distorted-images` knows them: {name: [levels]}"
         )
         label: Label = Field(default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored")
         gap: float = Field(default=6.0, ge=0, description="pairs with labels nearer than this are not used")
@@ -144,10 +201,23 @@ class RankPairs:
                 raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
             if self.downscale != "auto" and self.downscale < 1:
                 raise ValueError(f"downscale: {self.downscale} is not a factor; use 1, 2, ... or auto")
+            try:
+                self.rungs()
+            except DataError as error:
+                raise ValueError(f"distortions: {error}") from error
             for size in self.sizes:
                 if size < MIN_SIDE or (size > self.size and self.fit == "crop"):
                     raise ValueError(f"sizes: {size} is outside {MIN_SIDE} (networks) to {self.size} (patches)")
             return self
+
+        def rungs(self) -> list[AnyRung]:
+            """Everything that a patch goes through.
+
+            Raises:
+                DataError: no such distortion or level.
+            """
+            coded: list[AnyRung] = [rung for choice in self.ladder for rung in choice.rungs()]
+            return coded + [Filter(name, level) for name, levels in self.distortions.items() for level in levels]
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -166,8 +236,9 @@ class RankPairs:
         config = self.config
         count = config.patches_per_clip if part == "train" else config.validation_patches_per_clip
         cutting = Cutting(count, config.frames, config.size, config.downscale, config.source_frames, config.seed)
-        rungs = [rung for choice in config.ladder for rung in choice.rungs()]
-        return build(self.sources(part), Path(folder), cutting, rungs, workers=config.workers, progress=progress)
+        return build(
+            self.sources(part), Path(folder), cutting, config.rungs(), workers=config.workers, progress=progress
+        )
 
     def batches(self, examples: PatchSet, *, batch: int = 8, seed: int = 0) -> PairSampler:
         """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""
@@ -209,7 +280,7 @@ class RankPairs:
         accuracy = pair_accuracy(judged[a].numpy(), judged[b].numpy(), (truth[a] > truth[b]).numpy())
         return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
 
-    def sources(self, part: Part) -> list[Source]:
+    def sources(self, part: Part) -> Sequence[Source]:
         """What the patches of a part are cut from.
 
         Raises:
@@ -223,37 +294,55 @@ class RankPairs:
             wanted = set(sides[0] if part == "train" else sides[1])
             return [source for source in found if source.content in wanted]
         train, held = self._places(config.sources, "train"), self._places(validation, "validation")
-        shared = {_file(source) for source in train} & {_file(source) for source in held} - {None}
+        known = {file_digest(source.path): source for source in train if source.path is not None}
+        shared = [source for source in held if source.path is not None and file_digest(source.path) in known]
         if shared:
-            what, hint = f"{len(shared)} videos are in training and in validation", "two folders, or `validation: 0.2`"
-            raise DataError(what, where=min(map(str, shared)), hint=hint)
+            what = f"{len(shared)} of the files are in training and in validation"
+            raise DataError(what, where=min(str(source.path) for source in shared),
+                            hint="two folders, or `validation: 0.2`")  # fmt: skip
         return train if part == "train" else held
 
-    def _places(self, places: Places, part: Part | None) -> list[Source]:
-        found: list[Source] = []
+    def _places(self, places: Places, part: Part | None) -> list[MediaSource]:
+        found: list[MediaSource] = []
+        camera, takes = self.config.camera.camera(), None if part == "validation" else self.config.takes_per_photograph
         for place in [places] if isinstance(places, str) else places:
             if place == BUILTIN:
                 parts: tuple[Part, ...] = ("train", "validation") if part is None else (part,)
-                found += [PhotographSource(name) for side in parts for name in virtual_camera.photographs(side)]
+                names = [name for side in parts for name in virtual_camera.photographs(side)]
+                found += [PhotographSource(name, None, camera, takes) for name in names]
             else:
-                raw = None if self.config.raw is None else self.config.raw.format()
-                found += [
-                    FileSource(content, path, raw if path.suffix.lower() == ".yuv" else None)
-                    for content, path in list_videos(place)
-                ]
-        return _told_apart(found)
+                found += [self._file(content, path, camera, takes) for content, path in list_media(place)]
+        return _once(_told_apart(found))
+
+    def _file(self, content: str, path: Path, camera: Camera, takes: int | None) -> MediaSource:
+        if is_picture(path):
+            return PhotographSource(content, path, camera, takes)
+        raw = None if self.config.raw is None else self.config.raw.format()
+        return FileSource(content, path, raw if path.suffix.lower() == ".yuv" else None)
 
 
-def _file(source: Source) -> Path | None:
-    return source.path.resolve() if isinstance(source, FileSource) else None
-
-
-def _told_apart(sources: list[Source]) -> list[Source]:
+def _told_apart(sources: list[MediaSource]) -> list[MediaSource]:
     """Contents of equal names in several folders get the folder's name in front."""
     names = [source.content for source in sources]
     return [
-        FileSource(f"{source.path.absolute().parent.name}/{source.content}", source.path, source.raw)
-        if isinstance(source, FileSource) and names.count(source.content) > 1
+        replace(source, content=f"{source.path.absolute().parent.name}/{source.content}")
+        if source.path is not None and names.count(source.content) > 1
         else source
         for source in sources
     ]
+
+
+def _once(sources: list[MediaSource]) -> list[MediaSource]:
+    """Copies of a file are one content, or a split could put one of them on each side.
+
+    Raises:
+        DataError: two files are the same.
+    """
+    known: dict[str, Path] = {}
+    for source in sources:
+        if source.path is None:
+            continue
+        other = known.setdefault(file_digest(source.path), source.path)
+        if other is not source.path:
+            raise DataError(f"is the same file as {other}", where=source.path, hint="name each content once")
+    return sources

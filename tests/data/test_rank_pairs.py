@@ -64,7 +64,7 @@ def test_lists_of_folders_and_files(videos, tmp_path):
 
 def test_a_video_on_both_sides_is_refused(videos):
     dataset = RankPairs(config(sources=str(videos), validation=[str(videos / "v2.mkv")]))
-    with pytest.raises(DataError, match=r"v2\.mkv: 1 videos are in training and in validation"):
+    with pytest.raises(DataError, match=r"v2\.mkv: 1 of the files are in training and in validation"):
         dataset.sources("train")
 
 
@@ -101,7 +101,9 @@ def test_settings_that_cannot_be(change, message):
 def test_settings_have_a_json_schema_that_editors_can_read():
     properties = RankPairs.Config.model_json_schema()["properties"]
     assert all(text.get("description") for text in properties.values())
-    assert set(RankPairs.Config.model_json_schema()["$defs"]) == {"LadderChoice", "RawChoice"}
+    assert set(RankPairs.Config.model_json_schema()["$defs"]) == {
+        "CameraChoice", "FirstChoice", "LadderChoice", "RawChoice",
+    }  # fmt: skip
 
 
 def test_settings_of_drawing_do_not_build_again(videos, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compressvqa.data import virtual_camera
-from compressvqa.data.virtual_camera import Path2D, load_photograph, photographs, render_take, to_planes
+from compressvqa.data.virtual_camera import load_photograph, photographs, render_take, to_planes
 from compressvqa.errors import CompressVQAError
 
 
@@ -51,16 +51,14 @@ def wave(period: float, height: int = 300, width: int = 400) -> torch.Tensor:
 @pytest.mark.parametrize(("left", "scale"), [(20.0, 1.0), (20.25, 1.0), (33.7, 1.4), (10.1, 0.8)])
 def test_sub_pixel_positions_are_exact(left, scale):
     """A slow sine wave has a known value at every position."""
-    path = Path2D(np.array([5.0]), np.array([left]), np.array([scale]))
-    seen = virtual_camera._look(wave(40.0), path, 0, 64)
+    seen = virtual_camera._look(wave(40.0), 5.0, left, scale, 64)
     x = left + (torch.arange(64) + 0.5) * scale
     expected = 0.5 + 0.4 * torch.sin(x / 40 * 2 * torch.pi)
     assert (seen[0, 32] - expected).abs().max() < 0.004
 
 
 def test_detail_that_a_camera_cannot_resolve_turns_grey():
-    path = Path2D(np.array([5.0]), np.array([5.0]), np.array([3.0]))
-    seen = virtual_camera._look(wave(2.5), path, 0, 64)  # 1.2 cycles to the pixel
+    seen = virtual_camera._look(wave(2.5), 5.0, 5.0, 3.0, 64)  # 1.2 cycles to the pixel
     assert float(seen.std()) < 0.03
 
 
