@@ -153,11 +153,16 @@ class PatchSet:
     def load(self, index: int, *, box: tuple[int, int, int, int] | None = None) -> tuple[Planes, Planes]:
         """Reference and distorted planes of ``entries[index]``, or of a box (top, left, height, width) of them.
 
+        A negative index ``~r`` is reference r itself, unchanged, beside itself.
+
         Raises:
             DataError: the box leaves the patch or begins between two chroma samples, or the shard is damaged.
         """
-        entry = self.entries[index]
-        reference, distorted = self.planes(self.references[entry.reference]), self.planes(entry)
+        if index < 0:
+            reference = distorted = self.planes(self.references[~index])
+        else:
+            entry = self.entries[index]
+            reference, distorted = self.planes(self.references[entry.reference]), self.planes(entry)
         return (reference, distorted) if box is None else (reference.crop(*box), distorted.crop(*box))
 
     def label(self, name: str) -> list[float | None]:

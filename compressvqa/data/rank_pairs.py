@@ -18,6 +18,7 @@ from compressvqa.data.filters import Filter
 from compressvqa.data.folders import list_media, split_contents
 from compressvqa.data.identity import file_digest
 from compressvqa.data.ladder import AnyRung, Rung
+from compressvqa.data.orders import Kind
 from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
 from compressvqa.data.pictures import is_picture
@@ -177,6 +178,22 @@ class RankPairs:
         )
         label: Label = Field(default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored")
         gap: float = Field(default=6.0, ge=0, description="pairs with labels nearer than this are not used")
+        jnd: float | None = Field(
+            default=None,
+            gt=0,
+            description="difference of labels that three of four viewers see: labels become probabilities; null: they "
+            "are 0 or 1",
+        )
+        agree: list[Label] = Field(
+            default=[],
+            description="further labels: pairs that they put the other way round are dropped, pairs on which they "
+            "differ in size count less",
+        )
+        certain: dict[Kind, float] = Field(
+            default={},
+            description="pairs in an order that is certain, whatever labels say: {ladder, generation, reference or "
+            "identity: share of the pairs}",
+        )
         two_content_share: float = Field(
             default=0.7, ge=0, le=1, description="probability that a pair shows two contents"
         )
@@ -201,6 +218,10 @@ class RankPairs:
                 raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
             if self.downscale != "auto" and self.downscale < 1:
                 raise ValueError(f"downscale: {self.downscale} is not a factor; use 1, 2, ... or auto")
+            if min(self.certain.values(), default=0) < 0 or sum(self.certain.values()) > 1:
+                raise ValueError(f"certain: shares of {sum(self.certain.values()):g} together; from 0 to 1")
+            if self.label in self.agree:
+                raise ValueError(f"agree: {self.label} is the label itself")
             try:
                 self.rungs()
             except DataError as error:
@@ -245,7 +266,8 @@ class RankPairs:
         c = self.config
         return PairSampler(
             examples, label=c.label, gap=c.gap, two_content_share=c.two_content_share, swap=c.swap, batch=batch,
-            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed,
+            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed, jnd=c.jnd, agree=tuple(c.agree),
+            certain=c.certain,
         )  # fmt: skip
 
     def evaluate(
