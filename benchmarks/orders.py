@@ -166,9 +166,8 @@ def main() -> None:
     summary = patches.summary()
     counts = ", ".join(f"{kind} {rows[0][kind]['pairs']}" for kind in KINDS)
     size = f"{summary['size']}x{summary['size']}, {summary['frames']} frames"
-    counted = [f"{summary[key]} {name}" for key, name in (("patches", "distorted patches"), ("references", "references"),
-                                                          ("contents", "contents"))]  # fmt: skip
-    what = " of ".join(counted)
+    kinds = {"patches": "distorted patches", "references": "references", "contents": "contents"}
+    what = " of ".join(f"{summary[key]} {name}" for key, name in kinds.items())
     machine = f"{processor()}, {os.cpu_count()} cores, compressvqa {cv.__version__}, patches {summary['identity']}."
     text = "\n".join(
         ["# Orders that are certain, and how often metrics break them", "",
