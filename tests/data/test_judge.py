@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from compressvqa.data import PairSampler
 from compressvqa.data.judge import LEAST, Judge
@@ -30,7 +31,7 @@ TWO = [made(20, 90.0, 88.0, None), made(30, 70.0, 71.0, 72.0), made(40, 69.0, 40
 
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory):
-    return write_set(tmp_path_factory.mktemp("set") / "patches", [[ONE], [TWO]])
+    return write_set(tmp_path_factory.mktemp("set") / "patches", [[ONE, TWO[1:]], [TWO]])
 
 
 def weight_of(patches, a, b, gap, labels=LABELS):
@@ -82,6 +83,7 @@ def test_certain_orders_overrule_labels(patches, jnd):
         assert preferred[1, worse] >= (1.0 if jnd is None else LEAST)
     assert preferred[2, 3] > 0.9 and weight[2, 3] == 1
     assert weight[2, 4] == 0 and not weight.diagonal().any()
+    assert np.allclose(preferred + preferred.T, 1)
 
 
 def test_batches_carry_what_the_judge_says(patches):
@@ -107,6 +109,8 @@ def test_keys_of_undistorted_clips_are_their_own(patches):
     batches = [sampler.batch_at(step) for step in range(8)]
     keys = {key for batch in batches for key in batch.keys_a + batch.keys_b}
     assert len(keys) == len(patches) + len(patches.references)
+    for batch in batches:  # one reference, one place: an undistorted clip is cut where its distorted versions are
+        assert torch.equal(batch.reference_a, batch.reference_b)
 
 
 def test_labels_that_never_agree_are_refused(tmp_path):
