@@ -86,6 +86,14 @@ def test_certain_orders_overrule_labels(patches, jnd):
     assert np.allclose(preferred + preferred.T, 1)
 
 
+def test_labels_that_break_a_ladder_are_overruled_on_both_sides(tmp_path):
+    odd = write_set(tmp_path / "odd", [[[made(20, 50.0, 50.0, 50.0), made(30, 60.0, 60.0, 60.0)]]])
+    for jnd, least in ((6.0, LEAST), (None, 1.0)):
+        preferred, weight = Judge(odd, LABELS, jnd=jnd, certain=("ladder",))(np.arange(2))
+        assert preferred.tolist() == [[0.5, np.float32(least)], [np.float32(1 - least), 0.5]]
+        assert weight.tolist() == [[0, 1], [1, 0]]
+
+
 def test_batches_carry_what_the_judge_says(patches):
     certain = {"reference": 0.2, "identity": 0.2, "ladder": 0.1}
     sampler = PairSampler(patches, batch=6, gap=1.0, jnd=6.0, agree=LABELS[1:], certain=certain, seed=3)
