@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,123 +10,22 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress, build
+from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
 from compressvqa.data.compare import MIN_SIDE
 from compressvqa.data.filters import Filter
-from compressvqa.data.folders import list_media, split_contents
-from compressvqa.data.identity import file_digest
-from compressvqa.data.ladder import AnyRung, Rung
+from compressvqa.data.folders import split_contents
+from compressvqa.data.ladder import AnyRung
+from compressvqa.data.media import BUILTIN, MediaSource, Part, media_sources, shared_files
 from compressvqa.data.orders import Kind
 from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
-from compressvqa.data.pictures import is_picture
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.sources import Cutting, FileSource, PhotographSource, Source
-from compressvqa.data.virtual_camera import Camera
+from compressvqa.data.sources import Cutting, Source
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
-Part = Literal["train", "validation"]
 Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
-Codecs = Literal["x264", "x265", "svt-av1", "vp9", "vvc"]
 Places = str | list[str]
-MediaSource = FileSource | PhotographSource
-BUILTIN = "builtin"
-
-
-class FirstChoice(BaseModel):
-    """One rung of one codec."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    codec: Codecs = Field(description="the encoder")
-    crf: int = Field(description="constant quality; larger is worse (vvc: QP)")
-    scale: float = Field(default=1.0, description="coded share of width and height, scaled back up")
-    depth: Literal[8, 10] | None = Field(default=None, description="bit depth that is coded; null: the source's")
-
-    def rung(self) -> Rung:
-        """The same as the ladder wants it."""
-        return Rung(self.codec, self.crf, self.scale, self.depth)
-
-
-class LadderChoice(BaseModel):
-    """Some rungs of one codec: every quality at every scale."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    codec: Codecs = Field(description="the encoder")
-    crf: list[int] = Field(min_length=1, description="constant qualities; larger is worse (vvc: QP)")
-    scales: list[float] = Field(
-        default=[1.0], min_length=1, description="coded share of width and height, scaled back up"
-    )
-    depth: Literal[8, 10] | None = Field(
-        default=None, description="bit depth that is coded; null: that of the source, if the encoder takes it"
-    )
-    first: FirstChoice | None = Field(
-        default=None, description="a first generation: patches are coded so before, and coded again"
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> LadderChoice:
-        try:
-            self.rungs()
-        except DataError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def rungs(self) -> list[Rung]:
-        """One rung for each quality and scale."""
-        first = None if self.first is None else self.first.rung()
-        return [Rung(self.codec, quality, scale, self.depth, first) for scale in self.scales for quality in self.crf]
-
-
-class RawChoice(BaseModel):
-    """What headerless .yuv files hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    width: int = Field(gt=0, description="luma samples in a row")
-    height: int = Field(gt=0, description="luma rows")
-    pixel_format: Literal["420", "422", "444"] = Field(default="420", description="chroma subsampling")
-    bitdepth: Literal[8, 10, 12, 16] = Field(
-        default=8, description="bits of a sample; above 8 in two bytes, low byte first"
-    )
-
-    def format(self) -> RawFormat:
-        """The same as the reader wants it."""
-        return RawFormat(self.width, self.height, self.pixel_format, self.bitdepth)
-
-
-class CameraChoice(BaseModel):
-    """What happens in takes of photographs, beside the camera's own move: shares of the takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    noise: float = Field(default=0.0, ge=0, le=1, description="takes with the sensor's noise")
-    motion_blur: float = Field(default=0.0, ge=0, le=1, description="takes with a shutter that is open for long")
-    focus: float = Field(default=0.0, ge=0, le=1, description="takes out of focus, or whose focus changes")
-    exposure: float = Field(default=0.0, ge=0, le=1, description="dark takes, or whose exposure changes")
-    objects: float = Field(default=0.0, ge=0, le=1, description="takes in which things move by themselves")
-    cuts: float = Field(default=0.0, ge=0, le=1, description="takes with a cut")
-    text: float = Field(default=0.0, ge=0, le=1, description="takes with captions or a line that scrolls")
-    ten_bit: float = Field(default=0.0, ge=0, le=1, description="photographs whose takes have 10 bit")
-
-    def camera(self) -> Camera:
-        """The same as the virtual camera wants it."""
-        return Camera(**self.model_dump())
-
-
-# Ten rungs that spread VMAF over about 20 to 99: every codec, and three rungs with a change of resolution.
-DEFAULT_LADDER = [
-    LadderChoice(codec="x264", crf=[22, 32, 41]),
-    LadderChoice(codec="x264", crf=[36], scales=[0.5]),
-    LadderChoice(codec="x265", crf=[30, 40]),
-    LadderChoice(codec="svt-av1", crf=[58]),
-    LadderChoice(codec="svt-av1", crf=[48], scales=[0.5]),
-    LadderChoice(codec="vp9", crf=[54]),
-    LadderChoice(codec="vvc", crf=[44], scales=[0.5]),
-]
 
 
 @datasets.register("rank-pairs")
@@ -311,60 +209,24 @@ class RankPairs:
         config = self.config
         validation = config.validation
         if isinstance(validation, float):
-            found = self._places(config.sources, None)
+            found = self._media(config.sources, None)
             sides = split_contents([source.content for source in found], validation, config.seed)
             wanted = set(sides[0] if part == "train" else sides[1])
             return [source for source in found if source.content in wanted]
-        train, held = self._places(config.sources, "train"), self._places(validation, "validation")
-        known = {file_digest(source.path): source for source in train if source.path is not None}
-        shared = [source for source in held if source.path is not None and file_digest(source.path) in known]
+        train, held = self._media(config.sources, "train"), self._media(validation, "validation")
+        shared = shared_files(train, held)
         if shared:
             what = f"{len(shared)} of the files are in training and in validation"
-            raise DataError(what, where=min(str(source.path) for source in shared),
-                            hint="two folders, or `validation: 0.2`")  # fmt: skip
+            hint = "two folders, or `validation: 0.2`"
+            raise DataError(what, where=min(map(str, shared)), hint=hint)
         return train if part == "train" else held
 
-    def _places(self, places: Places, part: Part | None) -> list[MediaSource]:
-        found: list[MediaSource] = []
-        camera, takes = self.config.camera.camera(), None if part == "validation" else self.config.takes_per_photograph
-        for place in [places] if isinstance(places, str) else places:
-            if place == BUILTIN:
-                parts: tuple[Part, ...] = ("train", "validation") if part is None else (part,)
-                names = [name for side in parts for name in virtual_camera.photographs(side)]
-                found += [PhotographSource(name, None, camera, takes) for name in names]
-            else:
-                found += [self._file(content, path, camera, takes) for content, path in list_media(place)]
-        return _once(_told_apart(found))
-
-    def _file(self, content: str, path: Path, camera: Camera, takes: int | None) -> MediaSource:
-        if is_picture(path):
-            return PhotographSource(content, path, camera, takes)
-        raw = None if self.config.raw is None else self.config.raw.format()
-        return FileSource(content, path, raw if path.suffix.lower() == ".yuv" else None)
-
-
-def _told_apart(sources: list[MediaSource]) -> list[MediaSource]:
-    """Contents of equal names in several folders get the folder's name in front."""
-    names = [source.content for source in sources]
-    return [
-        replace(source, content=f"{source.path.absolute().parent.name}/{source.content}")
-        if source.path is not None and names.count(source.content) > 1
-        else source
-        for source in sources
-    ]
-
-
-def _once(sources: list[MediaSource]) -> list[MediaSource]:
-    """Copies of a file are one content, or a split could put one of them on each side.
-
-    Raises:
-        DataError: two files are the same.
-    """
-    known: dict[str, Path] = {}
-    for source in sources:
-        if source.path is None:
-            continue
-        other = known.setdefault(file_digest(source.path), source.path)
-        if other is not source.path:
-            raise DataError(f"is the same file as {other}", where=source.path, hint="name each content once")
-    return sources
+    def _media(self, places: Places, part: Part | None) -> list[MediaSource]:
+        config = self.config
+        return media_sources(
+            [places] if isinstance(places, str) else places,
+            part=part,
+            camera=config.camera.camera(),
+            takes=None if part == "validation" else config.takes_per_photograph,
+            raw=None if config.raw is None else config.raw.format(),
+        )
