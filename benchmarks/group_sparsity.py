@@ -151,7 +151,7 @@ class Bench:
         with torch.inference_mode():
             judged = self.dataset.evaluate(self.validation, score)
         facts = trace(network, example_inputs(network, size=self.recipe.clip.size, frames=self.recipe.clip.frames))
-        macs = sum(cost.macs for cost in facts.labels.costs)
+        macs = sum(cost.macs for cost in facts.dependencies.costs)
         return {"params": sum(p.numel() for p in network.parameters()), "macs": macs, **judged}
 
     def arm(self, arm: str, budget: str, sparse_steps: int, distil_steps: int) -> dict[str, Any]:

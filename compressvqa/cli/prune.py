@@ -21,6 +21,7 @@ PrunedName = Annotated[
 
 @app.command()
 def prune(
+    context: typer.Context,
     model: PrunedName,
     folder: Annotated[Optional[Path], typer.Argument(help="Folder for the pruned network: the same as --out.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="Folder for the pruned network; none: not saved.")] = None,  # noqa: UP045
@@ -87,24 +88,13 @@ def prune(
         _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
         return
     from compressvqa.models import save
+    from compressvqa.pruning import WrittenSettings
     from compressvqa.pruning import prune as prune_network
 
-    wishes = {
-        "ratios": _shares(ratio, ratios or (), zeros),
-        "target_macs": target_macs,
-        "target_params": target_params,
-        "target_latency": target_latency,
-        "runtime": runtime,
-        "importance": importance,
-        "scope": scope,
-        "max_ratio": max_ratio,
-        "attention": attention,
-        "protect": tuple(protect) if protect else None,
-        "round_to": round_to,
-        "min_channels": min_channels,
-    }
-    # What was not asked for has its default where it is explained, in `prune`.
-    choices: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
+    # What was not asked for has its default where it is declared, in `Settings`.
+    asked = {name: context.params[name] for name in WrittenSettings.model_fields}
+    asked["ratios"] = _shares(ratio, ratios or (), zeros)
+    choices: dict[str, Any] = {name: wish for name, wish in asked.items() if wish is not None}
     shorter = _without_blocks(network, arguments, depth, depth_by)
     if shorter is not None:
         network = shorter.model
@@ -165,8 +155,8 @@ def _explain(
 ) -> None:
     """Prints which layers are tied and why, and draws it where a file is named."""
     from compressvqa.pruning import trace
-    from compressvqa.pruning.explain import explain
-    from compressvqa.pruning.tree import to_tree
+    from compressvqa.pruning.dependency.explain import explain
+    from compressvqa.pruning.dependency.tree import to_tree
 
     facts = explain(trace(network, inputs, **choices), protect)
     if patterns:

@@ -7,10 +7,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from compressvqa.errors import TrainingError
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION
 
 Channels = Literal["auto", "second", "last"]
 
-_CHANNELS_SECOND = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+_CHANNELS_SECOND = (CONVOLUTION, BATCH_OR_INSTANCE_NORM, nn.GroupNorm)
 
 
 class Layout:

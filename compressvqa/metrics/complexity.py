@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from compressvqa.metrics.operators import FREE, RULES
+from compressvqa.torch_private import HOOK_TABLES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore compiles its losses with torch.jit when it is imported, which warns
@@ -177,15 +178,6 @@ def _flop_counter_macs(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-)
-
-
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Puts back modes and hooks of every module at the end: fvcore leaves its hooks behind when tracing raises."""
@@ -193,7 +185,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
     modes = [module.training for module in modules]
     # torch's counter follows gradients from module to module, and raises at a view of a parameter made without.
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    hooks = [{name: dict(getattr(module, name)) for name in _HOOKS} for module in modules]
+    hooks = [{name: dict(getattr(module, name)) for name in HOOK_TABLES} for module in modules]
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     # The fused transformer layers are one operator without a rule: run the layers that they stand for.
     torch.backends.mha.set_fastpath_enabled(False)

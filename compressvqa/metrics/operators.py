@@ -1,6 +1,6 @@
 """Multiply-accumulates of traced operators: one small rule an operator, and a list of those that count as nothing.
 
-A rule gets the inputs and outputs of a node of a TorchScript trace (`torch._C.Value`) and returns ``{kind: MACs}``.
+A rule gets the inputs and outputs of a node of a TorchScript trace and returns ``{kind: MACs}``.
 Kinds: "conv" and "linear" (what the papers' tables count), "matmul", "attention" and "recurrent".
 """
 

@@ -1,13 +1,14 @@
 """What pruning changed in a network since its construction, as plain data, and the way back.
 
-Three things change: modules and whole blocks that were taken out (`compressvqa.pruning.removed.Removed` in their place,
-all below them gone), numbers that describe a layer (``out_channels``, ``num_heads``, a list of widths), and the shapes
-of its tensors. Everything else follows from the constructor, so nothing else is stored; what differs in another way is
-refused.
+Three things change: modules and whole blocks that were taken out (`pruning.cutting.removed.Removed` in their place, all
+below them gone), numbers that describe a layer (``out_channels``, ``num_heads``, a list of widths, a field of a
+config), and the shapes of its tensors. Everything else follows from the constructor, so nothing else is stored; what
+differs in another way is refused.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from compressvqa.errors import WeightsError
+from compressvqa.models.inner_numbers import differing, is_valid, set_inner
 from compressvqa.models.plain import is_plain, pack, same, unpack
 
 # Names that every module has for itself.
@@ -33,6 +35,7 @@ class Changes:
     Attributes:
         removed: paths of modules and blocks that pruning took out.
         attributes: new values of plain attributes (`plain.pack`), by module path.
+        numbers: whole numbers inside other attributes (`inner_numbers.differing`), by module path and attribute.
         tensors: new shapes, by tensor name.
         shared: names of tensors that are one and the same as another, stored once: {name: stored name}.
         constants: tensors outside the state dict whose values differ from the constructor's.
@@ -40,9 +43,15 @@ class Changes:
 
     removed: list[str] = field(default_factory=list)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
     tensors: dict[str, list[int]] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
     constants: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a config.json holds. Numbers inside configs are left out where there are none, as in older folders."""
+        found = dataclasses.asdict(self)
+        return found if self.numbers else {key: value for key, value in found.items() if key != "numbers"}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any], *, where: object) -> Changes:
@@ -54,6 +63,7 @@ class Changes:
         checks = {
             "removed": _is_list_of(str),
             "attributes": lambda v: isinstance(v, dict) and all(isinstance(values, dict) for values in v.values()),
+            "numbers": is_valid,
             "tensors": lambda v: isinstance(v, dict) and all(_is_list_of(int)(shape) for shape in v.values()),
             "shared": lambda v: isinstance(v, dict) and _is_list_of(str)(list(v.values())),
             "constants": _is_list_of(str),
@@ -98,9 +108,9 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
             if other is not theirs[known]:
                 raise WeightsError(f"can't be saved: its constructor makes it one with {known}", where=path)
             continue
-        differing = _differing_attributes(path, module, other)
-        if differing:
-            changes.attributes[path] = differing
+        plain, inner = _differing_attributes(path, module, other)
+        changes.attributes |= {path: plain} if plain else {}
+        changes.numbers |= {path: inner} if inner else {}
     added = sorted(set(theirs) - set(ours))
     if added:
         raise WeightsError("can't be saved: its constructor does not make this module", where=added[0])
@@ -109,22 +119,31 @@ def find_changes(fresh: nn.Module, model: nn.Module) -> Changes:
     return changes
 
 
-def _differing_attributes(path: str, fresh: nn.Module, model: nn.Module) -> dict[str, Any]:
-    """Packed values of the plain attributes that are new or have changed."""
-    before, after, found = dict(_attributes(fresh)), dict(_attributes(model)), {}
+def _differing_attributes(path: str, fresh: nn.Module, model: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Packed values of the plain attributes that are new or have changed, and what changed inside the others."""
+    before, after = dict(_attributes(fresh)), dict(_attributes(model))
+    found: dict[str, Any] = {}
+    inner: dict[str, Any] = {}
     for name, value in after.items():
         known = before.get(name, _MISSING)
         # What a class defines for all its networks (a property, a method) is not to be hidden by a stored value.
-        if is_plain(value) and not (known is _MISSING and hasattr(type(fresh), name)):
+        if is_plain(value) and not (known is _MISSING and _is_defined(fresh, name, value)):
             if not same(known, value):
                 found[name] = pack(value)
+        elif known is not _MISSING and (numbers := differing(known, value)):
+            inner[name] = numbers
         elif isinstance(value, _COMPARABLE) and known is not _MISSING and known != value:
             raise WeightsError(f"can't be saved: its attribute {name!r} has become {value!r}", where=path)
         elif is_plain(known) and known is not _MISSING and known not in (None, [], {}):  # those are caches, filled
             raise WeightsError(
                 f"can't be saved: its attribute {name!r} has become a {type(value).__name__}", where=path
             )
-    return found
+    return found, inner
+
+
+def _is_defined(module: nn.Module, name: str, value: object) -> bool:
+    """Whether a class defines a name for all its networks, other than as a number that this network has another of."""
+    return hasattr(type(module), name) and type(getattr(type(module), name)) is not type(value)
 
 
 def _compare_tensors(fresh: nn.Module, model: nn.Module, changes: Changes) -> None:
@@ -164,7 +183,7 @@ def apply_changes(
     Raises:
         WeightsError: the changes name something that the network or the file does not have.
     """
-    from compressvqa.pruning.removed import Removed
+    from compressvqa.pruning.cutting.removed import Removed
 
     for path in changes.removed:
         _module(model, path, where)
@@ -172,6 +191,10 @@ def apply_changes(
         setattr(_module(model, parent, where), child, Removed())
     for path, values in changes.attributes.items():
         _set_attributes(_module(model, path, where), path, values, where)
+    memo: dict[int, Any] = {}
+    for path, names in changes.numbers.items():
+        for name, numbers in names.items():
+            set_inner(_module(model, path, where), name, numbers, memo, where=where)
     state = dict(tensors)
     state |= {alias: _stored(state, name, where) for alias, name in changes.shared.items()}
     replaced: dict[nn.Parameter, nn.Parameter] = {}
@@ -183,10 +206,7 @@ def apply_changes(
             )
         _give_shape(model, name, tensor, replaced, where)
     for name in changes.constants:
-        parent, _, leaf = name.rpartition(".")
-        if not isinstance(getattr(_module(model, parent, where), leaf, None), Tensor):
-            raise WeightsError(f"the network has no tensor {name}", where=where)
-        setattr(_module(model, parent, where), leaf, _stored(state, name, where))
+        _set_constant(model, name, _stored(state, name, where), where)
         del state[name]
     _share(model, changes.shared)
     _take_dtypes(model, state)
@@ -201,7 +221,7 @@ def _set_attributes(module: nn.Module, path: str, values: Mapping[str, Any], whe
         except ValueError as error:
             raise WeightsError(f"{path}.{name} is damaged: {error}", where=where) from error
         # A newer version of a class may have lost the attribute, and then does not read it.
-        if name not in known and (name in _MODULES_OWN or hasattr(module, name)):
+        if name not in known and (name in _MODULES_OWN or _is_defined(module, name, value)):
             raise WeightsError(f"{path} has no attribute {name!r} to set", where=where)
         if name in known and type(known[name]) is not type(value) and None not in (known[name], value):
             raise WeightsError(f"{path}.{name} can't be {value!r}", where=where)
@@ -252,15 +272,34 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _constants(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Tensors outside the state dict: buffers that are not persistent, and tensors that are plain attributes."""
+    """Tensors outside the state dict: buffers that are not persistent, and tensors held as plain attributes."""
+    from compressvqa.pruning.recording.held import held_tensors
+
     stored = set(model.state_dict())
     for name, buffer in model.named_buffers():
         if name not in stored:
             yield name, buffer
+    inside = {name: held.tensor for name, held in held_tensors(model).items() if held.steps}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, Tensor):
                 yield f"{path}.{name}" if path else name, value
+    yield from inside.items()
+
+
+def _set_constant(model: nn.Module, name: str, value: Tensor, where: object) -> None:
+    from compressvqa.pruning.recording.held import held_tensors
+    from compressvqa.pruning.recording.steps import replaced
+
+    held = held_tensors(model).get(name)
+    if held is not None and held.steps:
+        module = _module(model, held.module, where)
+        vars(module)[held.attribute] = replaced(vars(module)[held.attribute], held.steps, value)
+        return
+    parent, _, leaf = name.rpartition(".")
+    if not isinstance(getattr(_module(model, parent, where), leaf, None), Tensor):
+        raise WeightsError(f"the network has no tensor {name}", where=where)
+    setattr(_module(model, parent, where), leaf, value)
 
 
 def _shared(model: nn.Module) -> dict[str, str]:

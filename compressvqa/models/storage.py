@@ -6,7 +6,6 @@ pruned network comes back in a new process with nothing but the package that reg
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -69,7 +68,7 @@ def save(
         "model": spec.name,
         "kwargs": {key: pack(value) for key, value in spec.kwargs.items()},
         "spec": {key: value for key, value in spec.to_dict().items() if key not in ("name", "kwargs")},
-        "changes": dataclasses.asdict(changes),
+        "changes": changes.as_dict(),
         "facts": dict(facts or {}),
         "sha256": hashlib.sha256(payload).hexdigest(),
         "versions": _versions(),

@@ -3,17 +3,19 @@
 trace -> groups -> ratios and plan, importance -> surgery -> verify; whole blocks: blocks -> depth
 """
 
-from compressvqa.pruning.density import LayerDensity, density
-from compressvqa.pruning.depth import PrunedDepth, prune_depth
-from compressvqa.pruning.groups import Group, find_groups
-from compressvqa.pruning.importance import Importance
-from compressvqa.pruning.plan import PruningPlan
-from compressvqa.pruning.prune import Pruned, prune
-from compressvqa.pruning.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
-from compressvqa.pruning.removed import Removed
-from compressvqa.pruning.runtimes import Timing
+from compressvqa.pruning.cutting.removed import Removed
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.grouping import find_groups
+from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
+from compressvqa.pruning.prune import prune
+from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.schedule import Schedule
-from compressvqa.pruning.trace import Trace, trace
+from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
+from compressvqa.pruning.widths.density import LayerDensity, density
+from compressvqa.pruning.widths.plan import PruningPlan
+from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
+from compressvqa.pruning.widths.runtimes import Timing
 
 __all__ = [
     "Group",
@@ -26,8 +28,10 @@ __all__ = [
     "Removed",
     "RuleReport",
     "Schedule",
+    "Settings",
     "Timing",
     "Trace",
+    "WrittenSettings",
     "compare_rules",
     "density",
     "density_ratios",

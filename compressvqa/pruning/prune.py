@@ -1,74 +1,26 @@
-"""The public verb: network + what to remove -> smaller network, its plan, and the proof."""
+"""Cuts channels out of a network: trace, plan, cut, prove."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
+import torch
 from torch import nn
 
-from compressvqa.errors import PruneError, TargetError
-from compressvqa.pruning.choice import Cut, removed_outputs
-from compressvqa.pruning.groups import Group
-from compressvqa.pruning.importance import Importance
-from compressvqa.pruning.job import Job
-from compressvqa.pruning.plan import PruningPlan, Ratios
-from compressvqa.pruning.request import Request, request_of
-from compressvqa.pruning.runtimes import Runtime
-from compressvqa.pruning.trace import Trace, trace
-from compressvqa.pruning.verify import gone_roots
-
-if TYPE_CHECKING:
-    from compressvqa.metrics import Complexity
+from compressvqa.errors import TargetError
+from compressvqa.pruning.cutting.choice import removed_outputs
+from compressvqa.pruning.cutting.proof.power import Power
+from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.notes import nothing_to_remove, one_way, over_the_kept
+from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.doors import enter, has_numbers
+from compressvqa.pruning.search import Search
+from compressvqa.pruning.settings import Importance, Ratios, Runtime, Settings, described
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A pruned network and how it came about.
-
-    Args:
-        model: the smaller network; the one given is left as it was.
-        max_error: largest difference from the original with the cut channels zeroed, relative to the output's largest
-            value, over fresh random inputs, with true and with shaken weights; None without verification.
-        groups: the channel groups of the original.
-        plan: what was cut; `print(pruned.plan)`.
-        removed: output channels that went, by path of the layer that made them.
-        dead: paths of modules that were removed because nothing read their result.
-        trace: what was found out about the original.
-    """
-
-    model: nn.Module
-    max_error: float | None
-    groups: list[Group]
-    plan: PruningPlan
-    removed: dict[str, tuple[int, ...]]
-    dead: tuple[str, ...]
-    trace: Trace = field(repr=False)
-    _original: nn.Module = field(repr=False)
-    _inputs: Any = field(repr=False)
-
-    @cached_property
-    def complexity_before(self) -> Complexity:
-        """Parameters and multiply-accumulates of the network as it was given."""
-        from compressvqa.metrics import profile
-
-        return profile(self._original, self._inputs)
-
-    @cached_property
-    def complexity_after(self) -> Complexity:
-        """Parameters and multiply-accumulates of the pruned network."""
-        from compressvqa.metrics import profile
-
-        return profile(self.model, self._inputs)
-
-    def __str__(self) -> str:
-        proof = "not verified" if self.max_error is None else f"equal to the zeroed network within {self.max_error:.1e}"
-        return f"{self.plan}\n{proof}"
-
-
+@described
 def prune(
     model: nn.Module,
     inputs: Any,
@@ -82,58 +34,30 @@ def prune(
     scope: str = "local",
     max_ratio: float | None = None,
     attention: str = "auto",
-    protect: Sequence[str] = (),
+    protect: str | Sequence[str] = (),
     round_to: int = 1,
     min_channels: int = 1,
     verify: bool = True,
+    unobservable: str = "keep",
     remove_dead: bool = True,
     seed: int = 0,
 ) -> Pruned:
-    """Removes channels from any network.
+    """Removes channels from any network. Every setting is explained where it is declared, in `pruning/settings.py`.
 
     Args:
-        model: the network; it is left as it was.
+        model: the network; it is left as it was. The result has no wrapper (`nn.DataParallel`, `torch.compile`).
         inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
-        ratios: share of the channels removed, one for all, or {path of a layer, parent or pattern: share}; the longest
-            path that fits a layer counts. Where tied layers ask for different shares, the smallest is used and
-            `plan.notes` says so. None with a target: all groups alike. "zeros": just the channels whose parameters are
-            all exactly zero, as a group sparsifier leaves them; the result then equals the network given.
-        target_macs: share of the multiply-accumulates to keep, in (0, 1]; not exceeded, and met within 2 %.
-        target_params: share of the parameters to keep, likewise. With both, groups that weigh more in one of them give
-            more, so that both are met where the widths allow; `plan.notes` says which one binds where they do not.
-        target_latency: share of the latency to keep, in (0, 1], met within 10 % by measuring on this machine, with the
-            inputs given and with torch's threads as they are set; other targets are not exceeded. See `plan.latency`.
-        runtime: what the latency is measured on: "eager", "compile", "onnxruntime", or a function ``(model, inputs) ->
-            call``, where ``call()`` runs the network once and is timed.
-        importance: registered criterion that chooses the channels: "l1", "l2", "lamp", "fpgm", "bn_scale", "taylor" (of
-            the gradients that the parameters hold), "activation" (on `inputs`; on other data with
-            ``Importance("activation", batches)``), "random".
-        scope: "local": every group loses its share. "global": one ranking of all channels, whose scores are made
-            comparable by dividing by the group's mean, unless the criterion's are comparable as they are ("lamp");
-            `ratios`, then one number, is the share of all channels, and a target cuts the ranking where it is met.
-        max_ratio: no group loses a larger share than this, in [0, 1]; by default 1 with scope "local" and 0.9 with
-            "global", so that no layer collapses.
-        attention: what may go of attention: "keep" nothing, "heads" whole heads, "width" the same channels of every
-            head; the integers in the forward that go with them are set anew. "auto" keeps heads and their width, and
-            lets heads go where the target can't be reached otherwise; `plan.notes` says so.
-        protect: paths (layer, parent or pattern) of layers whose output channels all stay.
-        round_to: layers become the nearest multiple of this wide, never zero; with a target, the nearest at which it is
-            met. A layer stays whole where that is nearer or where it is narrower than one multiple; `plan.notes` lists
-            layers that are no multiple wide.
-        min_channels: every group keeps at least so many.
-        verify: compare with the zeroed original on fresh inputs. Without it nothing is proven.
-        remove_dead: replace modules whose result nothing reads.
-        seed: of the random inputs of the check, and of a random importance.
+        ...
 
     Returns:
         The network and its history. Groups that turn out not to fit are kept whole, with the reason in `plan.frozen`.
 
     Raises:
-        PruneError: nothing can be pruned, a path or number is wrong, a target is out of reach, or the result is not
-            provably right.
+        PruneError: the network or its inputs are not accepted, or it raises an error; nothing can be pruned, a path or
+            number is wrong, a target is out of reach, or the result is not provably right.
         MissingExtraError: the runtime is not installed.
     """
-    request = request_of(
+    settings = Settings.of(
         ratios=ratios,
         target_macs=target_macs,
         target_params=target_params,
@@ -147,17 +71,21 @@ def prune(
         round_to=round_to,
         min_channels=min_channels,
         verify=verify,
+        unobservable=unobservable,
         remove_dead=remove_dead,
         seed=seed,
     )
-    return execute(model, inputs, trace(model, inputs), request)
+    network, inputs, wrappers = enter(model, inputs)
+    has_numbers(network)
+    pruned = prune_traced(network, inputs, trace(network, inputs), settings)
+    return pruned.noting(*(f"{wrapper} is left out: the result is the network inside" for wrapper in wrappers))
 
 
-def execute(
+def prune_traced(
     model: nn.Module,
     inputs: Any,
     facts: Trace,
-    request: Request,
+    settings: Settings,
     *,
     baseline: nn.Module | None = None,
     may_be_idle: bool = False,
@@ -169,76 +97,46 @@ def execute(
         baseline: the network whose latency the target is a share of; by default the one given.
         may_be_idle: whether removing nothing is no error.
     """
-    choice = "keep" if request.attention == "auto" else request.attention
-    facts = facts if facts.labels.attention == choice else facts.with_attention(choice)
+    asked = settings.attention
+    facts = facts.with_attention("keep" if asked == "auto" else asked)
     try:
-        return _execute(model, inputs, facts, request, baseline, may_be_idle)
+        return _plan_cut_prove(model, inputs, facts, settings, baseline or model, may_be_idle)
     except TargetError:
-        if request.attention != "auto" or not facts.labels.attends:
+        if asked != "auto" or not facts.dependencies.attends:
             raise
-    pruned = _execute(model, inputs, facts.with_attention("heads"), request, baseline, may_be_idle)
-    note = "attention heads go as well, since the target can't be reached otherwise"
-    return replace(pruned, plan=replace(pruned.plan, notes=(note, *pruned.plan.notes)))
+    facts = facts.with_attention("heads")
+    pruned = _plan_cut_prove(model, inputs, facts, settings, baseline or model, may_be_idle)
+    return pruned.noting("attention heads go as well, since the target can't be reached otherwise")
 
 
-def _execute(
-    model: nn.Module, inputs: Any, facts: Trace, request: Request, baseline: nn.Module | None, may_be_idle: bool
+@torch.inference_mode(False)
+def _plan_cut_prove(
+    model: nn.Module, inputs: Any, facts: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
 ) -> Pruned:
-    job = Job(model, inputs, facts, request)
-    if request.target_latency is None:
-        attempt = job.settle(request.target_macs)
+    """Tries plans until one is right: each is cut into a copy, and the copy is held against the original."""
+    search = Search(model, inputs, facts, settings)
+    if settings.target_latency is None:
+        trial = search.meet_size(settings.target_macs)
     else:
-        attempt = job.hasten(request.target_latency, baseline or model)
-    if not attempt.cuts and not job.dead and not may_be_idle:
-        raise _nothing(job.groups, facts)
+        trial = search.meet_latency(settings.target_latency, baseline)
+    if not trial.cuts and not search.dead and not may_be_idle:
+        raise nothing_to_remove(search.groups, facts)
     notes = (
-        *attempt.plan.notes,
-        *job.scores.notes(),
-        *job.notes,
-        *_over_the_kept(facts, attempt.cuts),
-        *_one_way(facts),
+        *trial.plan.notes,
+        *search.scores.notes(),
+        *search.notes,
+        *over_the_kept(facts, trial.cuts),
+        *one_way(facts),
     )
     return Pruned(
-        model=attempt.model,
-        max_error=None if attempt.verdict is None else attempt.verdict.error,
-        groups=job.groups,
-        plan=replace(attempt.plan, notes=notes),
-        removed=removed_outputs(attempt.cuts),
-        dead=job.dead,
+        model=trial.model,
+        max_error=None if trial.verdict is None else trial.verdict.error,
+        power=Power() if trial.verdict is None else trial.verdict.power,
+        groups=search.groups,
+        plan=replace(trial.plan, notes=notes),
+        removed=removed_outputs(trial.cuts),
+        dead=search.dead,
         trace=facts,
         _original=model,
         _inputs=inputs,
     )
-
-
-def _over_the_kept(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
-    """Where a normalisation that is written by hand counts fewer channels than before."""
-    gone = gone_roots(facts, cuts)
-    places = {
-        s.place
-        for s in facts.labels.statistics
-        if s.place and gone[np.maximum(facts.labels.classes.find(s.labels), 0)].any()
-    }
-    shown = ", ".join(sorted(places)[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-    return [f"the normalisation at {shown} is taken over the channels kept, as a layer norm is"] if places else []
-
-
-def _one_way(facts: Trace) -> list[str]:
-    """What the check can't see: the network decides by its numbers, and only the way that it took was run."""
-    places = sorted({node.place for node in facts.graph.decisions()})
-    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-    return [f"the forward decides by its numbers at {shown}: only the way that it took was checked"] if places else []
-
-
-def _nothing(groups: Sequence[Group], facts: Trace) -> PruneError:
-    """The error for a pruning that would do nothing: every layer with its reason."""
-    if not groups:
-        return PruneError("the network has no convolution or linear layer whose channels could go")
-    free = [g.name for g in groups if g.frozen is None]
-    if free:
-        return PruneError("nothing would be removed", where=", ".join(free[:5]), hint="a larger ratio")
-    said = "; ".join(f"{g.name}: {g.frozen}" for g in groups[:8])
-    said += f"; and {len(groups) - 8} more" if len(groups) > 8 else ""
-    unknown = "; ".join(str(u) for u in facts.unknown_ops[:3])
-    hint = f"a rule for {unknown}" if unknown else None
-    return TargetError(f"no channel can be removed: {said}", hint=hint)

@@ -8,17 +8,20 @@ network = pruned.model
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.groups import Group, find_groups, matches
-from compressvqa.pruning.plan import Ratios, kept_share, must_match
-from compressvqa.pruning.prune import Pruned, execute
-from compressvqa.pruning.request import Request, request_of
-from compressvqa.pruning.trace import Trace, trace
+from compressvqa.module_paths import matches
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.grouping import find_groups
+from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.prune import prune_traced
+from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.doors import enter, has_numbers
+from compressvqa.pruning.settings import Ratios, Settings
+from compressvqa.pruning.widths.shares import must_match
 
 
 class Schedule:
@@ -42,13 +45,15 @@ class Schedule:
     def __init__(self, model: nn.Module, inputs: Any, *, steps: int, **settings: Any) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PruneError(f"steps must be a whole number of at least 1, not {steps!r}")
-        self.steps, self._inputs, self._request = steps, inputs, request_of(**settings)
-        if steps > 1 and self._request.ratios == "zeros":
+        self.steps, self._settings = steps, Settings.of(**settings)
+        if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
+        model, self._inputs, _ = enter(model, inputs)
+        has_numbers(model)
         self._model = model
         facts = trace(model, inputs)
         self._params, self._macs = _params(facts), _macs(facts)
-        self._outputs, self._channels = _free_outputs(facts, self._request)
+        self._outputs, self._channels = _free_outputs(facts, self._settings)
         self._check(facts)
 
     def prune(self, number: int, model: nn.Module) -> Pruned:
@@ -62,14 +67,15 @@ class Schedule:
         Raises:
             PruneError: as in `prune`.
         """
+        model, _, _ = enter(model, self._inputs)
         facts = trace(model, self._inputs)
         began = _params(facts) < self._params
-        request = self._request if self.steps == 1 and not began else self._step(number, facts)
-        return execute(
+        settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
+        return prune_traced(
             model,
             self._inputs,
             facts,
-            request,
+            settings,
             baseline=self._model,
             may_be_idle=number < self.steps or began,
         )
@@ -84,40 +90,31 @@ class Schedule:
 
     def _check(self, facts: Trace) -> None:
         """Refuses at once what every step would have to refuse."""
-        ratios, groups = self._request.ratios, find_groups(facts, self._request.protect)
-        if isinstance(ratios, Mapping):
-            for path, ratio in ratios.items():
-                kept_share(ratio, path)
-                must_match(path, groups, [g for g in groups if g.frozen is None])
-        elif isinstance(ratios, (int, float)):
-            kept_share(ratios, "ratios")
+        ratios, groups = self._settings.ratios, find_groups(facts, self._settings.protect)
+        for path in ratios if isinstance(ratios, Mapping) else ():
+            must_match(path, groups, [g for g in groups if g.frozen is None])
 
-    def _step(self, number: int, facts: Trace) -> Request:
+    def _step(self, number: int, facts: Trace) -> Settings:
         """What the step has to ask for, of the network that it gets."""
-        request, part = self._request, number / self.steps
+        settings, part = self._settings, number / self.steps
 
         def of_rest(target: float | None, before: int, now: int) -> float | None:
             return None if target is None else min(1.0, target**part * before / max(now, 1))
 
-        targets = (request.target_params, request.target_macs, request.target_latency)
-        return replace(
-            request,
-            target_params=of_rest(request.target_params, self._params, _params(facts)),
-            target_macs=of_rest(request.target_macs, self._macs, _macs(facts)),
-            target_latency=None if request.target_latency is None else request.target_latency**part,
-            ratios=request.ratios if any(t is not None for t in targets) else self._ratios(part, facts),
-            limits=replace(request.limits, max_ratio=1 - (1 - request.limits.max_ratio) ** (1 / self.steps)),
+        return settings.but(
+            target_params=of_rest(settings.target_params, self._params, _params(facts)),
+            target_macs=of_rest(settings.target_macs, self._macs, _macs(facts)),
+            target_latency=None if settings.target_latency is None else settings.target_latency**part,
+            ratios=settings.ratios if settings.has_target else self._ratios(part, facts),
+            max_ratio=1 - (1 - settings.largest_ratio) ** (1 / self.steps),
         )
 
     def _ratios(self, part: float, facts: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
-        asked = self._request.ratios
-        everywhere = self._request.scope == "global"
-        if asked is None or isinstance(asked, str) or (everywhere and isinstance(asked, Mapping)):
-            return asked  # the plan says what is wrong with it
-        outputs, channels = _free_outputs(facts, self._request)
-        if everywhere:
-            return _rest(asked, part, self._channels, channels)  # type: ignore[arg-type]
+        asked = self._settings.ratios
+        outputs, channels = _free_outputs(facts, self._settings)
+        if self._settings.scope == "global":
+            return _rest(asked, part, self._channels, channels)
         found = {}
         for path in outputs.keys() & self._outputs.keys():
             named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []
@@ -138,13 +135,13 @@ def _params(facts: Trace) -> int:
 
 
 def _macs(facts: Trace) -> int:
-    return sum(cost.macs for cost in facts.labels.costs)
+    return sum(cost.macs for cost in facts.dependencies.costs)
 
 
-def _free_outputs(facts: Trace, request: Request) -> tuple[dict[str, int], int]:
+def _free_outputs(facts: Trace, settings: Settings) -> tuple[dict[str, int], int]:
     """Outputs that may go, by path of the layer, and the channels that may go in all."""
-    groups: Sequence[Group] = find_groups(facts, request.protect)
-    free = [g for g in groups if g.frozen is None and not (request.remove_dead and facts.is_dead(g.producers))]
+    groups: Sequence[Group] = find_groups(facts, settings.protect)
+    free = [g for g in groups if g.frozen is None and not (settings.remove_dead and facts.is_dead(g.producers))]
     outputs: dict[str, int] = {}
     for group in free:
         for path, count in group.producers.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from compressvqa.files import replacing
-from compressvqa.pruning.explain import Explanation, GroupFacts
+from compressvqa.pruning.dependency.explain import Explanation, GroupFacts
 from compressvqa.report.style import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, SKY, VERMILLION
 
 _ROW, _TOP, _MARGIN, _LETTER = 22, 120, 24, 6.65  # pixels; _LETTER is the advance of the 11 px monospaced names
@@ -138,8 +138,8 @@ def _remark(lane: _Lane, rows: Sequence[_Row], at: dict[str, int]) -> None:
     alone = [*fact.parameters, *fact.buffers]
     if alone:
         first.remarks.append((f"with {', '.join(alone)}", colour))
-    if fact.bundle is not None:
-        first.remarks.append((f"{fact.unit} at a time, bundle {fact.bundle}", QUIET))
+    if fact.coupling is not None:
+        first.remarks.append((f"{fact.unit} at a time, coupling {fact.coupling}", QUIET))
 
 
 def _words(fact: GroupFacts) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from compressvqa.pruning.cost import Cost
-from compressvqa.pruning.groups import find_groups
-from compressvqa.pruning.plan import PruningPlan
+from compressvqa.pruning.dependency.grouping import find_groups
+from compressvqa.pruning.dependency.trace import trace
 from compressvqa.pruning.prune import prune
-from compressvqa.pruning.trace import trace
+from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.sparsity.budget import Usage, usage_of
 from compressvqa.sparsity.channels import Channels
 

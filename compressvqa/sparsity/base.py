@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import RecipeError
+from compressvqa.torch_private import foreach
 
 ADAM_EPS = 1e-8
 
@@ -20,7 +21,7 @@ BaseStep = Callable[[list[Tensor], list[Tensor], Sequence[State], dict[str, Any]
 def sgd_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], group: dict[str, Any]) -> None:
     """Plain SGD, without momentum: ``d = g``."""
     _decay_(params, group)
-    torch._foreach_add_(params, grads, alpha=-group["lr"])
+    foreach.add_(params, grads, alpha=-group["lr"])
 
 
 def adamw_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], group: dict[str, Any]) -> None:
@@ -30,20 +31,20 @@ def adamw_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], g
         if "exp_avg" not in state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(param), torch.zeros_like(param)
     first, second = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
-    torch._foreach_lerp_(first, grads, 1 - beta1)
-    torch._foreach_mul_(second, beta2)
-    torch._foreach_addcmul_(second, grads, grads, 1 - beta2)
+    foreach.lerp_(first, grads, 1 - beta1)
+    foreach.mul_(second, beta2)
+    foreach.addcmul_(second, grads, grads, 1 - beta2)
     # The corrections differ between parameters, since one without a gradient skips the step.
-    scale = torch._foreach_sqrt(second)
-    torch._foreach_div_(scale, [math.sqrt(1 - beta2 ** state["updates"]) for state in states])
-    torch._foreach_add_(scale, ADAM_EPS)
+    scale = foreach.sqrt(second)
+    foreach.div_(scale, [math.sqrt(1 - beta2 ** state["updates"]) for state in states])
+    foreach.add_(scale, ADAM_EPS)
     _decay_(params, group)
-    torch._foreach_addcdiv_(params, first, scale, [-group["lr"] / (1 - beta1 ** state["updates"]) for state in states])
+    foreach.addcdiv_(params, first, scale, [-group["lr"] / (1 - beta1 ** state["updates"]) for state in states])
 
 
 def _decay_(params: list[Tensor], group: dict[str, Any]) -> None:
     if group["weight_decay"] != 0:
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        foreach.mul_(params, 1 - group["lr"] * group["weight_decay"])
 
 
 BASES: dict[str, BaseStep] = {"sgd": sgd_, "adamw": adamw_}

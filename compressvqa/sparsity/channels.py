@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import RecipeError
-from compressvqa.pruning.groups import Group
-from compressvqa.pruning.trace import Trace
+from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.torch_private import BATCH_NORM
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -96,15 +97,17 @@ class Channels:
             RecipeError: no channel is left.
         """
         parameters = dict(network.named_parameters())
-        find = facts.labels.classes.find
-        counted = {root for statistic in facts.labels.statistics for root in find(statistic.labels).tolist()}
+        find = facts.dependencies.classes.find
+        counted = {root for statistic in facts.dependencies.statistics for root in find(statistic.labels).tolist()}
         taken, left_out = [], {}
         for group in groups:
             reason = _reason(group, network, parameters, facts, counted)
             if reason is None:
                 # The direction of a weight norm is not zeroed: it would have no length.
                 slots = [
-                    s for s in group.slots if s.leaf in parameters and (s.leaf, s.dim) not in facts.labels.unzeroed
+                    s
+                    for s in group.slots
+                    if s.leaf in parameters and (s.leaf, s.dim) not in facts.dependencies.unzeroed
                 ]
                 taken.append(replace(group, slots=tuple(slots)))
             else:
@@ -219,11 +222,11 @@ def _reason(
         return group.frozen
     if facts.is_dead(group.producers):
         return "nothing reads it"
-    if getattr(group, "bundle", None) is not None:
+    if getattr(group, "coupling", None) is not None:
         return "its width is tied by a number to that of other layers"
     slot = group.slots[0]
-    first = facts.labels.slots.first[slot.leaf][slot.dim]
-    if counted.intersection(facts.labels.classes.find(first + slot.indices.ravel()).tolist()):
+    first = facts.dependencies.slots.first[slot.leaf][slot.dim]
+    if counted.intersection(facts.dependencies.classes.find(first + slot.indices.ravel()).tolist()):
         return "a zero channel counts in the mean and variance of a normalisation"
     return next((why for s in group.slots if (why := _unfit(s.leaf, network, parameters)) is not None), None)
 
@@ -238,4 +241,4 @@ def _statistic(network: nn.Module, leaf: str) -> bool:
     """Whether a buffer is a running statistic of a batch norm whose weight and bias silence it."""
     path, _, name = leaf.rpartition(".")
     module = network.get_submodule(path)
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and name in _STATISTICS
+    return isinstance(module, BATCH_NORM) and module.affine and name in _STATISTICS

@@ -14,6 +14,7 @@ from compressvqa.errors import RecipeError
 from compressvqa.registry import sparsifiers
 from compressvqa.sparsity.base import BASES, Sparsifier
 from compressvqa.sparsity.shrink import orthant_step_, soft_threshold_
+from compressvqa.torch_private import foreach
 
 # A base step and a shrink pass over the weights about ten times; a list of this many elements stays in a core's cache.
 ELEMENTS_AT_ONCE = {"cpu": 2**17}
@@ -152,7 +153,7 @@ class OBProxSG(Sparsifier):
             base_step(params, grads, states, group)
             soft_threshold_(params, thresholds)
         else:
-            signs = list(torch._foreach_sign(params))
+            signs = list(foreach.sign(params))
             base_step(params, grads, states, group)
             orthant_step_(params, signs, thresholds, group["eps"])
 

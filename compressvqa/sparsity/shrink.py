@@ -2,15 +2,16 @@
 
 Both are applied after a base step ``u = x - a * d`` (for plain SGD, d is the gradient g), with threshold
 ``t = a * lambda``. Equations after OBProx-SG (Chen et al., ECML-PKDD 2020, arXiv 2004.03639, algorithms 2 and 3).
-Every operation is one ``torch._foreach`` call over the whole list, so there is no mask and no loop over tensors.
+Every operation is one call over the whole list, so there is no mask and no loop over tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+
+from compressvqa.torch_private import foreach
 
 
 def soft_threshold(u: Tensor, threshold: float) -> Tensor:
@@ -30,9 +31,9 @@ def soft_threshold_(tensors: Sequence[Tensor], thresholds: Sequence[float]) -> N
     """`soft_threshold` in place, one threshold a tensor."""
     xs = list(tensors)
     # u - clip(u, -t, t) is the same map: exactly 0 inside [-t, t], and a NaN stays a NaN.
-    clipped = torch._foreach_clamp_max(xs, list(thresholds))
-    torch._foreach_clamp_min_(clipped, [-threshold for threshold in thresholds])
-    torch._foreach_sub_(xs, clipped)
+    clipped = foreach.clamp_max(xs, list(thresholds))
+    foreach.clamp_min_(clipped, [-threshold for threshold in thresholds])
+    foreach.sub_(xs, clipped)
 
 
 def orthant_step(u: Tensor, sign: Tensor, threshold: float, eps: float = 0.0) -> Tensor:
@@ -55,15 +56,15 @@ def orthant_step_(
 ) -> None:
     """`orthant_step` in place, one threshold a tensor. Zeros may carry a minus sign."""
     xs, zs = list(tensors), list(signs)
-    torch._foreach_mul_(xs, zs)
-    torch._foreach_sub_(xs, list(thresholds))  # now h * sign: the distance into the orthant
+    foreach.mul_(xs, zs)
+    foreach.sub_(xs, list(thresholds))  # now h * sign: the distance into the orthant
     if eps == 0:
-        torch._foreach_clamp_min_(xs, 0.0)
-        torch._foreach_mul_(xs, zs)
+        foreach.clamp_min_(xs, 0.0)
+        foreach.mul_(xs, zs)
         return
     # Above eps a weight is kept as it is and below it is cut, so clipping would not do: multiply by a 0/1 indicator.
-    kept = torch._foreach_sub(xs, eps)
-    torch._foreach_sign_(kept)
-    torch._foreach_clamp_min_(kept, 0.0)
-    torch._foreach_mul_(kept, zs)
-    torch._foreach_mul_(xs, kept)
+    kept = foreach.sub(xs, eps)
+    foreach.sign_(kept)
+    foreach.clamp_min_(kept, 0.0)
+    foreach.mul_(kept, zs)
+    foreach.mul_(xs, kept)

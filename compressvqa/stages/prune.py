@@ -13,8 +13,8 @@ from torch import nn
 
 from compressvqa.files import write_json
 from compressvqa.models import load, save
-from compressvqa.pruning import Importance, Pruned, PrunedDepth, Schedule, density, density_ratios, prune_depth
-from compressvqa.pruning.groups import matches
+from compressvqa.module_paths import matches
+from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
 from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
@@ -38,7 +38,7 @@ class PruneStage:
     With `depth`, whole residual blocks go first. Targets are shares of the network that the stage was given.
     """
 
-    class Config(StageConfig):
+    class Config(WrittenSettings, StageConfig):
         """Settings of pruning: whole blocks, then channels."""
 
         depth: float | None = Field(None, gt=0, lt=1, description="share of the residual blocks that goes first")
@@ -58,27 +58,6 @@ class PruneStage:
             description="a registered ratio rule: density to share kept; zeros: the channels that are exactly zero; "
             "null: uniform, and no channel goes where there is neither a target nor a global ranking but `depth`",
         )
-        target_params: float | None = Field(None, gt=0, le=1, description="share of the parameters to keep, at most")
-        target_macs: float | None = Field(None, gt=0, le=1, description="share of the MACs to keep, at most")
-        target_latency: float | None = Field(
-            None, gt=0, le=1, description="share of the latency to keep, measured on the recipe's example inputs"
-        )
-        runtime: Literal["eager", "compile", "onnxruntime"] = Field("eager", description="what the latency is that of")
-        importance: str = Field("l1", description="a registered importance: which channels of a layer stay")
-        scope: Literal["local", "global"] = Field(
-            "local", description="local: each layer loses its share; global: one ranking of all channels"
-        )
-        max_ratio: float | None = Field(
-            None, ge=0, le=1, description="largest share that a layer may lose; null: 1, with global 0.9"
-        )
-        attention: Literal["auto", "keep", "heads", "width"] = Field(
-            "auto",
-            description="what may go of attention: nothing, whole heads, or the same channels of every head; auto: "
-            "heads where the target needs them",
-        )
-        protect: tuple[str, ...] = Field((), description="module path patterns whose channels, or blocks, all stay")
-        round_to: int = Field(1, ge=1, description="widths are rounded to a multiple of this")
-        min_channels: int = Field(1, ge=1, description="every group of tied layers keeps at least so many channels")
         gradient_batches: int = Field(
             8, ge=1, description="batches that an importance like 'taylor' or 'activation', or `depth_by`, sees"
         )
@@ -90,8 +69,7 @@ class PruneStage:
         def _fits(self) -> PruneStage.Config:
             if self.scope == "global" and self.rule is not None:
                 raise ValueError("scope 'global' ranks all channels together, so it takes no rule: `rule: null`")
-            targets = (self.target_params, self.target_macs, self.target_latency)
-            if self.rule == "zeros" and any(target is not None for target in targets):
+            if self.rule == "zeros" and self.has_target:
                 raise ValueError("rule 'zeros' removes just what is exactly zero, so it takes no target")
             if self.rule == "zeros" and self.steps > 1:
                 raise ValueError("rule 'zeros' loses nothing, so it takes one step")
@@ -106,9 +84,7 @@ class PruneStage:
         @property
         def cuts_channels(self) -> bool:
             """Whether channels are asked for; without that, a stage with `depth` removes blocks and nothing else."""
-            targets = (self.target_params, self.target_macs, self.target_latency)
-            asked = self.rule is not None or self.scope == "global" or any(target is not None for target in targets)
-            return asked or self.depth is None
+            return self.rule is not None or self.scope == "global" or self.has_target or self.depth is None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -171,8 +147,7 @@ class PruneStage:
         if rule == "zeros":
             return rule
         if rule is None:
-            targets = (self.config.target_params, self.config.target_macs, self.config.target_latency)
-            return None if any(target is not None for target in targets) or self.config.scope == "local" else 0.5
+            return None if self.config.has_target or self.config.scope == "local" else 0.5
         return density_ratios(network, rule, inputs=context.inputs)
 
     def _schedule(self, network: nn.Module, context: StageContext, ratios: Any, shallow: nn.Module) -> Schedule:
@@ -181,29 +156,17 @@ class PruneStage:
         left = {path for path, _ in shallow.named_modules()}
         lost = {path for path, _ in network.named_modules()} - left
         over = [p for p in config.protect if _names(p, lost) and not _names(p, left)]
-        return Schedule(
-            network,
-            context.inputs,
-            steps=config.steps,
-            ratios=ratios,
-            target_macs=config.target_macs,
-            target_params=config.target_params,
-            target_latency=config.target_latency,
-            runtime=config.runtime,
-            importance=Importance(config.importance, _Clips(context, config.batch, config.gradient_batches)),
-            scope=config.scope,
-            max_ratio=config.max_ratio,
-            attention=config.attention,
-            protect=tuple(p for p in config.protect if p not in over),
-            round_to=config.round_to,
-            min_channels=config.min_channels,
-            seed=context.seed,
+        settings = {name: getattr(config, name) for name in WrittenSettings.model_fields}
+        settings["importance"] = replace(
+            config.importance, batches=_Clips(context, config.batch, config.gradient_batches)
         )
+        settings["protect"] = tuple(p for p in config.protect if p not in over)
+        return Schedule(network, context.inputs, steps=config.steps, ratios=ratios, seed=context.seed, **settings)
 
     def _take_gradients(self, network: nn.Module, context: StageContext) -> None:
         """Sums the objective's gradients over some batches, as `Parameter.grad`, if the importance needs them."""
         network.zero_grad(set_to_none=True)
-        if not importances[self.config.importance].facts.get("gradients"):
+        if not importances[self.config.importance.name].facts.get("gradients"):
             return
         objective, batches = context.objective, context.batches(self.config.batch)
         network.eval()  # dropout would only add noise

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressvqa.pruning import importance
-from compressvqa.pruning.importance import CannotJudgeError, Part
+from compressvqa.pruning.cutting import importance
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Part
 from compressvqa.registry import importances
 
 NAMES = sorted(importances)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressvqa.pruning.ratios import GroupDensity
+from compressvqa.pruning.widths.ratios import GroupDensity
 from compressvqa.registry import ratio_rules
 
 RULES = sorted(ratio_rules)

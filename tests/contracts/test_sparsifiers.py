@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from compressvqa.pruning import Group
-from compressvqa.pruning.groups import Slot
+from compressvqa.pruning.dependency.group import Slot
 from compressvqa.registry import sparsifiers
 from compressvqa.sparsity import Channels
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.models import RankDVQA, create_model, example_inputs
-from compressvqa.pruning.removed import Removed
+from compressvqa.pruning.cutting.removed import Removed
 
 torch.set_num_threads(1)
 

@@ -14,7 +14,7 @@ import compressvqa as cv
 from compressvqa.errors import RegistryError, WeightsError
 from compressvqa.models import create_model, example_inputs, load, save, spec_of
 from compressvqa.models.storage import read_config
-from compressvqa.pruning.removed import Removed
+from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.registry import models
 
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pruning.clocks import Clock
 
-from compressvqa.pruning import runtimes
+from compressvqa.pruning.widths import runtimes
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def attempt(model: nn.Module, made: RandomNet, seed: int, **asked: Any) -> Outco
         return Outcome(None, str(refusal))
     bundles: dict[str, set[float]] = {}
     for group in pruned.groups:
-        if (bundle := getattr(group, "bundle", None)) is not None:
+        if (bundle := getattr(group, "coupling", None)) is not None:
             bundles.setdefault(bundle, set()).add(pruned.plan.kept.get(group.name, group.channels) / group.unit)
     assert all(len(units) == 1 and units.pop().is_integer() for units in bundles.values()), "a bundle came apart"
     shapes = {name: tuple(tensor.shape) for name, tensor in pruned.model.state_dict().items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import torch
@@ -45,6 +46,9 @@ def zeroed(model: nn.Module, slots: dict[tuple[str, int], set[int]]) -> nn.Modul
     """A copy of the network, float64, in which these slots are zero and count for nothing."""
     copied = copy.deepcopy(model).double()
     tensors = {**dict(copied.named_parameters()), **dict(copied.named_buffers())}
+    for name, _ in slots:
+        if name not in tensors:  # held in another way, such as in a list: `block.tables[1]`
+            tensors[name] = eval("net." + re.sub(r"[.]([0-9]+)", r"[\1]", name), {"net": copied})
     with torch.no_grad():
         for (name, dim), positions in slots.items():
             # A row of weight_norm is cut by its size (original0); a direction of zeros would have no length.

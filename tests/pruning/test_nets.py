@@ -10,7 +10,7 @@ import torch
 from pruning.nets import REGISTRY, Net
 
 from compressvqa.pruning import find_groups, prune, trace
-from compressvqa.pruning.running import run, tensors_of
+from compressvqa.pruning.recording.running import run, tensors_of
 
 
 @pytest.fixture(params=sorted(name for name in REGISTRY if not name.startswith("_")))

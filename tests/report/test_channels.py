@@ -13,7 +13,7 @@ from torch import nn
 
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import trace
-from compressvqa.pruning.explain import Explanation, explain
+from compressvqa.pruning.dependency.explain import Explanation, explain
 from compressvqa.report.channels import draw_channels, save_channels
 
 SVG = "{http://www.w3.org/2000/svg}"

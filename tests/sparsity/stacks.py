@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compressvqa.pruning import Group
-from compressvqa.pruning.groups import Slot
+from compressvqa.pruning.dependency.group import Slot
 from compressvqa.sparsity import Channels
 
 

@@ -1,0 +1,1 @@
+"""Which channels go, taking them out, and the proof that the result is right."""

@@ -1,0 +1,311 @@
+"""Proof of a pruning: the small network must equal the original whose cut channels are zero, wherever it is tried.
+
+It is tried with the network's own weights on the inputs that were given and on fresh ones, of another batch and picture
+size where the network takes one, and with shaken weights on other fresh ones. Then it is asked what would have been
+noticed. All of it happens on copies; the networks stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressvqa.pruning.cutting.choice import Cut
+from compressvqa.pruning.cutting.proof.compare import Scale, differing, distance, scales_of
+from compressvqa.pruning.cutting.proof.inputs import Sizes, copied_inputs, double_inputs, other_sizes
+from compressvqa.pruning.cutting.proof.observe import Seen, observe
+from compressvqa.pruning.cutting.proof.pair import Pair, pruned_copy, shared_copy, zeroed_copy
+from compressvqa.pruning.cutting.proof.power import (
+    LEAST_NORM,
+    MARGIN,
+    Power,
+    differentiated,
+    differentiated_inside,
+    effects,
+    noticed_by_halves,
+    other_channels,
+    read_by_layers,
+)
+from compressvqa.pruning.cutting.proof.shaken import shaken_weights
+from compressvqa.pruning.cutting.proof.statistics import KeptStatistics
+from compressvqa.pruning.cutting.proof.verdict import TOLERANCE, Verdict
+from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.untouched import untouched
+from compressvqa.pruning.widths.density import WEIGHTED
+from compressvqa.torch_private import tree_map_only
+
+_SHARES = (0.5, 0.1, 0.02)  # of noise on the weights; less where the network fails on more
+
+
+class Proof:
+    """What prunings of one network are tried on; the sizes that it takes are found once.
+
+    Args:
+        model: the original network.
+        trace: its trace.
+        inputs: example inputs.
+        seed: of the draws and of the noise.
+    """
+
+    def __init__(self, model: nn.Module, trace: Trace, inputs: Any, seed: int) -> None:
+        self.model, self.trace, self.inputs, self.seed = model, trace, inputs, seed
+        self.candidates = other_sizes(inputs)
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes that are tried, as far as is known."""
+        return self.candidates[0]
+
+    def verdict(
+        self, cuts: Sequence[Cut], dead: Sequence[str], small: nn.Module | None = None, *, power: bool = False
+    ) -> Verdict:
+        """Compares a pruned network with the zeroed one.
+
+        Args:
+            cuts: the channels that go.
+            dead: paths of modules that go.
+            small: the pruned network; made anew without it.
+            power: whether to ask what would have been noticed.
+        """
+        given = [self.model] if small is None else [self.model, small]
+        with untouched(*given):
+            return self._verdict(cuts, dead, small, power)
+
+    def _verdict(self, cuts: Sequence[Cut], dead: Sequence[str], small: nn.Module | None, power: bool) -> Verdict:
+        model, trace = self.model, self.trace
+        first = pruned_copy(model, trace, cuts, dead) if small is None else shared_copy(small, trace)
+        true = _Trial(self, Pair(self.zeroed(cuts, 0.0), first), cuts)
+        verdict = true.judge()
+        if not verdict.passed:
+            return verdict
+        trials = [true]
+        for share in _SHARES:
+            zeroed = self.zeroed(cuts, share)
+            shaken = _Trial(self, Pair(zeroed, pruned_copy(zeroed, trace, cuts, dead)), cuts, share)
+            again = shaken.judge(gradients=power)
+            if math.isnan(again.error):  # the noise was too much for this network
+                continue
+            if not again.passed:
+                return again
+            worse = again.error / again.allowed > verdict.error / verdict.allowed
+            still = verdict.still and again.still
+            verdict = replace(again if worse else verdict, still=still)
+            trials.insert(0, shaken)
+            break
+        return replace(verdict, power=self._power(trials, cuts)) if power and cuts else verdict
+
+    def zeroed(self, cuts: Sequence[Cut], share: float) -> nn.Module:
+        """A copy of the original in which these channels are zero, with this share of noise on the weights."""
+        weights = shaken_weights(self.model, share, self.seed) if share else {}
+        return zeroed_copy(self.model, self.trace, cuts, weights)
+
+    def _power(self, trials: Sequence[_Trial], cuts: Sequence[Cut]) -> Power:
+        """Asks each trial for the groups of which those before it noticed nothing."""
+        noticed: dict[str, float] = {}
+        for trial in trials:
+            noticed = trial.noticed_in_outputs() | noticed
+            if len(noticed) == len(cuts):
+                return Power(noticed)
+        layers = {path for path, module in self.model.named_modules() if isinstance(module, WEIGHTED)}
+        left = [c for c in cuts if c.group.name not in noticed]
+        inside = read_by_layers(self.trace, [c.group for c in left], layers)
+        for trial in trials if inside else ():
+            noticed |= {name: by for name, by in trial.noticed_in_layers().items() if name in inside - set(noticed)}
+        for trial in trials:
+            left = [c for c in left if c.group.name not in noticed]
+            noticed |= trial.noticed_when_cut(left, inside)
+        still = all(trial.verdict.still for trial in trials)
+        why = "a wrong cut would go unnoticed" + (", the output is the same for all inputs" if still else "")
+        return Power(noticed, {c.group.name: why for c in left if c.group.name not in noticed})
+
+
+class _Trial:
+    """A pruned network and its reference with the same weights, and what they showed.
+
+    Args:
+        proof: what they are tried on.
+        pair: the two networks.
+        cuts: what was cut.
+        share: of noise on the weights, 0 for the network's own.
+    """
+
+    def __init__(self, proof: Proof, pair: Pair, cuts: Sequence[Cut], share: float = 0.0) -> None:
+        self.proof, self.pair, self.cuts, self.share = proof, pair, cuts, share
+        self.draws: list[Any] = []
+        self.seen: list[tuple[Seen, Seen]] = []  # for each draw, what the reference and the pruned network showed
+        self.verdict = Verdict(math.nan)
+
+    def judge(self, *, gradients: bool = False) -> Verdict:
+        """Runs both networks and compares; in doubt again in 64 bits.
+
+        The error is not a number where a network with shaken weights fails itself.
+
+        Args:
+            gradients: whether the last run of the pruned network keeps what its derivatives need.
+        """
+        self.verdict = self._compare(gradients)
+        if self.verdict.doubtful:
+            self.verdict = self._compare_exactly(gradients)
+        return self.verdict
+
+    def _compare(self, gradients: bool) -> Verdict:
+        try:
+            self._draw()
+        except Exception as error:  # a network that looks at its numbers may fail on those of the check
+            return Verdict(math.nan if self.share else math.inf, f"{_said(error)}, with these channels zeroed")
+        if self.share and not all(_is_finite(expected) for expected, _ in self.seen):
+            return Verdict(math.nan)
+        return self._run_small(gradients)
+
+    def _run_small(self, gradients: bool) -> Verdict:
+        for number, draw in enumerate(self.draws):
+            try:
+                found = self._small(draw, gradients=gradients and draw is self.draws[-1])
+            except Exception as error:  # any network may fail in any way; the pruning is refused for it
+                return Verdict(math.inf, _said(error))
+            self.seen[number] = self.seen[number][0], found
+        apart = distance(self.seen)
+        return Verdict(apart.error, of_size=apart.of_size, still=apart.still)
+
+    def _draw(self) -> None:
+        """Finds inputs that the network with zeroed channels takes, and runs it on them."""
+        proof, inputs, seed = self.proof, self.proof.inputs, self.proof.seed
+        if self.share:
+            self._expect(proof.sizes.draw(inputs, seed + 1))
+            if proof.sizes.batch is None:  # a second answer, to see how much they move
+                self._expect(proof.sizes.draw(inputs, seed + 2))
+            return
+        self._expect(copied_inputs(inputs))
+        while not self._takes(proof.sizes.draw(inputs, seed)) and len(proof.candidates) > 1:
+            proof.candidates.pop(0)
+        if len(self.draws) == 1:
+            self._expect(proof.sizes.draw(inputs, seed))
+
+    def _takes(self, draw: Any) -> bool:
+        try:
+            self._expect(draw)
+        except Exception:  # the network does not take this size
+            return False
+        return True
+
+    def _expect(self, draw: Any) -> None:
+        expected = self._zeroed(self.pair.zeroed, self.cuts, draw)
+        self.draws.append(draw)
+        self.seen.append((expected, expected))
+
+    def _zeroed(self, zeroed: nn.Module, cuts: Sequence[Cut], draw: Any) -> Seen:
+        within = KeptStatistics(self.proof.trace, cuts).applied(zeroed)
+        seen = observe(zeroed, draw, self.proof.seed, within=within)
+        for name, _ in self.proof.trace.dependencies.unzeroed:
+            seen.norms.pop(self.proof.trace.owners[name], None)
+        return seen
+
+    def _small(self, draw: Any, *, gradients: bool) -> Seen:
+        small = self.pair.small
+        if gradients:
+            try:
+                for parameter in small.parameters():
+                    if parameter.is_floating_point() or parameter.is_complex():
+                        parameter.requires_grad_(True)
+                return observe(small, draw, self.proof.seed, gradients=True)
+            except Exception:  # it writes to its weights, for one
+                small.requires_grad_(False)
+        return observe(small, draw, self.proof.seed)
+
+    def _compare_exactly(self, gradients: bool) -> Verdict:
+        """The verdict in 64 bits; a network that runs in 32 bits only is held against its own rounding."""
+        draws, seen = self.draws, self.seen
+        self.pair.double()
+        try:
+            self.draws, self.seen = [], []
+            for draw in draws:
+                self._expect(double_inputs(draw))
+        except Exception:  # it makes 32-bit tensors of its own
+            self.pair.float()
+            self.draws, self.seen = draws, seen
+            return replace(self.verdict, allowed=max(TOLERANCE, 4 * self._rounding()))
+        return self._run_small(gradients)
+
+    def _rounding(self) -> float:
+        """How far the zeroed network's answers move when its inputs do by a few units in the last place."""
+        moved = []
+        for draw, (expected, _) in zip(self.draws, self.seen, strict=True):
+            near = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, draw)
+            moved.append((expected, self._zeroed(self.pair.zeroed, self.cuts, near)))
+        return distance(moved, norms=False).error
+
+    # -- what would be noticed ----------------------------------------------------------------------------------------
+
+    @property
+    def _least(self) -> float:
+        return MARGIN * self.verdict.allowed
+
+    @cached_property
+    def _scales(self) -> list[list[Scale]]:
+        return scales_of([expected for expected, _ in self.seen])[0]
+
+    @cached_property
+    def _differentiable(self) -> Seen:
+        """What the pruned network showed last, with what its derivatives need where that can be had."""
+        found = self.seen[-1][1]
+        graded = any(t.requires_grad for t in found.outputs)
+        return found if graded else self._small(self.draws[-1], gradients=True)
+
+    def noticed_in_outputs(self) -> dict[str, float]:
+        """Groups whose wrong cut moves the outputs, to first order, and by how much."""
+        gradients = differentiated(self.pair.small, self._differentiable, self._scales[-1])
+        return self._enough(effects(self.pair.small, self.cuts, gradients, roles=("out", "in", "with")), self._least)
+
+    def noticed_in_layers(self) -> dict[str, float]:
+        """Groups whose wrong cut changes what the layers that read them make, to first order, and by how much."""
+        gradients = differentiated_inside(self.pair.small, self._differentiable.norms)
+        return self._enough(effects(self.pair.small, self.cuts, gradients, roles=("in",)), LEAST_NORM)
+
+    def _enough(self, found: Mapping[str, float], least: float) -> dict[str, float]:
+        return {name: effect for name, effect in found.items() if effect >= least}
+
+    def noticed_when_cut(self, chosen: Sequence[Cut], only_layers: Collection[str]) -> dict[str, float]:
+        """Groups whose wrong cut is noticed when they are cut wrongly in fact, and by how much.
+
+        Args:
+            chosen: the groups in question.
+            only_layers: names of the groups for which layers count as well as outputs.
+        """
+        found = self.seen[-1][1]
+
+        def differs(chunk: list[Cut]) -> dict[str, float]:
+            wrong = [other_channels(c) if c in chunk else c for c in self.cuts]
+            made = {path for c in chunk for path in c.group.producers}
+            try:
+                zeroed = self.proof.zeroed(wrong, self.share)
+                zeroed = zeroed.double() if _is_double(self.pair.zeroed) else zeroed
+                seen = self._zeroed(zeroed, wrong, self.draws[-1])
+            except Exception:  # nobody would overlook that
+                return {c.group.name: math.inf for c in chunk}
+            error = distance([(seen, found)], scales=self._scales[-1:], norms=False).error
+            if error >= self._least:
+                return {c.group.name: error for c in chunk}
+            if any(c.group.name in only_layers for c in chunk):
+                inside = differing(seen.norms, found.norms, lambda path: path not in made)
+                return {c.group.name: inside for c in chunk if c.group.name in only_layers and inside >= LEAST_NORM}
+            return {}
+
+        return noticed_by_halves(differs, chosen)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _is_finite(seen: Seen) -> bool:
+    return all(bool(torch.isfinite(t).all()) for t in seen.outputs if t.is_floating_point())
+
+
+def _is_double(model: nn.Module) -> bool:
+    return any(p.dtype == torch.float64 for p in model.parameters())

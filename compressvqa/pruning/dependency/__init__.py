@@ -1,0 +1,1 @@
+"""What is tied to what: labels of channels, rules of operators, groups."""

@@ -1,0 +1,1 @@
+"""Leaving out whole residual blocks."""

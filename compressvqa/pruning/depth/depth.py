@@ -1,0 +1,410 @@
+"""Leaves whole residual blocks out of a network: network + how many -> a shallower network, and the proof.
+
+A block that was left out hands its first input on. Blocks go that do the least, by one of these:
+
+- "influence": 1 - the mean cosine similarity of a block's input and output, token by token over real batches (Block
+  Influence, Men et al., ShortGPT, 2024, arXiv 2403.03853, equation 1).
+- "loss": the loss, or without one the change of the outputs, when the block is left out. Greedy: the block that costs
+  least goes, and the others are tried again without it (as Song et al., SLEB, 2024, arXiv 2402.09025, section 3.3). As
+  many runs as blocks times blocks removed.
+- "even": those between evenly spaced ones that stay, the first and the last among them (Fan et al., LayerDrop, 2020,
+  arXiv 1909.11556, section 3.2).
+- "last": the last ones, the baseline that every criterion should beat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.module_paths import matches
+from compressvqa.pruning.cutting.proof.compare import distance
+from compressvqa.pruning.cutting.proof.inputs import fresh_inputs
+from compressvqa.pruning.cutting.proof.observe import observe
+from compressvqa.pruning.cutting.proof.verdict import TOLERANCE
+from compressvqa.pruning.cutting.removed import Removed
+from compressvqa.pruning.cutting.surgery import cut
+from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
+from compressvqa.pruning.recording.copying import copied
+from compressvqa.pruning.recording.running import quiet, run, tensors_of
+
+if TYPE_CHECKING:
+    from compressvqa.metrics import Complexity
+
+DEPTH_BY = ("influence", "loss", "even", "last")
+Loss = Callable[[nn.Module], float]
+
+
+@dataclass(frozen=True)
+class PrunedDepth:
+    """A network with fewer blocks, and how it came about.
+
+    Args:
+        model: the shallower network; the one given is left as it was.
+        removed: paths of the blocks that were left out, in network order; each is now a `Removed`.
+        blocks: paths of all blocks that were looked at.
+        scores: by path, what leaving the block out was thought to cost; empty for "even", "last" and given paths.
+        by: what chose the blocks.
+        max_error: largest difference from the original with the blocks skipped by hooks, relative to the output's
+            largest value, on the inputs given and on fresh random ones; 0 unless the device rounds differently from run
+            to run. None without verification.
+        notes: what deserves saying.
+    """
+
+    model: nn.Module
+    removed: tuple[str, ...]
+    blocks: tuple[str, ...]
+    scores: dict[str, float]
+    by: str
+    max_error: float | None
+    notes: tuple[str, ...] = ()
+    _original: nn.Module = field(repr=False, kw_only=True)
+    _inputs: Any = field(repr=False, kw_only=True)
+
+    @cached_property
+    def complexity_before(self) -> Complexity:
+        """Parameters and multiply-accumulates of the network as it was given."""
+        from compressvqa.metrics import profile
+
+        return profile(self._original, self._inputs)
+
+    @cached_property
+    def complexity_after(self) -> Complexity:
+        """Parameters and multiply-accumulates of the shallower network."""
+        from compressvqa.metrics import profile
+
+        return profile(self.model, self._inputs)
+
+    def __str__(self) -> str:
+        wide = max(len(path) for path in self.blocks)
+        lines = [f"{'block':<{wide}}  {self.by}"]
+        for path in self.blocks:
+            score = f"{self.scores[path]:.4g}" if path in self.scores else ""
+            lines.append(f"{path:<{wide}}  {score:<10}  {'removed' if path in self.removed else ''}".rstrip())
+        before, after = (sum(p.numel() for p in m.parameters()) for m in (self._original, self.model))
+        lines.append(f"parameters: {before:,} -> {after:,} ({after / max(before, 1):.2%})")
+        proof = "not verified" if self.max_error is None else f"equal to skipping them within {self.max_error:.1e}"
+        return "\n".join([*lines, *self.notes, proof])
+
+
+def prune_depth(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    remove: float | str | Sequence[str] = 0.25,
+    blocks: str | Sequence[str] | None = None,
+    by: str = "influence",
+    batches: Iterable[Any] | None = None,
+    loss: Loss | None = None,
+    protect: Sequence[str] = (),
+    verify: bool = True,
+    seed: int = 0,
+) -> PrunedDepth:
+    """Leaves residual blocks out of any network.
+
+    Args:
+        model: the network; it is left as it was.
+        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
+        remove: how many blocks go: a share in (0, 1), rounded to the nearest number; a whole number; or the paths of
+            the blocks themselves, which then need not be residual, only return a tensor of the size that they take.
+        blocks: which modules are blocks: patterns of paths in which ``*`` stands for one part (``encoder.layers.*``),
+            or the path of a list of modules. By default the elements of every `nn.ModuleList` and `nn.Sequential`
+            whose input reaches their output through additions.
+        by: what chooses: "influence", "loss", "even" or "last".
+        batches: real inputs, each as `inputs`, for "influence" and for "loss" without a loss; by default `inputs`.
+        loss: for "loss": ``loss(network) -> float``, smaller is better, called without gradients and in evaluation
+            mode. By default the mean change of the outputs over the batches, relative to their norm.
+        protect: paths (block, parent or pattern) of blocks that stay; names of other modules have no effect.
+        verify: compare with the original whose blocks are skipped by hooks.
+        seed: of the random inputs of the check.
+
+    Raises:
+        PruneError: a path or number is wrong, a block can't be left out, or the result is not the network with the
+            blocks skipped.
+    """
+    if by not in DEPTH_BY:
+        raise PruneError(f"by is {by!r}", hint=", ".join(DEPTH_BY))
+    if loss is not None and by != "loss":
+        raise PruneError(f"a loss is for by='loss', not for {by!r}")
+    for pattern in protect:
+        if not any(matches(path, pattern) for path, _ in model.named_modules(remove_duplicate=False)):
+            raise unknown_module(model, pattern, "protect")
+    notes: tuple[str, ...] = ()
+    if isinstance(remove, (int, float)):
+        found = [block.path for block in find_blocks(model, inputs, blocks)]
+        free = [path for path in found if not any(matches(path, pattern) for pattern in protect)]
+        chosen, scores = _choose(model, inputs, found, free, _number(remove, len(found), len(free)), by, batches, loss)
+    else:
+        by, scores = "paths", {}
+        chosen, notes = _given(model, inputs, [remove] if isinstance(remove, str) else remove)
+        found = chosen
+    everywhere = [place for path in chosen for place in places_of(model, path)]
+    small = cut(model, {}, {}, everywhere)
+    return PrunedDepth(
+        model=small,
+        removed=tuple(chosen),
+        blocks=tuple(found),
+        scores=scores,
+        by=by,
+        max_error=_prove(model, small, chosen, inputs, seed) if verify else None,
+        notes=notes,
+        _original=model,
+        _inputs=inputs,
+    )
+
+
+def _number(remove: float, found: int, free: int) -> int:
+    """How many blocks go."""
+    if isinstance(remove, bool) or remove <= 0 or not math.isfinite(remove):
+        raise PruneError(f"remove is a share in (0, 1), a number of blocks or their paths, not {remove!r}")
+    if isinstance(remove, float) and remove >= 1:
+        raise PruneError(f"remove={remove!r} is no share in (0, 1)", hint=f"remove={int(remove)} for that many blocks")
+    count = remove if isinstance(remove, int) else math.floor(remove * found + 0.5)
+    if count > free:
+        raise PruneError(f"{count} blocks are to go, but only {free} may", hint=f"remove={free} or less")
+    if count == 0:
+        raise PruneError(f"remove={remove!r} of {found} blocks is less than half a block", hint="remove=1")
+    return count
+
+
+def _choose(
+    model: nn.Module,
+    inputs: Any,
+    found: Sequence[str],
+    free: Sequence[str],
+    count: int,
+    by: str,
+    batches: Iterable[Any] | None,
+    loss: Loss | None,
+) -> tuple[list[str], dict[str, float]]:
+    """The blocks that go, in network order, and the scores."""
+    scores: dict[str, float] = {}
+    if by == "last":
+        gone = list(free[len(free) - count :])
+    elif by == "even":
+        left = len(free) - count
+        stay = {round(k * (len(free) - 1) / max(left - 1, 1)) for k in range(left)}
+        gone = [path for k, path in enumerate(free) if k not in stay]
+    elif by == "influence":
+        scores = influences(model, found, [inputs] if batches is None else batches)
+        # Of equals the deeper one goes first.
+        gone = sorted(free, key=lambda path: (scores[path], -free.index(path)))[:count]
+    else:
+        objective = loss or OutputChange(model, [inputs] if batches is None else batches)
+        gone, scores = _greedy(model, free, count, objective)
+    return [path for path in found if path in gone], scores
+
+
+def influences(model: nn.Module, paths: Sequence[str], batches: Iterable[Any]) -> dict[str, float]:
+    """Block Influence: 1 - the mean cosine similarity of what a block takes and what it returns, in [0, 2].
+
+    Tokens are the vectors along the last dimension of tensors with up to three dimensions, as (batch, tokens, width);
+    feature maps and volumes, in which the channels may be anywhere, are one vector a sample.
+
+    Args:
+        model: the network; it is left as it was.
+        paths: of the blocks.
+        batches: inputs of the network, each as `prune_depth` takes them.
+
+    Raises:
+        PruneError: there is no batch, or a block's result is not a number.
+    """
+    sums, taken = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0)
+    before: dict[str, list[Tensor]] = {path: [] for path in paths}
+    handles = []
+    for path in paths:
+
+        def enter(module: nn.Module, args: Any, path: str = path) -> None:
+            before[path].append(args[0].detach().clone())  # the block may add to it in place
+
+        def leave(module: nn.Module, args: Any, output: Tensor, path: str = path) -> None:
+            similar = _similarities(before[path].pop(), output.detach())
+            sums[path] += float(similar.sum())
+            taken[path] += similar.numel()
+
+        module = model.get_submodule(path)
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        with quiet(model, fused=True):
+            for batch in batches:
+                run(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not all(taken.values()):
+        raise PruneError("there is no batch to judge the blocks by", where="batches")
+    scores = {path: 1 - sums[path] / taken[path] for path in paths}
+    _must_be_finite(scores)
+    return scores
+
+
+def _similarities(before: Tensor, after: Tensor) -> Tensor:
+    """Cosine similarity of every vector, in 64 bits; vectors that stay zero are as similar as can be."""
+    a, b = ((t if t.ndim <= 3 else t.flatten(1)).double() for t in (before, after))
+    similar = F.cosine_similarity(a, b, dim=-1, eps=0.0)
+    none, left = (a == 0).all(-1), (b == 0).all(-1)
+    return torch.where(none & left, 1.0, torch.where(none | left, 0.0, similar))
+
+
+class OutputChange:
+    """A loss that needs no label: how far a network's outputs are from those of another one.
+
+    The mean over the batches of the norm of the difference of all outputs, over the norm of the outputs.
+
+    Args:
+        model: the network to be like.
+        batches: inputs, each as `prune_depth` takes them; held in memory.
+
+    Raises:
+        PruneError: there is no batch.
+    """
+
+    def __init__(self, model: nn.Module, batches: Iterable[Any]) -> None:
+        self._batches = list(batches)
+        if not self._batches:
+            raise PruneError("there is no batch to judge the blocks by", where="batches")
+        with quiet(model, fused=True):
+            self._wanted = [self._outputs(model, batch) for batch in self._batches]
+
+    def __call__(self, model: nn.Module) -> float:
+        """The change, >= 0; infinite where the outputs have other sizes."""
+        changes = []
+        for batch, wanted in zip(self._batches, self._wanted, strict=True):
+            outputs = self._outputs(model, batch)
+            if outputs.shape != wanted.shape:
+                return math.inf
+            changes.append(float((outputs - wanted).norm() / wanted.norm().clamp_min(torch.finfo(wanted.dtype).tiny)))
+        return sum(changes) / len(changes)
+
+    def _outputs(self, model: nn.Module, batch: Any) -> Tensor:
+        return torch.cat([t.detach().double().flatten() for t in tensors_of(run(model, batch))])
+
+
+def _greedy(model: nn.Module, free: Sequence[str], count: int, loss: Loss) -> tuple[list[str], dict[str, float]]:
+    """Blocks that go, one after another, and what each cost when it went; of those that stay, what the next would cost.
+
+    The cost is the loss without the block less the loss with it.
+    """
+    gone: list[str] = []
+    scores: dict[str, float] = {}
+    now = _loss_without(model, gone, loss)
+    _must_be_finite({"the whole network": now})
+    for _ in range(count):
+        # Of equals the deeper one goes first.
+        tried = {path: _loss_without(model, [*gone, path], loss) for path in reversed(free) if path not in gone}
+        _must_be_finite(tried)
+        best = min(tried, key=lambda path: tried[path])
+        scores |= {path: value - now for path, value in tried.items()}
+        gone, now = [*gone, best], tried[best]
+    return gone, {path: scores[path] for path in free}
+
+
+def _loss_without(model: nn.Module, gone: Sequence[str], loss: Loss) -> float:
+    """The loss of the network without some blocks; no weight is copied for it."""
+    shared: dict[int, Any] = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    small = copied(model, shared)
+    for path in gone:
+        for place in places_of(model, path):
+            parent, _, child = place.rpartition(".")
+            setattr(small.get_submodule(parent), child, Removed())
+    try:
+        with quiet(small, fused=True):
+            return float(loss(small))
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if not gone or isinstance(error, CompressVQAError):
+            raise  # of the loss itself
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = f"protect={[gone[-1]]!r}"
+        raise PruneError(f"without it the network does not run ({said})", where=gone[-1], hint=hint) from error
+
+
+def _must_be_finite(scores: Mapping[str, float]) -> None:
+    for path, score in scores.items():
+        if not math.isfinite(score):
+            raise PruneError(f"its score is {score}", where=path, hint="look for NaN in the weights and the batches")
+
+
+def _given(model: nn.Module, inputs: Any, paths: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Blocks that are named one by one, checked, in network order, and what there is to say about them."""
+    known = [path for path, _ in model.named_modules(remove_duplicate=False) if path]
+    for path in paths:
+        if path not in known:
+            raise unknown_module(model, path, "remove")
+    if not paths:
+        raise PruneError("nothing would be removed", where="remove")
+    ordered = [path for path in known if path in set(paths)]
+    for a in ordered:
+        inside = [b for b in ordered if b.startswith(f"{a}.")]
+        if inside:
+            raise PruneError(f"{inside[0]!r} is part of {a!r}", where="remove", hint=f"leave {inside[0]} out")
+    found = look_at(model, inputs, ordered)
+    for block in found:
+        if block.doubt:
+            raise PruneError(f"it can't be left out: it {block.doubt}", where=block.path)
+    plain = [block.path for block in found if not block.residual]
+    said = ", ".join(plain[:3]) + (f" and {len(plain) - 3} more" if len(plain) > 3 else "")
+    return ordered, (f"not seen to add to its input: {said}",) if plain else ()
+
+
+def _prove(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: Any, seed: int) -> float:
+    """How far the shallower network is from the original whose blocks are skipped by hooks.
+
+    Raises:
+        PruneError: further than rounding explains, or it does not run.
+    """
+    worst = _distance(model, small, removed, inputs, seed)
+    if worst <= TOLERANCE:
+        return worst
+    alone = (
+        p for p in removed if _distance(model, cut(model, {}, {}, places_of(model, p)), [p], inputs, seed) > TOLERANCE
+    )
+    bisect = next(alone, removed[0])
+    raise PruneError(
+        "the network without it is not the network that skips it: its forward looks into the block",
+        where=bisect,
+        hint=f"protect={[bisect]!r}",
+    )
+
+
+def _distance(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: Any, seed: int) -> float:
+    seen = []
+    for given in (inputs, fresh_inputs(inputs, seed)):
+        with _skipping(model, removed):
+            expected = observe(model, given, seed)
+        try:
+            seen.append((expected, observe(small, given, seed)))
+        except Exception:  # whatever it is, it is the missing blocks' fault: the original ran
+            return math.inf
+    return distance(seen).error
+
+
+@contextlib.contextmanager
+def _skipping(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+    """The original, in which each of these blocks runs but hands its first input on."""
+    kept: list[Tensor] = []
+
+    def enter(module: nn.Module, args: Any) -> Any:
+        kept.append(args[0])
+        return (args[0].clone(), *args[1:])  # the block may write into it
+
+    def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        return kept.pop()
+
+    handles: list[RemovableHandle] = []
+    try:
+        for module in dict.fromkeys(model.get_submodule(path) for path in paths):
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""Runs a network once and writes down what happened: records, graph, integers with origins."""

@@ -1,0 +1,69 @@
+"""Calling a network as a user does, and leaving it as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from compressvqa.pruning.recording.held import held_tensors
+from compressvqa.pruning.recording.untouched import random_states, untouched
+from compressvqa.torch_private import tree_leaves, uncompiled
+
+
+def run(model: nn.Module, inputs: Any) -> Any:
+    """Calls a network on a tuple or list (by position), a dict (by name) or a single tensor."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, (tuple, list)):
+        return model(*inputs)
+    return model(inputs)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and dataclasses."""
+    found: list[Tensor] = []
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            found += tensors_of([getattr(leaf, f.name) for f in dataclasses.fields(leaf)])
+    return found
+
+
+def leaves_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
+    buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
+    found = {**dict(model.named_parameters()), **dict(buffers)}
+    known = {id(tensor) for tensor in found.values()}
+    for name, held in held_tensors(model).items():
+        if id(held.tensor) not in known and name not in found:
+            known.add(id(held.tensor))
+            found[name] = held.tensor
+    return found
+
+
+@contextlib.contextmanager
+def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> Iterator[None]:
+    """The network in eval mode, without gradients and fused attention.
+
+    Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory.
+
+    Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
+    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with untouched(model), random_states():
+        try:
+            model.eval()
+            torch.backends.mha.set_fastpath_enabled(False)
+            backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+            with torch.set_grad_enabled(gradients), uncompiled(), backend:
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,1 @@
+"""How wide every group becomes: costs, budgets, allocations, rounding, latency."""
