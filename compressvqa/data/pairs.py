@@ -78,6 +78,7 @@ class PairSampler:
         variants: how many crops of each patch there are; few of them let a teacher's scores be kept and reused.
         fit: "crop" cuts the size out of a patch, at a place that the variant fixes; "resize" scales the whole patch.
         seed: another seed gives other pairs.
+        flip: odd variants are mirrored left to right.
         jnd: the difference of labels that three of four viewers see: labels become probabilities. None: 0 or 1.
         agree: further labels. A pair that one of them puts the other way round is not used; one on which the
             differences agree in order but not in size counts by the ratio of the smallest to the largest.
@@ -100,6 +101,7 @@ class PairSampler:
         variants: int = 4,
         fit: Literal["crop", "resize"] = "crop",
         seed: int = 0,
+        flip: bool = False,
         jnd: float | None = None,
         agree: tuple[str, ...] = (),
         certain: Mapping[Kind, float] | None = None,
@@ -107,7 +109,9 @@ class PairSampler:
         _check_sizes(patches, sizes, fit)
         self.patches, self.gap, self.two_content_share, self.swap = patches, gap, two_content_share, swap
         self.batch, self.sizes, self.fit, self.seed, self.jnd = batch, tuple(sizes), fit, seed, jnd
-        self.variants = variants if fit == "crop" else 1
+        # Whole patches have two variants at most: as they are, and mirrored.
+        self.variants = variants if fit == "crop" else min(variants, 2) if flip else 1
+        self.flip = flip
         values = patches.label(label)
         self._rows = np.array([row for row, value in enumerate(values) if value is not None])
         self._values = np.array([value for value in values if value is not None], dtype=np.float64)
@@ -201,9 +205,17 @@ class PairSampler:
 
     def _key(self, row: int, draw: Draw) -> str:
         name = self.patches.references[~row].id if row < 0 else self.patches.entries[row].id
-        return f"{name}@{self.fit}{draw.size}v{draw.variant}"
+        mirrored = "m" if self._mirrored(draw) else ""
+        return f"{name}@{self.fit}{draw.size}v{draw.variant}{mirrored}"
+
+    def _mirrored(self, draw: Draw) -> bool:
+        return self.flip and draw.variant % 2 == 1
 
     def _clip(self, row: int, draw: Draw) -> tuple[Tensor, Tensor]:
+        reference, distorted = self._fitted(row, draw)
+        return (reference.flip(-1), distorted.flip(-1)) if self._mirrored(draw) else (reference, distorted)
+
+    def _fitted(self, row: int, draw: Draw) -> tuple[Tensor, Tensor]:
         if self.fit == "resize":
             reference, distorted = self.patches.load(row)
             return _resized(reference, draw.size), _resized(distorted, draw.size)

@@ -103,6 +103,7 @@ class RankPairs:
             default="crop", description="cut clips out of patches, or scale whole patches"
         )
         variants: int = Field(default=4, ge=1, description="crops of a patch; few of them let teacher scores be reused")
+        flip: bool = Field(default=False, description="mirror half of the crops left to right")
         evaluation_size: int | None = Field(
             default=None, ge=MIN_SIDE, description="judge a patch's middle; null: all of it"
         )
@@ -164,8 +165,8 @@ class RankPairs:
         c = self.config
         return PairSampler(
             examples, label=c.label, gap=c.gap, two_content_share=c.two_content_share, swap=c.swap, batch=batch,
-            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed, jnd=c.jnd, agree=tuple(c.agree),
-            certain=c.certain,
+            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed, flip=c.flip, jnd=c.jnd,
+            agree=tuple(c.agree), certain=c.certain,
         )  # fmt: skip
 
     def evaluate(
