@@ -148,7 +148,7 @@ class Path2D:
 
 def _between(line: np.ndarray[Any, np.dtype[np.float64]], first: int, share: float) -> float:
     # A whole frame is read as it is, so that a plain take does not depend on rounding here.
-    return float(line[first] if share == 0 else line[first] + share * (line[first + 1] - line[first]))
+    return float(line[first] if share == 0 or len(line) == 1 else line[first] + share * (line[first + 1] - line[first]))
 
 
 @dataclass(frozen=True)

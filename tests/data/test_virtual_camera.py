@@ -184,6 +184,14 @@ def test_ten_bit_takes_hold_more_than_eight():
     assert depths == {8, 10}
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_the_shortest_takes_hold_everything(frames):
+    everything = Camera(**dict.fromkeys(vars(PLAIN), 1.0))
+    for take in range(3):
+        clip = filmed(everything, take, frames=frames)
+        assert clip.shape == (frames, 3, 96, 96) and bool(torch.isfinite(clip).all())
+
+
 def test_a_share_is_from_0_to_1():
     with pytest.raises(DataError, match=r"camera.noise: a share of 2"):
         Camera(noise=2)
