@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from compressvqa.data.filming import Camera
 from compressvqa.data.ladder import Rung
 from compressvqa.data.raw import RawFormat
-from compressvqa.data.virtual_camera import Camera
 from compressvqa.errors import DataError
 
 Codecs = Literal["x264", "x265", "svt-av1", "vp9", "vvc"]

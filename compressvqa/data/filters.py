@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from compressvqa.data.distortions import LEVELS, distortion_named
+from compressvqa.data.filming import to_planes
 from compressvqa.data.frames import Planes, Samples, split_planes
 from compressvqa.data.raw import RawFormat
-from compressvqa.data.virtual_camera import to_planes
 from compressvqa.errors import DataError
 
 # Drawn anew for each frame; a blur's direction, say, stays.

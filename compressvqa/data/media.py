@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from compressvqa.data import virtual_camera
+from compressvqa.data.filming import Camera
 from compressvqa.data.folders import list_media
 from compressvqa.data.identity import file_digest
 from compressvqa.data.pictures import is_picture
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.sources import FileSource, PhotographSource
-from compressvqa.data.virtual_camera import Camera
 from compressvqa.errors import DataError
 
 MediaSource: TypeAlias = FileSource | PhotographSource

@@ -17,11 +17,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from compressvqa.data import virtual_camera
+from compressvqa.data.filming import PLAIN, Camera, film
 from compressvqa.data.frames import SUBSAMPLING, Colour, Planes, Samples
 from compressvqa.data.identity import file_digest
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.video import probe, read_frames
-from compressvqa.data.virtual_camera import Camera
 from compressvqa.errors import DataError
 
 # Mean absolute difference of neighbouring luma samples, in 8-bit codes: below it a patch is called flat.
@@ -110,7 +110,7 @@ class PhotographSource:
 
     content: str
     path: Path | None = None
-    camera: Camera = virtual_camera.PLAIN
+    camera: Camera = PLAIN
     takes: int | None = None
 
     @property
@@ -121,7 +121,7 @@ class PhotographSource:
             what["digest"] = file_digest(self.path)
         if self.takes is not None:
             what["takes"] = self.takes
-        return what if self.camera == virtual_camera.PLAIN else what | {"settings": asdict(self.camera)}
+        return what if self.camera == PLAIN else what | {"settings": asdict(self.camera)}
 
     def cut(self, cutting: Cutting) -> list[Reference]:
         """One patch for each take."""
@@ -133,9 +133,7 @@ class PhotographSource:
         for number in range(cutting.patches if self.takes is None else self.takes):
             # The seed shifts the takes in whole rounds of moves.
             take = number + len(virtual_camera.MOVES) * 1000 * cutting.seed
-            filmed = virtual_camera.film(
-                photograph, self.content, take, frames=cutting.frames, size=cutting.size, camera=self.camera
-            )
+            filmed = film(photograph, self.content, take, frames=cutting.frames, size=cutting.size, camera=self.camera)
             frames = list(filmed)
             found.append(Reference(np.stack([_flat(frame) for frame in frames]), frames[0].colour, take, 0, 0, 1))
         return found

@@ -10,9 +10,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from compressvqa.data import RankPairs, identity, virtual_camera
+from compressvqa.data.filming import Camera
 from compressvqa.data.orders import rung_name
 from compressvqa.data.sources import PhotographSource
-from compressvqa.data.virtual_camera import Camera
 from compressvqa.data.vmaf import LABELS
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
