@@ -88,40 +88,62 @@ def film(
         size: width and height, even.
         camera: what else happens.
     """
-    photograph, move, what = at_least(photograph, size), MOVES[take % len(MOVES)], f"{name}/{take}"
-    shots = [shot_of(_dice(what), photograph, move, frames, size)]
-    cut = frames
-    if frames > 1 and _happens(camera.cuts, f"{what}/cuts"):
-        dice = _dice(f"{what}/cut")
-        cut = int(dice.integers(max(1, frames // 4), max(2, frames - frames // 4)))
-        shots.append(shot_of(dice, photograph.flip(-1), MOVES[int(dice.integers(len(MOVES)))], frames, size))
-    things: list[Thing] = []
-    if _happens(camera.objects, f"{what}/objects"):
-        dice = _dice(f"{what}/things")
-        things = [Thing.drawn(dice, photograph, size) for _ in range(int(dice.integers(1, 4)))]
-    shutter = _dice(f"{what}/shutter").uniform(0.3, 1.0) if _happens(camera.motion_blur, f"{what}/motion_blur") else 0.0
-    blur, stops = np.zeros(frames), np.zeros(frames)
-    if _happens(camera.focus, f"{what}/focus"):
-        blur = effects.focus_curve(_dice(f"{what}/lens"), frames)
-    if _happens(camera.exposure, f"{what}/exposure"):
-        stops = effects.exposure_curve(_dice(f"{what}/light"), frames)
-    noise = _dice(f"{what}/grain")
-    sensor = effects.Sensor.drawn(noise) if _happens(camera.noise, f"{what}/noise") else None
-    text = Text.drawn(_dice(f"{what}/letters"), size) if _happens(camera.text, f"{what}/text") else None
+    take_of = _Take.drawn(camera, f"{name}/{take}", at_least(photograph, size), MOVES[take % len(MOVES)], frames, size)
+    for number in range(frames):
+        yield to_planes(take_of.frame(number), camera.bitdepth(name))
 
-    def scene(time: float, shot: Shot) -> Tensor:
+
+@dataclass
+class _Take:
+    """What happens in one take."""
+
+    shots: list[Shot]
+    cut: int  # number of the first frame of the second shot
+    things: list[Thing]
+    shutter: float
+    blur: effects.Curve
+    stops: effects.Curve
+    sensor: effects.Sensor | None
+    noise: np.random.Generator
+    text: Text | None
+
+    @classmethod
+    def drawn(cls, camera: Camera, what: str, photograph: Tensor, move: str, frames: int, size: int) -> _Take:
+        take = cls([shot_of(_dice(what), photograph, move, frames, size)], frames, [], 0.0, np.zeros(frames),
+                   np.zeros(frames), None, _dice(f"{what}/grain"), None)  # fmt: skip
+        if frames > 1 and _happens(camera.cuts, f"{what}/cuts"):
+            dice = _dice(f"{what}/cut")
+            take.cut = int(dice.integers(max(1, frames // 4), max(2, frames - frames // 4)))
+            other = MOVES[int(dice.integers(len(MOVES)))]
+            take.shots.append(shot_of(dice, photograph.flip(-1), other, frames, size))
+        if _happens(camera.objects, f"{what}/objects"):
+            dice = _dice(f"{what}/things")
+            take.things = [Thing.drawn(dice, photograph, size) for _ in range(int(dice.integers(1, 4)))]
+        if _happens(camera.motion_blur, f"{what}/motion_blur"):
+            take.shutter = _dice(f"{what}/shutter").uniform(0.3, 1.0)
+        if _happens(camera.focus, f"{what}/focus"):
+            take.blur = effects.focus_curve(_dice(f"{what}/lens"), frames)
+        if _happens(camera.exposure, f"{what}/exposure"):
+            take.stops = effects.exposure_curve(_dice(f"{what}/light"), frames)
+        if _happens(camera.noise, f"{what}/noise"):
+            take.sensor = effects.Sensor.drawn(take.noise)
+        if _happens(camera.text, f"{what}/text"):
+            take.text = Text.drawn(_dice(f"{what}/letters"), size)
+        return take
+
+    def frame(self, number: int) -> Tensor:
+        """Frame `number`, (3, size, size) in [0, 1]; frames are asked for in order, as noise goes on."""
+        shot = self.shots[0] if number < self.cut else self.shots[-1]
+        picture = effects.open_shutter(functools.partial(self._scene, shot), number, self.shutter)
+        picture = effects.exposed(effects.out_of_focus(picture, self.blur[number]), self.stops[number])
+        picture = picture if self.sensor is None else self.sensor.noisy(picture, self.noise)
+        return picture if self.text is None else self.text.over(picture, number)
+
+    def _scene(self, shot: Shot, time: float) -> Tensor:
         picture = shot.at(time)
-        for thing in things:
+        for thing in self.things:
             picture = thing.over(picture, time)
         return picture
-
-    for number in range(frames):
-        shot = shots[0] if number < cut else shots[-1]
-        picture = effects.open_shutter(functools.partial(scene, shot=shot), number, shutter)
-        picture = effects.exposed(effects.out_of_focus(picture, blur[number]), stops[number])
-        picture = picture if sensor is None else sensor.noisy(picture, noise)
-        picture = picture if text is None else text.over(picture, number)
-        yield to_planes(picture, camera.bitdepth(name))
 
 
 def _dice(what: str) -> np.random.Generator:
