@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compressvqa.metrics import profile
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
-    from compressvqa.pruning import density, density_ratios, prune, prune_depth
+    from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify
     from compressvqa.recipe import Recipe
     from compressvqa.scoring import Score, score
 
@@ -33,6 +33,8 @@ _HOME = {
     "prune": "compressvqa.pruning",
     "prune_depth": "compressvqa.pruning",
     "density": "compressvqa.pruning",
+    "Verification": "compressvqa.pruning",
+    "verify": "compressvqa.pruning",
     "density_ratios": "compressvqa.pruning",
     "Evaluation": "compressvqa.evaluation",
     "evaluate": "compressvqa.evaluation",
@@ -67,6 +69,7 @@ __all__ = [
     "Recipe",
     "RunResult",
     "Score",
+    "Verification",
     "WholeClip",
     "create_model",
     "density",
@@ -95,6 +98,7 @@ __all__ = [
     "save",
     "score",
     "sparsity",
+    "verify",
 ]
 
 

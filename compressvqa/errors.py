@@ -45,6 +45,10 @@ class TargetError(PruneError):
     """A size, cost or latency that no allowed pruning reaches."""
 
 
+class VerifyError(CompressVQAError, ValueError):
+    """What was given to `verify` is not two networks and inputs that the first one takes."""
+
+
 class TrainingError(CompressVQAError):
     """A training that can't go on, for example because the loss is not a number."""
 

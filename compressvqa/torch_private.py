@@ -24,13 +24,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 __all__ = [
     "BATCH_NORM",
     "BATCH_OR_INSTANCE_NORM",
+    "COMPILED_IN_PLACE",
     "CONVOLUTION",
     "DECOMPOSITIONS",
     "HOOK_TABLES",
     "TorchDispatchMode",
     "TorchFunctionMode",
     "WeakTensorKeyDictionary",
-    "COMPILED_IN_PLACE",
     "compiled_inside",
     "flatten_weights_anew",
     "foreach",
@@ -39,6 +39,7 @@ __all__ = [
     "is_graph_of_operators",
     "is_transformed",
     "many_compiled_forms",
+    "may_be_tried",
     "operator_name",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
@@ -74,14 +75,14 @@ def tables(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str,
     return module._parameters, module._buffers, module._modules
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything is called before or after a module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def weight_hooks(module: nn.Module) -> list[Any]:
     """The hooks of torch's old weight norm, spectral norm and pruning, which work out a weight before a run."""
     return [h for h in module._forward_pre_hooks.values() if type(h).__module__.startswith("torch.nn.utils.")]
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether a hook runs before or after a module's forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def flatten_weights_anew(module: nn.RNNBase) -> None:
@@ -101,6 +102,11 @@ def operator_name(operator: Any) -> str:
     """The name of an operator without namespace and overload, for example "add_"."""
     name: str = operator._schema.name
     return name.rpartition("::")[2]
+
+
+def may_be_tried(operator: Any) -> bool:
+    """Whether something is an operator that writes to none of its arguments, so that it can be called on others."""
+    return isinstance(operator, torch._ops.OpOverload) and not operator._schema.is_mutable
 
 
 @lru_cache

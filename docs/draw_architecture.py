@@ -81,7 +81,7 @@ def _first_row() -> None:
 
 def _pruning() -> None:
     words(52, 214, "pruning/", size=13, colour=ORANGE, more="font-weight='650'")
-    promise = "any nn.Module; imports nothing else of ours. All is planned before anything is cut; all is verified."
+    promise = "any nn.Module; can be used alone. All is planned before anything is cut; all is proven."
     words(122, 214, promise, colour=QUIET)
     box(52, 228, 140, 76, "trace", ["one forward pass;", "labels on channels"], ORANGE)
     box(284, 228, 140, 76, "groups", ["channels that must", "go together"], ORANGE)

@@ -6,11 +6,24 @@ import logging
 import os
 import sys
 
-from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score
+from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score, verify
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
-__all__ = ["app", "data", "doctor", "evaluate", "main", "models", "prune", "recipes", "report", "run", "score"]
+__all__ = [
+    "app",
+    "data",
+    "doctor",
+    "evaluate",
+    "main",
+    "models",
+    "prune",
+    "recipes",
+    "report",
+    "run",
+    "score",
+    "verify",
+]
 
 
 def main() -> None:

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from compressvqa.distillation.paths import is_pattern, matching
 from compressvqa.errors import RecipeError
+from compressvqa.module_paths import is_pattern, modules_named
 
 
 def pair_taps(student: nn.Module, teacher: nn.Module, features: Mapping[str, str]) -> dict[str, str]:
     """Module paths of the student and of the teacher that belong together.
 
-    Either side of an entry may be a pattern (see `matching`). What both sides match is paired in the order of the
-    networks; where one side matches more, its modules are thinned evenly and the last goes with the last: the i-th of
-    12 blocks learns from the end of the i-th twelfth of 40, blocks 4, 7, 10, 14, ... 40 counted from 1.
+    Either side of an entry may be a pattern (see `compressvqa.module_paths`). What both sides match is paired in the
+    order of the networks; where one side matches more, its modules are thinned evenly and the last goes with the last:
+    the i-th of 12 blocks learns from the end of the i-th twelfth of 40, blocks 4, 7, 10, 14, ... 40 counted from 1.
 
     Args:
         student: the network that learns.
@@ -47,7 +47,7 @@ def pair_taps(student: nn.Module, teacher: nn.Module, features: Mapping[str, str
 
 
 def _found(model: nn.Module, pattern: str, role: str) -> list[str]:
-    found = matching(model, pattern, role=role)
+    found = modules_named(model, pattern, RecipeError, where=f"{type(model).__name__}, the {role}")
     for path in found:
         inside = next((other for other in found if other.startswith(path + ".")), None)
         if inside is not None:

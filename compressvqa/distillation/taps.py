@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compressvqa.distillation.layout import Channels, Layout
-from compressvqa.distillation.paths import matching
-from compressvqa.errors import TrainingError
+from compressvqa.errors import RecipeError, TrainingError
+from compressvqa.module_paths import modules_named
 
 
 class FeatureTaps:
@@ -24,8 +24,8 @@ class FeatureTaps:
 
     Args:
         model: any network.
-        patterns: module paths as in ``model.named_modules()``, or patterns of them: ``*`` within a name, ``**`` for any
-            number of names, see `compressvqa.distillation.paths`.
+        patterns: module paths as in ``model.named_modules()``, or patterns of them, see `compressvqa.module_paths`;
+            what lies below a module that is named is not tapped.
         detach: cut the outputs off the graph (for a teacher).
         channels: where the outputs hold their channels; they are taken with channels second. By default they are left
             as they are; see `Layout`.
@@ -48,7 +48,11 @@ class FeatureTaps:
         self.detach = detach
         modules = {path: module for path, module in model.named_modules(remove_duplicate=False) if path}
         listed = [patterns] if isinstance(patterns, str) else patterns
-        chosen = {path for pattern in listed for path in matching(model, pattern)}
+        chosen = {
+            path
+            for pattern in listed
+            for path in modules_named(model, pattern, RecipeError, where=type(model).__name__)
+        }
         # In the order of the network, whatever the order of the patterns.
         self.modules = {path: module for path, module in modules.items() if path in chosen}
         self._layouts = {path: Layout(module, channels) for path, module in self.modules.items()}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import DataError, WeightsError
+from compressvqa.errors import DataError
 from compressvqa.models.adapters import adapted, adapted_names
-from compressvqa.models.checkpoints import load_into, read_tensors
-from compressvqa.models.fetching import fetching
+from compressvqa.pruning.recording.examples import finders
 from compressvqa.registry import Entry, models
 
 _SPEC = "compressvqa_spec"  # attribute on the instance, so that it survives deepcopy and pruning
@@ -66,60 +64,6 @@ def entry_of(name: str) -> Entry:
         MissingExtraError: the library behind a prefixed name is not installed.
     """
     return adapted(name) or models[name]
-
-
-def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any) -> nn.Module:
-    """Builds a registered network.
-
-    Args:
-        name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18",
-            "pyiqa/cnniqa".
-        weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
-            the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
-            with its pruned widths); "pretrained" for weights that ship with the package or that the other library
-            fetches.
-        **kwargs: the network's own settings.
-
-    Returns:
-        The network, in training mode and on the CPU.
-
-    Raises:
-        RegistryError: unknown name.
-        WeightsError: the weights are missing, damaged or of another network.
-
-    >>> sum(p.numel() for p in create_model("rankdvqa").parameters())
-    4594938
-    """
-    entry = entry_of(name)
-    if "pretrained" in kwargs:
-        raise DataError(f"{name} has no setting 'pretrained'", hint='weights="pretrained"')
-    if weights == "pretrained":
-        if entry.facts.get("adapter") or entry.facts.get("fetches"):
-            with fetching(name):
-                return build(entry, kwargs, pretrained=True)
-        raise WeightsError(f"no trained weights of {name!r} ship with the package", hint="weights=PATH")
-    if weights is not None and Path(weights).is_dir():
-        from compressvqa.models.storage import restore
-
-        return restore(weights, expect=name, kwargs=kwargs).train()
-    model = build(entry, kwargs)
-    if weights is not None:
-        load_into(model, _converted(entry, read_tensors(Path(weights)), model), name=name, where=weights)
-    return model
-
-
-def _converted(entry: Entry, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A checkpoint under the network's own names.
-
-    The fact `convert` is a function of the state, or of the state and the network: that one can add what no file holds
-    (a new head) and bring tensors to the network's settings (a position embedding).
-    """
-    convert = entry.facts.get("convert")
-    if convert is None:
-        return state
-    sees_model = len(inspect.signature(convert).parameters) > 1
-    converted: dict[str, Tensor] = convert(state, model) if sees_model else convert(state)
-    return converted
 
 
 def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
@@ -193,3 +137,6 @@ def example_inputs(
         return (distorted,)
     noise = torch.rand(distorted.shape, generator=generator) - 0.5
     return (distorted + 0.2 * noise).clamp(0, 1), distorted
+
+
+finders.append(example_inputs)

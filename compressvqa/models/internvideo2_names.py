@@ -11,15 +11,22 @@ have the names of its classifier, so nothing is renamed. What differs between th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
 from compressvqa.models.fetching import fetching
 from compressvqa.models.position_embedding import resized
 
-if TYPE_CHECKING:
-    from compressvqa.models.internvideo2 import InternVideo2
+
+class OnAGrid(Protocol):
+    """A network whose position embedding is that of a grid."""
+
+    grid: tuple[int, int]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+
 
 _DISTILLED = "OpenGVLab/InternVideo2_distillation_models"
 _ONE_BILLION = "1B_ft_k710_ft_k400_f8.pth"
@@ -43,7 +50,7 @@ _ONLY_FOR_PRETRAINING = (
 )  # fmt: skip
 
 
-def internvideo2_state(state: dict[str, Tensor], model: InternVideo2) -> dict[str, Tensor]:
+def internvideo2_state(state: dict[str, Tensor], model: OnAGrid) -> dict[str, Tensor]:
     """What a network takes of a checkpoint; a file that is no InternVideo2 passes, so that the loader names its faults.
 
     The quality head is the network's own, unless the file holds one; so is ``fc_norm`` where the file has neither it

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError
-from compressvqa.models.factory import create_model, spec_of
+from compressvqa.models.create import create_model
+from compressvqa.models.factory import spec_of
 from compressvqa.models.patch_grid import PATCH, STRIDE, Patch, patch_grid
 from compressvqa.models.rankdvqa import (
     SMALLEST_SIDE,

@@ -1,8 +1,10 @@
 """Cuts channels and blocks out of any network and proves that the result is right.
 
 trace -> groups -> ratios and plan, importance -> surgery -> verify; whole blocks: blocks -> depth
+anybody's pruning: verification
 """
 
+from compressvqa.pruning.cutting import torch_pruning_importance as _torch_pruning  # noqa: F401  (registers)
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
@@ -12,6 +14,7 @@ from compressvqa.pruning.prune import prune
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.schedule import Schedule
 from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
+from compressvqa.pruning.verification import Verification, verify
 from compressvqa.pruning.widths.density import LayerDensity, density
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_rules, density_ratios
@@ -31,6 +34,7 @@ __all__ = [
     "Settings",
     "Timing",
     "Trace",
+    "Verification",
     "WrittenSettings",
     "compare_rules",
     "density",
@@ -39,4 +43,5 @@ __all__ = [
     "prune",
     "prune_depth",
     "trace",
+    "verify",
 ]

@@ -9,8 +9,13 @@ import numpy as np
 from compressvqa.errors import PruneError, TargetError
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
+from compressvqa.pruning.dependency.bindings import key_of
+from compressvqa.pruning.dependency.constraints import along
 from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.integers import Attribute, SizeOf, leaves
+from compressvqa.pruning.settings import Settings
 
 
 def over_the_kept(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
@@ -30,6 +35,43 @@ def one_way(facts: Trace) -> list[str]:
     places = sorted({node.place for node in facts.graph.decisions()})
     shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return [f"the forward decides by its numbers at {shown}: only the way that it took was checked"] if places else []
+
+
+def by_trial(facts: Trace, settings: Settings) -> list[str]:
+    """Operators without a rule: which were tried out, and that nobody counts their work."""
+    tried = facts.probed_ops
+    notes = [f"probed: {u} has no rule; tried on random numbers, it passes channels one by one" for u in tried]
+    unseen = [*tried, *facts.unknown_ops] if settings.target_macs is not None else []
+    return notes + [f"target_macs does not count the work of {u}" for u in unseen]
+
+
+def did_not_run(facts: Trace) -> list[str]:
+    """What no example reached, and what that means for the rest."""
+    said = []
+    kept = {path for _, paths in facts.graph.kept.values() for path in paths}
+    for used in (True, False):
+        names = compact(thing.path for thing in facts.unreached if thing.elements and (thing.path in kept) is used)
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        if names and used:
+            hint = "an example that reaches it lets it be cut: also=[...]"
+            said.append(f"did not run, so it stays as it is, and so do channels that it may read: {shown} ({hint})")
+        elif names:
+            said.append(f"did not run, so it stays as it is: {shown}")
+    return said
+
+
+def by_widths(facts: Trace, cuts: Sequence[Cut]) -> list[str]:
+    """Where the forward compares a width that became smaller: the way that the pruned network takes was checked."""
+    gone, run = gone_roots(facts, cuts), facts.dependencies
+    places = set()
+    for remark in facts.graph.remarks:
+        for leaf in leaves(remark.left) if remark.kind == "order" else ():
+            counted = run.attributes().get(key_of(leaf), (0, None))[1] if isinstance(leaf, Attribute) else None
+            ids = along(run.labels_of(leaf.value), leaf.dim) if isinstance(leaf, SizeOf) else counted
+            if ids is not None and gone[np.maximum(run.classes.find(ids), 0)].any():
+                places.add(remark.place)
+    shown = ", ".join(sorted(places)[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return [f"the forward decides by a width that became smaller at {shown}"] if places else []
 
 
 def nothing_to_remove(groups: Sequence[Group], facts: Trace) -> PruneError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,14 @@ from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
 from compressvqa.pruning.cutting.proof.power import Power
 from compressvqa.pruning.dependency.trace import Trace, trace
-from compressvqa.pruning.notes import nothing_to_remove, one_way, over_the_kept
+from compressvqa.pruning.notes import (
+    by_trial,
+    by_widths,
+    did_not_run,
+    nothing_to_remove,
+    one_way,
+    over_the_kept,
+)
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.search import Search
@@ -25,12 +32,13 @@ def prune(
     model: nn.Module,
     inputs: Any,
     *,
+    also: Sequence[Any] = (),
     ratios: Ratios = None,
     target_macs: float | None = None,
     target_params: float | None = None,
     target_latency: float | None = None,
     runtime: Runtime = "eager",
-    importance: str | Importance = "l1",
+    importance: str | Importance | Callable[..., Any] = "l1",
     scope: str = "local",
     max_ratio: float | None = None,
     attention: str = "auto",
@@ -46,7 +54,8 @@ def prune(
 
     Args:
         model: the network; it is left as it was. The result has no wrapper (`nn.DataParallel`, `torch.compile`).
-        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
+        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor. A list of tuples or dicts
+            is several examples: what holds must hold for each; work and latency are those of the first.
         ...
 
     Returns:
@@ -58,6 +67,7 @@ def prune(
         MissingExtraError: the runtime is not installed.
     """
     settings = Settings.of(
+        also=also,
         ratios=ratios,
         target_macs=target_macs,
         target_params=target_params,
@@ -77,13 +87,12 @@ def prune(
     )
     network, inputs, wrappers = enter(model, inputs)
     has_numbers(network)
-    pruned = prune_traced(network, inputs, trace(network, inputs), settings)
+    pruned = prune_traced(network, trace(network, inputs, also=settings.also), settings)
     return pruned.noting(*(f"{wrapper} is left out: the result is the network inside" for wrapper in wrappers))
 
 
 def prune_traced(
     model: nn.Module,
-    inputs: Any,
     facts: Trace,
     settings: Settings,
     *,
@@ -100,20 +109,21 @@ def prune_traced(
     asked = settings.attention
     facts = facts.with_attention("keep" if asked == "auto" else asked)
     try:
-        return _plan_cut_prove(model, inputs, facts, settings, baseline or model, may_be_idle)
+        return _plan_cut_prove(model, facts, settings, baseline or model, may_be_idle)
     except TargetError:
         if asked != "auto" or not facts.dependencies.attends:
             raise
     facts = facts.with_attention("heads")
-    pruned = _plan_cut_prove(model, inputs, facts, settings, baseline or model, may_be_idle)
+    pruned = _plan_cut_prove(model, facts, settings, baseline or model, may_be_idle)
     return pruned.noting("attention heads go as well, since the target can't be reached otherwise")
 
 
 @torch.inference_mode(False)
 def _plan_cut_prove(
-    model: nn.Module, inputs: Any, facts: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
+    model: nn.Module, facts: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
 ) -> Pruned:
     """Tries plans until one is right: each is cut into a copy, and the copy is held against the original."""
+    inputs = facts.entries[0].inputs
     search = Search(model, inputs, facts, settings)
     if settings.target_latency is None:
         trial = search.meet_size(settings.target_macs)
@@ -127,6 +137,9 @@ def _plan_cut_prove(
         *search.notes,
         *over_the_kept(facts, trial.cuts),
         *one_way(facts),
+        *by_trial(facts, settings),
+        *did_not_run(facts),
+        *by_widths(facts, trial.cuts),
     )
     return Pruned(
         model=trial.model,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from compressvqa.errors import PruneError
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import closest
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
@@ -48,10 +48,11 @@ class Schedule:
         self.steps, self._settings = steps, Settings.of(**settings)
         if steps > 1 and self._settings.ratios == "zeros":
             raise PruneError("ratios='zeros' lose nothing, so they go in one step", where="steps", hint="steps=1")
-        model, self._inputs, _ = enter(model, inputs)
+        model, inputs, _ = enter(model, inputs)
         has_numbers(model)
         self._model = model
-        facts = trace(model, inputs)
+        facts = trace(model, inputs, also=self._settings.also)
+        self._entries = facts.entries  # they name methods, so they call the networks of later steps as well
         self._params, self._macs = _params(facts), _macs(facts)
         self._outputs, self._channels = _free_outputs(facts, self._settings)
         self._check(facts)
@@ -67,13 +68,12 @@ class Schedule:
         Raises:
             PruneError: as in `prune`.
         """
-        model, _, _ = enter(model, self._inputs)
-        facts = trace(model, self._inputs)
+        model, _, _ = enter(model, self._entries[0].inputs)
+        facts = trace(model, self._entries[0].inputs, also=self._entries[1:])
         began = _params(facts) < self._params
         settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
         return prune_traced(
             model,
-            self._inputs,
             facts,
             settings,
             baseline=self._model,
@@ -117,9 +117,9 @@ class Schedule:
             return _rest(asked, part, self._channels, channels)
         found = {}
         for path in outputs.keys() & self._outputs.keys():
-            named = sorted((p for p in asked if matches(path, p)), key=len) if isinstance(asked, Mapping) else []
-            if named or not isinstance(asked, Mapping):
-                ratio = asked[named[-1]] if isinstance(asked, Mapping) else asked
+            pattern = closest(asked, path) if isinstance(asked, Mapping) else None
+            if pattern is not None or not isinstance(asked, Mapping):
+                ratio = asked if pattern is None else asked[pattern]
                 found[path] = _rest(ratio, part, self._outputs[path], outputs[path])
         return found
 

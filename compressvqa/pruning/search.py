@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers
 from compressvqa.pruning.cutting.bisection import groups_at_fault
 from compressvqa.pruning.cutting.choice import Cut, Scores, choose
 from compressvqa.pruning.cutting.proof.check import Proof
@@ -19,6 +19,7 @@ from compressvqa.pruning.cutting.proof.verdict import Verdict, refused
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
+from compressvqa.pruning.dependency.plain import plain_numbers
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost
@@ -48,7 +49,8 @@ class Search:
         found = find_groups(facts, settings.protect)
         self.groups = [g for g in found if not (settings.remove_dead and facts.is_dead(g.producers))]
         for pattern in settings.protect:
-            if not any(matches(path, pattern) for group in self.groups for path in group.producers):
+            layers = [*(path for group in self.groups for path in group.producers), *_of_one_channel(model)]
+            if not any(covers(pattern, path) for path in layers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(settings.seed)
         self.scores = Scores(
@@ -93,6 +95,9 @@ class Search:
         kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead)
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
+        if not verdict.passed:
+            numbers = {c.group.name: plain_numbers(self.facts, c.group) for c in cuts}
+            kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
         self.notes += tuple(f"{name}: kept whole after all, {reason}" for name, reason in kept.items())
@@ -135,3 +140,13 @@ class Search:
         order = torch.ones(group.channels)
         order[torch.from_numpy(self.scores.zero(group))] = 0
         return order
+
+
+def _of_one_channel(model: nn.Module) -> list[str]:
+    """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
+    found = []
+    for path, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
+            found.append(path)
+    return found

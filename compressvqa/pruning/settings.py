@@ -43,10 +43,12 @@ class Importance:
         name: of the criterion.
         batches: for a criterion of activations: inputs of the network, each as `prune` takes them; by default the one
             that `prune` is given. Read once for every network that is pruned.
+        criterion: the criterion itself where it is not a registered one.
     """
 
     name: str
     batches: Iterable[Any] | None = None
+    criterion: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,23 @@ class MustBe:
 
 
 def _importance(given: object) -> object:
-    return Importance(given) if isinstance(given, str) else given
+    """From a name, a criterion that is not registered, or an importance object of torch-pruning.
+
+    Raises:
+        PruneError: an importance of torch-pruning that works with its own pruner only.
+    """
+    from compressvqa.pruning.cutting.torch_pruning_importance import TorchPruningImportance, is_importance, refused
+
+    if isinstance(given, str):
+        if (error := refused(given)) is not None:
+            raise error
+        return Importance(given)
+    if is_importance(given):
+        criterion = TorchPruningImportance(given)
+        return Importance(criterion.name, criterion=criterion)
+    if callable(given) and not isinstance(given, type):
+        return Importance(getattr(given, "__name__", type(given).__name__), criterion=given)
+    return given
 
 
 def _runtime(given: object) -> object:
@@ -68,6 +86,12 @@ def _runtime(given: object) -> object:
 
 def _patterns(given: object) -> object:
     return (given,) if isinstance(given, str) else given
+
+
+def _ways(given: object) -> object:
+    if isinstance(given, (list, tuple)):
+        return tuple(given)
+    raise ValueError("no list")
 
 
 _Kept = Annotated[Annotated[float, Strict(), Field(gt=0, le=1)] | None, MustBe("a share in (0, 1]")]
@@ -107,13 +131,13 @@ class WrittenSettings(BaseModel):
         BeforeValidator(_importance),
         PlainSerializer(lambda importance: importance.name, return_type=str),
         WithJsonSchema({"type": "string"}),
-        MustBe("a registered name or an Importance"),
+        MustBe("a registered name, an Importance, a criterion, or an importance of torch-pruning"),
     ] = Field(
         "l1",
         validate_default=True,
         description="registered criterion that chooses the channels: l1, l2, lamp, fpgm, bn_scale, taylor (of the "
         "gradients that the parameters hold), activation (on the inputs; on other data with Importance('activation', "
-        "batches)), random",
+        "batches)), random; those of torch-pruning by name (torch-pruning/GroupTaylor) or, in Python, as objects",
     )
     scope: Annotated[Literal["local", "global"], MustBe("local or global")] = Field(
         "local",
@@ -161,10 +185,17 @@ class Settings(WrittenSettings):
 
     ratios: Annotated[Any, MustBe("a share, {path: share} or 'zeros'")] = Field(
         None,
-        description="share of the channels removed, one for all, or {path of a module, or pattern: share}; the longest "
-        "pattern that fits a layer counts. Where tied layers ask for different shares, the smallest is used and "
-        "`plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters are "
-        "all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
+        description="share of the channels removed, one for all, or {module path or pattern: share}; of several that "
+        "fit a layer the one that says most counts. Where tied layers ask for different shares, the smallest is used "
+        "and `plan.notes` says so. None with a target: all groups alike. 'zeros': just the channels whose parameters "
+        "are all exactly zero, as a group sparsifier leaves them; the result then equals the network given",
+    )
+    also: Annotated[tuple[Any, ...], BeforeValidator(_ways), MustBe("a list of ways to call the network")] = Field(
+        (),
+        description="other ways in which the network is called, so that what only they reach is cut and proven too: "
+        "further examples, a bound method with its arguments (model.encode_text, (tokens,)), 'train' for the example "
+        "in training mode, ('train', inputs), or an Entry. What no way reaches stays as it is, with the channels that "
+        "it may read",
     )
     verify: Annotated[bool, Strict(), MustBe("True or False")] = Field(
         True,
@@ -177,7 +208,7 @@ class Settings(WrittenSettings):
         "them. keep: they stay whole; prune: they are pruned, and named in `Pruned.power`",
     )
     remove_dead: Annotated[bool, Strict(), MustBe("True or False")] = Field(
-        True, description="replace modules whose result nothing reads"
+        True, description="replace modules that ran and whose result nothing reads"
     )
     seed: Annotated[int, Strict(), MustBe("a whole number")] = Field(
         0, description="of the random inputs of the check, and of a random importance"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from compressvqa.errors import RecipeError
+from compressvqa.module_paths import covers, unmatched
 
 Selector = str | type[nn.Module]
 
@@ -27,8 +26,8 @@ DEFAULT_EXCLUDE: tuple[Selector, ...] = (
     nn.Embedding,
     nn.LayerNorm,
     nn.GroupNorm,
-    "*relative_position*",
-    "*position_bias*",
+    "**.*relative_position*",
+    "**.*position_bias*",
 )
 
 
@@ -42,11 +41,12 @@ def regularised_groups(
 ) -> list[dict[str, Any]]:
     """Two parameter groups for a sparsifier: first the regularised parameters, then the rest with ``lam=0``.
 
-    A selector is a module class (parameters that its instances own directly) or a shell pattern of parameter names
-    ("scales.*.head.*"). A parameter is regularised if an `include` selector takes it and no `exclude` selector does.
-    One-dimensional parameters (biases, norms) are taken only by a pattern, never by their module's class. A parameter
-    shared by several modules is excluded if one of its names is. Frozen parameters are in neither group. The groups
-    also hold the parameters' names, under torch's key ``param_names`` once an optimiser has taken them.
+    A selector is a module class (parameters that its instances own directly), or the path of a module or parameter, or
+    a pattern of one ("scales.*.head", see `compressvqa.module_paths`). A parameter is regularised if an `include`
+    selector takes it and no `exclude` selector does. One-dimensional parameters (biases, norms) are taken only by a
+    path, never by their module's class. A parameter shared by several modules is excluded if one of its names is.
+    Frozen parameters are in neither group. The groups also hold the parameters' names, under torch's key
+    ``param_names`` once an optimiser has taken them.
 
     Args:
         model: any network.
@@ -91,7 +91,7 @@ def regularised_groups(
 
 
 def _by_pattern(names: list[str], selectors: Sequence[Selector]) -> bool:
-    return any(fnmatch.fnmatchcase(name, s) for s in selectors if isinstance(s, str) for name in names)
+    return any(covers(s, name) for s in selectors if isinstance(s, str) for name in names)
 
 
 def _by_class(modules: list[nn.Module], selectors: Sequence[Selector]) -> bool:
@@ -100,10 +100,10 @@ def _by_class(modules: list[nn.Module], selectors: Sequence[Selector]) -> bool:
 
 def _check_patterns(selectors: Sequence[Selector], names: list[str]) -> None:
     for selector in selectors:
-        if isinstance(selector, type) or selector in DEFAULT_EXCLUDE or fnmatch.filter(names, selector):
+        if isinstance(selector, type) or selector in DEFAULT_EXCLUDE:
             continue
-        near = difflib.get_close_matches(selector, names, n=3, cutoff=0.3)
-        raise RecipeError(f"the pattern {selector!r} matches no parameter", hint=", ".join(near) or None)
+        if not any(covers(selector, name) for name in names):
+            raise unmatched(selector, names, RecipeError, what="parameter")
 
 
 def _relative_scales(parameters: list[nn.Parameter]) -> list[float]:

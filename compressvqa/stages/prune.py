@@ -13,7 +13,7 @@ from torch import nn
 
 from compressvqa.files import write_json
 from compressvqa.models import load, save
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers
 from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
 from compressvqa.registry import importances, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
@@ -41,10 +41,12 @@ class PruneStage:
     class Config(WrittenSettings, StageConfig):
         """Settings of pruning: whole blocks, then channels."""
 
-        depth: float | None = Field(None, gt=0, lt=1, description="share of the residual blocks that goes first")
+        depth: float | None = Field(
+            None, gt=0, lt=1, description="share of the residual blocks that goes first; those under `protect` stay"
+        )
         blocks: str | tuple[str, ...] | None = Field(
             None,
-            description="which modules are blocks: path patterns (* is one part), or a list's path; null: every "
+            description="which modules are blocks: module path patterns, or a list's path; null: every "
             "element of a list or sequence that adds to its input",
         )
         depth_by: Literal["influence", "loss", "even", "last"] = Field(
@@ -225,7 +227,7 @@ def _figures(pruned: Pruned) -> dict[str, Any]:
 
 
 def _names(pattern: str, paths: Iterable[str]) -> bool:
-    return any(matches(path, pattern) for path in paths)
+    return any(covers(pattern, path) for path in paths)
 
 
 def _depth_figures(pruned: PrunedDepth) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from compressvqa.data.folders import list_videos
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.mos.manifest import Manifest
 from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
+from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.manifest import FACTS, LABEL_NAMES, MANIFEST, write_set
 from compressvqa.data.proxy.references import Excerpt, Reference, store_reference, unpack
 from compressvqa.data.sources import FileSource
@@ -115,25 +116,6 @@ def build_proxy_set(
     settings = {"format": FORMAT, "excerpt": asdict(excerpt), "ladder": [rung.name for rung in ladder]}
     notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
     return write_set(folder, name or folder.resolve().name, label, made, settings, notes)
-
-
-@dataclass
-class Made:
-    """What became of one clip.
-
-    Args:
-        content: its path below the folder of clips.
-        skipped: why it was not used; None if it was.
-        reference: its reference.
-        encodes: {file name: encode}, in the order of the ladder.
-        notes: encodes that were left out, and why.
-    """
-
-    content: str
-    skipped: str | None = None
-    reference: Reference | None = None
-    encodes: dict[str, Encode] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def _clips(sources: str | Path | Sequence[str | Path | Clip], folder: Path) -> list[tuple[str, Clip]]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.data.mos.manifest_file import read_manifest, write_manifest
+from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import AUTO_SIDE
 from compressvqa.data.vmaf import LABELS, V1_MIN_SIDE
 from compressvqa.errors import DataError
 from compressvqa.files import finite, write_json
-
-if TYPE_CHECKING:
-    from compressvqa.data.proxy.build import Made
 
 MANIFEST, FACTS = "manifest.csv", "proxy.json"
 # Label -> (what it is called in tables, lowest and highest value).

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 from compressvqa.torch_private import TorchFunctionMode
 
 Activations = dict[tuple[str, int], Tensor]  # (weight, dimension) -> one number for each index of that dimension
@@ -59,7 +59,7 @@ def mean_activations(model: nn.Module, batches: Iterable[Any]) -> Activations:
                 watch.names.setdefault(id(getattr(module, name)), f"{path}.{name}" if path else name)
         for batch in batches:
             with watch:
-                run(model, batch)
+                run(model, copied_inputs(batch))
     return {key: total / watch.counts[key] for key, total in watch.totals.items()}
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.check import Proof
@@ -20,6 +19,7 @@ from compressvqa.pruning.cutting.proof.pair import pruned_copy
 from compressvqa.pruning.cutting.proof.verdict import Verdict
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.torch_private import tree_map_only
 
 Part = Cut | str  # a group that shrinks, or the path of a dead module
 P = TypeVar("P")

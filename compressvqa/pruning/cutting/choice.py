@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.activations import Activations, canonical, mean_activations
 from compressvqa.pruning.cutting.importance import CannotJudgeError, Part, l1, score
-from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.settings import Importance
@@ -56,10 +56,13 @@ class Scores:
         without: Collection[str] = (),
         divided: Collection[tuple[str, int]] = (),
     ) -> None:
-        entry = importances[importance.name]
-        self._criterion, self._name = entry.value, importance.name
-        self.comparable = bool(entry.facts.get("comparable"))
-        self._needs_activations = bool(entry.facts.get("activations"))
+        entry = None if importance.criterion is not None else importances[importance.name]
+        facts = {} if entry is None else entry.facts
+        self._criterion: Any = importance.criterion if entry is None else entry.value
+        self._name = importance.name
+        self._gradient_of = getattr(self._criterion, "gradient_of", lambda parameter: parameter.grad)
+        self.comparable = bool(facts.get("comparable"))
+        self._needs_activations = bool(facts.get("activations"))
         self._batches = [inputs] if importance.batches is None else importance.batches
         self._model, self._generator = model, generator
         self._leaves = leaves_of(model)
@@ -118,11 +121,11 @@ class Scores:
         gradients: list[Tensor | None] = []
         activations: list[Tensor | None] = []
         for slot in slots:
-            gradient = self._leaves[slot.leaf].grad
+            gradient = self._gradient_of(self._leaves[slot.leaf])
             gradients.append(None if gradient is None else _slices(gradient, slot.dim, slot.indices))
             seen = self._activations.get((canonical(slot.leaf), slot.dim)) if self._needs_activations else None
             activations.append(None if seen is None else seen[torch.from_numpy(slot.indices.copy())].mean(1).float())
-        parts = [Part(s.leaf, s.role, self._layer(s.leaf)) for s in slots]
+        parts = [self._part(s) for s in slots]
         try:
             return score(
                 self._name,
@@ -137,8 +140,11 @@ class Scores:
             self._unjudged[group.name] = error
             return l1(weights, gradients)
 
-    def _layer(self, leaf: str) -> type[nn.Module]:
-        return type(self._model.get_submodule(canonical(leaf).rpartition(".")[0]))
+    def _part(self, slot: Slot) -> Part:
+        module = self._model.get_submodule(canonical(slot.leaf).rpartition(".")[0])
+        groups = getattr(module, "groups", 1) if isinstance(module, nn.modules.conv._ConvNd) else 1
+        depthwise = groups > 1 and groups == self._leaves[slot.leaf].shape[0]
+        return Part(slot.leaf, slot.role, type(module), slot.indices.shape[1], depthwise)
 
 
 def choose(groups: Sequence[Group], widths: Mapping[str, int], score_of: Callable[[Group], Tensor]) -> list[Cut]:

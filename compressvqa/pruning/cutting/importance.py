@@ -42,11 +42,15 @@ class Part:
         name: the parameter.
         role: "out" where its layer makes the channels, "in" where it reads them, "with" for biases, norms and tables.
         layer: class of the module that owns the parameter.
+        each: positions of the parameter that fall with each channel.
+        depthwise: whether it is the weight of a convolution that has a group for every channel.
     """
 
     name: str
     role: str
     layer: type[nn.Module]
+    each: int = 1
+    depthwise: bool = False
 
     @property
     def is_norm_scale(self) -> bool:

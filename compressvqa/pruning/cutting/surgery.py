@@ -50,6 +50,9 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Seq
             vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     for module, mode in modes.items():
         module.training = mode
+        if isinstance(module, nn.Transformer):  # it compares its inputs' width with its own note
+            inside = (m.embed_dim for m in module.modules() if isinstance(m, nn.MultiheadAttention))
+            module.d_model = next(inside, module.d_model)
     for path in dead:
         parent, _, child = path.rpartition(".")
         setattr(small.get_submodule(parent), child, Removed())

@@ -52,6 +52,11 @@ def join(
         for number, channels in enumerate(operands):
             present = {d for d in axes if channels.shape[d] > 1}
             if number not in labelled and present and not present <= channels.free:
+                held = sorted(present - channels.free)
+                if len(held) < sum(ids.shape[d] > 1 for d in axes) and run.may_tie(ids):
+                    # Along these dimensions no position can go alone, so what goes goes in all of them.
+                    ids = run.unite_along(node, ids, held)
+                    continue
                 run.freeze(ids, f"they meet a tensor of fixed size at {node}")
                 # Labels over several dimensions may turn out to differ along one only; they are carried on till then.
                 stuck = len(axes) == 1
@@ -68,13 +73,13 @@ def join(
 
 
 def _apart(run: Labelling, node: Node, operands: Sequence[ChannelLabels]) -> Sequence[ChannelLabels]:
-    """The operands without labels of weights that all heads share: a norm over a head's width, a rotary embedding.
+    """The operands without labels of what all heads share: a norm over a head's width, a rotary embedding, a gate.
 
-    Tied, such a weight would tie the heads to each other, so that no head could go on its own. Where the data is found
-    to be that of attention, the weight is kept whole instead.
+    Tied, they would tie the heads to each other, so that no head could go on its own. Where the data is found to be
+    that of attention, what they share is kept whole instead.
     """
-    spread = [axis_labels for t in operands if not t.weight for axis_labels in t.per_axis if len(axis_labels.axes) > 1]
-    if not spread or not any(t.weight for t in operands):
+    spread = [axis_labels for t in operands for axis_labels in t.per_axis if len(axis_labels.axes) > 1]
+    if not spread or len(operands) == 1:
         return operands
 
     def shared(axis_labels: AxisLabels) -> bool:
@@ -82,7 +87,7 @@ def _apart(run: Labelling, node: Node, operands: Sequence[ChannelLabels]) -> Seq
         return any(run.is_shared(node, other.ids, axis_labels.ids) for other in over)
 
     return [
-        ChannelLabels(t.shape, tuple(p for p in t.per_axis if not shared(p)), t.free, t.weight) if t.weight else t
+        ChannelLabels(t.shape, tuple(p for p in t.per_axis if not shared(p)), t.free, t.weight) if t.per_axis else t
         for t in operands
     ]
 

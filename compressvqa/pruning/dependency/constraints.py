@@ -136,6 +136,8 @@ def remarked(run: Labelling, remark: Remark) -> Iterator[SizeConstraint]:
         if any(isinstance(leaf, Attribute) for leaf in leaves(remark.left)):
             yield _stays(remark.left, remark.number, f"also a scale at {remark.place}")
         return
+    if remark.kind == "order":  # only said (notes.py): the check runs the way that the pruned network takes
+        return
     said = f"compared at {remark.place}"
     for one, other in ((remark.left, remark.right), (remark.right, remark.left)):
         if isinstance(other, SizeOf) and not isinstance(one, int):
@@ -188,6 +190,9 @@ def _bounds(run: Labelling, node: Node, ids: Ids) -> Iterator[SizeConstraint]:
     for k, bound in enumerate(node.args[2:4]):
         if isinstance(bound, int) and 0 < bound < len(ids):
             yield from _constraint(run, ids[:bound], bound_of(node, k))
+        elif isinstance(bound, int) and -len(ids) < bound < 0:
+            origin = bound_of(node, k)
+            yield from _constraint(run, ids[bound:], None if origin is None else Computed("-", 0, origin))
 
 
 def named(node: Node, length: int) -> list[tuple[int, int]]:

@@ -42,6 +42,7 @@ class Statistic:
         axis: the dimension that holds the channels; None where several flat ones at the end do (layer norm).
         labels: along that dimension, flat; none where no channel is concerned.
         place: file and line, where it is written by hand; empty for a layer.
+        entry: which of the trace's entries takes it; orders count anew in each.
     """
 
     key: tuple[str, str, str]
@@ -49,6 +50,7 @@ class Statistic:
     axis: int | None
     labels: Ids
     place: str = ""
+    entry: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class Dependencies:
         counted: integer attributes of layers, by (module path, name), and the labels that they count.
         unzeroed: (leaf, dimension) whose cut slots stay as they are in the network that a pruned one is held against.
         unknown: operators without a rule that touched channels.
+        probed: operators without a rule that were tried out, and pass channels.
         values: what is known about the channels of every value.
     """
 
@@ -88,6 +91,7 @@ class Dependencies:
     counted: Mapping[tuple[str, str], Ids]
     unzeroed: frozenset[tuple[str, int]]
     unknown: tuple[Node, ...]
+    probed: tuple[Node, ...]
     values: Mapping[int, ChannelLabels]
 
     def labels_of(self, value: Value) -> ChannelLabels:

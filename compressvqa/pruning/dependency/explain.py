@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
@@ -83,7 +83,7 @@ class GroupFacts:
         """Whether a pattern names the group, or a layer or parameter that has a part in it."""
         group = self.group
         names = (group.name, *group.producers, *group.consumers, *self.norms, *self.parameters, *self.buffers)
-        return any(matches(name, pattern) for name in names)
+        return any(covers(pattern, name) for name in names)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON would hold it."""
@@ -171,7 +171,7 @@ def explain(trace: Trace, protect: Sequence[str] = ()) -> Explanation:
     """
     groups = find_groups(trace, protect)
     for pattern in protect:
-        if not any(matches(path, pattern) for group in groups for path in group.producers):
+        if not any(covers(pattern, path) for group in groups for path in group.producers):
             raise unmatched(pattern, groups, "protect")
     normed = _read_by_norms(trace)
     ties = _Replay(trace, groups, normed).run()

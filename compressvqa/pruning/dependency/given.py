@@ -34,6 +34,9 @@ def numbers_given(node: Node) -> tuple[int | None, ...]:
     shape = first(node).shape
     if not node.called:
         return (None,) * len(shape)
+    if node.call == "repeat_interleave":
+        copies = int(node.called[-1]) % (len(shape) - 1) + 1 if node.op == "expand" and len(node.called) > 1 else None
+        return tuple(node.called[0] if d == copies else None for d in range(len(shape)))
     if node.op == "eye":
         return matched(node.called, node.args[:1]) * 2 if len(node.args) == 1 else matched(node.called, node.args[:2])
     asked = node.args[1] if node.op in _AFTER_A_TENSOR or node.op.startswith("new_") else node.args[0]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers
 from compressvqa.pruning.dependency.coupling import bind
 from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
@@ -50,7 +50,7 @@ def find_groups(trace: Trace, protect: Sequence[str] = ()) -> list[Group]:
 
 
 def _protected(group: Group, protect: Sequence[str]) -> Group:
-    found = [p for p in protect if any(matches(path, p) for path in group.producers)]
+    found = [p for p in protect if any(covers(p, path) for path in group.producers)]
     if not found or group.frozen:
         return group
     return replace(group, frozen=f"protected by {found[0]!r}")

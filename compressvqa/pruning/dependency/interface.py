@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Classes, Ids
 from compressvqa.pruning.recording.graph import Graph, Node, Value
+
+T = TypeVar("T")
 
 
 class Labelling(Protocol):
@@ -23,6 +25,7 @@ class Labelling(Protocol):
     produces: NDArray[np.bool_]
     consumes: NDArray[np.bool_]
     unzeroed: set[tuple[str, int]]
+    by_head: set[int]
 
     def labels_of(self, value: Value) -> ChannelLabels:
         """What is known about a value."""
@@ -38,6 +41,9 @@ class Labelling(Protocol):
 
     def freeze(self, ids: Ids, reason: str, *, first: bool = False) -> None:
         """Marks labels as not to be cut."""
+
+    def trials(self, node: Node, key: Hashable, work: Callable[[], T]) -> T:
+        """The result of trying an operator, which is done once for all walks."""
 
     def block(self, node: Node, reason: str) -> list[ChannelLabels]:
         """Freezes everything that goes into an operator."""
@@ -57,8 +63,17 @@ class Labelling(Protocol):
     def heads(self, ids: Ids) -> None:
         """Says that these labels lie over the heads of attention and over their width."""
 
+    def learnt_rows(self, ids: Ids) -> None:
+        """Says that rows of weights make these channels where no product with data shows it."""
+
     def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:
         """Whether all heads share a weight; then it is frozen."""
+
+    def may_tie(self, ids: Ids) -> bool:
+        """Whether labels over several dimensions may be tied along some of them: late, and not those of attention."""
+
+    def is_made(self, ids: Ids) -> bool:
+        """Whether some layer makes these channels, as far as is known; positions of a table are made by none."""
 
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""

@@ -232,8 +232,8 @@ def _transpose(source: Shape, args: list[Any], targets: list[Shape]) -> list[Mov
 
 
 SAME = frozenset({
-    "alias", "clone", "contiguous", "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "_to_copy",
-    "tril", "triu",
+    "_conj", "_conj_physical", "_neg_view", "_to_copy", "alias", "clone", "conj", "conj_physical", "contiguous",
+    "detach", "detach_copy", "lift", "lift_fresh", "lift_fresh_copy", "resolve_conj", "resolve_neg", "tril", "triu",
 })  # fmt: skip
 _MAKERS: dict[str, Callable[[Shape, list[Any], list[Shape]], list[Move] | None]] = {
     **dict.fromkeys(
@@ -256,6 +256,9 @@ _MAKERS: dict[str, Callable[[Shape, list[Any], list[Shape]], list[Move] | None]]
     "roll": _roll,
     "repeat": lambda source, args, targets: [repeat(source, args[0])],
     "unfold": lambda source, args, targets: [unfold(source, args[0])],
+    # A complex number is a pair of real ones along a new last dimension; both go, or none.
+    "view_as_real": lambda source, args, targets: [unsqueeze(source, -1)],
+    "view_as_complex": lambda source, args, targets: [without(source, len(source) - 1, 0, whole=True)],
 }
 NAMES = tuple(sorted(SAME)) + tuple(_MAKERS)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
 from compressvqa.errors import PruneError
+from compressvqa.module_paths import unmatched as matches_nothing
 from compressvqa.pruning.dependency.group import Group
 
 _NUMBER = re.compile(r"(?<![A-Za-z\d])(\d+)(?![A-Za-z\d])")
@@ -66,5 +66,4 @@ def _filled(shape: str, numbers: Sequence[str]) -> str:
 def unmatched(path: str, groups: Sequence[Group], where: str) -> PruneError:
     """The error for a path that names no layer, with near ones."""
     known = sorted({p for g in groups for p in g.producers})
-    near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
-    return PruneError(f"{path!r} matches no layer that makes channels", where=where, hint=" or ".join(near))
+    return matches_nothing(path, known, PruneError, what="layer that makes channels", where=where)

@@ -8,7 +8,8 @@ cuttable along one of them once everything that reads it has spoken. What is sti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,13 @@ from compressvqa.pruning.dependency.given import VIEWS
 from compressvqa.pruning.dependency.labels import FIXED, FREE, MERGED, AxisLabels, ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.dependency.made import made_sizes
 from compressvqa.pruning.dependency.rules import MERGED_CARRIERS, rule_of
+from compressvqa.pruning.dependency.rules.probing import probed
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Attribute, Int, SizeOf, leaves, origin_of
 
 _LAID = "they are laid over several dimensions"
+
+T = TypeVar("T")
 
 
 class Propagation:
@@ -48,10 +52,13 @@ class Propagation:
         self.consumes: NDArray[np.bool_] = np.zeros(len(self.slots), bool)
         self.headed: NDArray[np.bool_] = np.zeros(len(self.slots), bool)  # labels that lie over heads and their width
         self.unknown: dict[str, Node] = {}
+        self.probed: dict[str, Node] = {}
+        self._trials: dict[Hashable, Any] = {}
         self.unzeroed: set[tuple[str, int]] = set()
         self._users: dict[int, list[Node]] | None = None
         self._makers: dict[int, Node] | None = None
         self._used = {value.index for node in graph.nodes for value in node.inputs()} | {v.index for v in graph.outputs}
+        self._used |= graph.kept.keys()
         self._used |= _asked(graph)
         self._start()
 
@@ -64,7 +71,7 @@ class Propagation:
             self.classes.compress()
             # What is united matters for labels over several dimensions only; without these, one pass says it all.
             if self.classes.unions == before or not self._spread:
-                decides = self._waits or (self._spread and self.attention != "keep")
+                decides = self._waits() or (self._spread and self.attention != "keep")
                 if not self.settled and decides:
                     self.settled = True
                 elif self._firm is None and self._folds():
@@ -73,6 +80,8 @@ class Propagation:
                     return self._result()
 
     def _result(self) -> Dependencies:
+        if self.learnt:
+            self._mark_learnt(self.classes.find(np.concatenate(self.learnt)))
         for key in self._made:  # no layer makes or reads these
             first, size = self.slots.first[_name(*key)][0], self._made[key][0]
             self.produces[first : first + size] = self.consumes[first : first + size] = False
@@ -91,8 +100,19 @@ class Propagation:
             counted=self.counted,
             unzeroed=frozenset(self.unzeroed),
             unknown=tuple(self.unknown.values()),
+            probed=tuple(node for key, node in self.probed.items() if key not in self.unknown),
             values=self.channel_labels,
         )
+
+    def _mark_learnt(self, roots: Ids) -> None:
+        """Rows of matrices make the channels with these roots that nothing else makes."""
+        root_of = self.classes.find(np.arange(len(self.slots), dtype=np.int64))
+        wanted = np.zeros(len(self.slots), bool)
+        wanted[roots] = True
+        wanted[root_of[self.produces]] = False
+        known = [self.graph.leaves.get(name) for name in self.slots.names]
+        matrices = np.array([value is not None and len(value.shape) == 2 for value in known], dtype=bool)
+        self.produces |= wanted[root_of] & (self.slots.dim == 0) & matrices[self.slots.leaf]
 
     def _binding(self) -> list[SizeConstraint]:
         """The constraints without those that count nothing but tensors which no layer's width has a say in."""
@@ -110,18 +130,25 @@ class Propagation:
         self.statistics: list[Statistic] = []
         self.counted: dict[tuple[str, str], Ids] = {}
         self.segments: list[Ids] = []
+        self.by_head: set[int] = set()  # values that were made of queries and keys which lie over several heads
+        self.learnt: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
         self.channel_labels: dict[int, ChannelLabels] = {}
-        self.number, self._spread, self._waits = 0, False, False
+        self.number, self.entry, self._spread = 0, 0, False
+        self._asked: list[Ids] = []  # labels over several dimensions that an operator may tie once all else is tied
         self._merges = False
         self._stuck: list[Ids] = []  # labels that lie over several dimensions at a view
         self._orders: Counter[tuple[str, str, str]] = Counter()
 
     def _pass(self) -> None:
+        starts = {start: entry for entry, start in enumerate(self.graph.starts)}
         for number, node in enumerate(self.graph.nodes):
             self.number = number
+            if number in starts:
+                self._orders.clear()
+                self.entry = starts[number]
             rule = rule_of(node.op)
-            channel_labels = self.refuse(node) if rule is None else rule(self, node)
+            channel_labels = self._without_rule(node) if rule is None else rule(self, node)
             if self._merges:
                 self._merged_end(node)
             for value, channels in zip(node.outputs, channel_labels, strict=True):
@@ -135,6 +162,10 @@ class Propagation:
         for value in self.graph.outputs:
             for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
                 self.freeze(axis_labels.ids, "the network returns these channels")
+        for value, paths in self.graph.kept.values():
+            who = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+            for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
+                self.freeze(axis_labels.ids, f"{who} did not run, and may read or replace them")
 
     # -- for rules ----------------------------------------------------------------------------------------------------
 
@@ -183,6 +214,21 @@ class Propagation:
         if ids.size:
             self.freezes.insert(0 if first else len(self.freezes), Freeze(ids, reason))
 
+    def _without_rule(self, node: Node) -> list[ChannelLabels]:
+        """Tries the operator out; what it does not pass, and what can't be tried, is frozen."""
+        found = probed(self, node) if any(self.labels_of(value).per_axis for value in node.inputs()) else None
+        if found is None:
+            return self.refuse(node)
+        self.probed.setdefault(f"{node.op} in {node.module}", node)
+        return found
+
+    def trials(self, node: Node, key: Hashable, work: Callable[[], T]) -> T:
+        """The result of trying an operator, which is done once for all walks."""
+        place = id(node), key
+        if place not in self._trials:
+            self._trials[place] = work()
+        return cast("T", self._trials[place])
+
     def refuse(self, node: Node) -> list[ChannelLabels]:
         """Freezes whatever an operator without a rule touches, and remembers to say so."""
         if any(self.labels_of(value).per_axis for value in node.inputs()):
@@ -207,7 +253,9 @@ class Propagation:
         self.segments.append(np.unique(ids[ids > 0]))
 
     def cost(self, node: Node, macs: int, per_axis: Sequence[AxisLabels]) -> None:
-        """Books the multiply-accumulates of an operator."""
+        """Books the multiply-accumulates of an operator; only the first entry counts."""
+        if self.entry:
+            return
         self.costs.append(OperatorCost(self.number, node.module, macs, tuple(p.ids.ravel() for p in per_axis)))
 
     def statistic(self, node: Node, labels: Ids | None, axis: int | None = None, *, by_hand: bool = False) -> None:
@@ -215,24 +263,59 @@ class Propagation:
         key = (node.op, node.module, node.place)
         place = node.place if by_hand and labels is not None else ""
         flat = np.zeros(0, np.int64) if labels is None else labels.ravel()
-        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place))
+        self.statistics.append(Statistic(key, self._orders[key], axis, flat, place, self.entry))
         self._orders[key] += 1
 
     def heads(self, ids: Ids) -> None:
         """Says that these labels lie over the heads of attention and over their width."""
         self.attends = True
         self.headed[ids[ids > 0]] = True
+        self.headed[self.classes.find(ids[ids > 0])] = True
+
+    def learnt_rows(self, ids: Ids) -> None:
+        """Says that rows of weights make these channels where no product with data shows it (learnt queries)."""
+        self.learnt.append(ids[ids > 0])
 
     def is_shared(self, node: Node, data: Ids, weight: Ids) -> bool:
         """Whether a weight along some of the dimensions of the data is one that all heads share; then it is frozen.
 
         Until all else is tied this is not known, and no weight of this kind is tied.
         """
-        self._waits = True
-        if self.settled and not self.headed[np.maximum(data, 0)].any():
+        if self.may_tie(data):
             return False
         self.freeze(weight, f"all heads share them at {node}")
         return True
+
+    def may_tie(self, ids: Ids) -> bool:
+        """Whether labels over several dimensions may be tied along some of them.
+
+        Not before all else is tied, since only one of the dimensions may turn out to differ; and not those of
+        attention, whose heads and width are the user's choice.
+        """
+        if self.settled:
+            return not self._is_headed(ids)
+        self._asked.append(ids)
+        return False
+
+    def _is_headed(self, ids: Ids) -> bool:
+        ids = np.maximum(ids, 0)
+        return bool(self.headed[ids].any() or self.headed[self.classes.find(ids)].any())
+
+    def _waits(self) -> bool:
+        """Whether there is anything to decide that is not the user's choice."""
+        return not all(self._is_headed(ids) for ids in self._asked)
+
+    def is_made(self, ids: Ids) -> bool:
+        """Whether some layer makes these channels, as far as is known; positions of a table are made by none.
+
+        Earlier walks have found it out; during the first one it is not known.
+        """
+        if not self.settled:
+            return False
+        made = np.zeros(len(self.slots), bool)
+        made[self.classes.find(np.flatnonzero(self.produces))] = True
+        roots = self.classes.find(ids)
+        return bool(made[roots[roots > 0]].any())
 
     def keep_in_proof(self, ids: Ids) -> None:
         """Says that these slots are not set to zero in the network that a pruned one is compared with."""

@@ -9,7 +9,7 @@ A trace decides nothing: it holds facts, and whatever is in doubt is frozen with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,9 +21,12 @@ from compressvqa.pruning.dependency.dependencies import Dependencies
 from compressvqa.pruning.dependency.propagation import Propagation
 from compressvqa.pruning.dependency.rules import known
 from compressvqa.pruning.recording.doors import enter
+from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.pruning.recording.unexplored import follow
+from compressvqa.pruning.recording.unreached import Unreached, touched, unreached
 
 ATTENTION = ("keep", "heads", "width")
 
@@ -42,25 +45,29 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Trace:
-    """The facts of one run.
+    """The facts of one run, or of several that are joined.
 
     Args:
+        entries: the ways in which the network was called; the work of the first is what counts as its MACs.
         graph: the operators that ran.
         dependencies: which channels are tied and which are frozen.
         parameters: number of elements of every parameter, by name.
         owners: path of the module that every leaf belongs to.
-        dead: paths of the modules whose result reaches no output, with their parameter counts.
-        dead_parameters: names of all parameters that reach no output, also those outside dead modules.
-        uncalled: paths of modules with parameters that never ran.
+        dead: paths of the modules that ran and whose result reaches no output, with their parameter counts.
+        dead_parameters: names of all parameters that were read and reach no output, also those outside dead modules.
+        unreached: what no run read: the largest such modules, and single parameters of modules that ran.
+        uncalled: paths of modules with parameters that were never called.
         unknown_ops: operators without a rule that touched channels.
     """
 
+    entries: tuple[Entry, ...]
     graph: Graph
     dependencies: Dependencies = field(repr=False)
     parameters: dict[str, int]
     owners: dict[str, str]
     dead: dict[str, int]
     dead_parameters: tuple[str, ...]
+    unreached: tuple[Unreached, ...]
     uncalled: tuple[str, ...]
     unknown_ops: tuple[Unknown, ...]
 
@@ -71,6 +78,11 @@ class Trace:
         found = Propagation(self.graph, attention=attention).run()
         return replace(self, dependencies=found, unknown_ops=_unknown(found))
 
+    @property
+    def probed_ops(self) -> tuple[Unknown, ...]:
+        """Operators without a rule that pass channels, as trials on random numbers showed."""
+        return tuple(Unknown(node.op, node.module, node.place) for node in self.dependencies.probed)
+
     def is_dead(self, paths: Iterable[str]) -> bool:
         """Whether all these layers lie in dead modules."""
         return all(any(path == d or path.startswith(f"{d}.") for d in self.dead) for path in paths)
@@ -79,40 +91,52 @@ class Trace:
         total = sum(self.parameters.values())
         lines = [f"{len(self.graph.nodes)} operators, {total:,} parameters"]
         lines += [f"unknown operator, channels kept: {u}" for u in self.unknown_ops]
+        lines += [f"probed operator, channels pass: {u}" for u in self.probed_ops]
         lines += [f"dead: {path} ({count:,} parameters, {count / total:.1%})" for path, count in self.dead.items()]
+        lines += [f"did not run: {thing} ({thing.elements:,} parameters)" for thing in self.unreached if thing.elements]
         return "\n".join(lines)
 
 
-def trace(model: nn.Module, inputs: Any, *, attention: str = "keep") -> Trace:
+def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention: str = "keep") -> Trace:
     """Runs a network once, without gradients and in eval mode, and finds which channels are tied.
 
     Args:
         model: any network; of one that is wrapped or compiled, paths are those of the network inside. Its mode, hooks,
             gradients and buffers are left as they were, also after an error.
-        inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested.
+        inputs: a tuple or list (given by position), a dict (by name) or one tensor. Tensors may be nested. A list of
+            tuples or dicts is several examples, each of which is run.
+        also: other ways to call it, as in `prune`: each is run, and the traces are joined.
         attention: what may go of attention's heads: "keep" nothing, "heads" whole heads, "width" the same channels of
             every head.
 
     Raises:
-        PruneError: the network or its inputs are not accepted, it raises an error or returns no tensor, or `attention`
-            is another word.
+        PruneError: the network or its inputs are not accepted, it raises an error or returns no tensor, `attention` is
+            another word, or an item of `also` is no way to call the network.
     """
     if attention not in ATTENTION:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
     model, inputs, _ = enter(model, inputs)
+    entries = entries_of(model, inputs, also)
     with torch.inference_mode(False):
-        graph = record(model, inputs, known=known)
+        graph = record(model, entries, known=known)
+        missed = unreached(model, graph)
+        if missed:
+            graph = follow(
+                model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
+            )
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}
     dead_parameters = _dead_parameters(model, graph)
     return Trace(
+        entries=entries,
         graph=graph,
         dependencies=found,
         parameters=parameters,
         owners=owners,
         dead=_dead_modules(model, graph, set(dead_parameters)),
         dead_parameters=dead_parameters,
+        unreached=tuple(missed),
         uncalled=_uncalled(model, graph),
         unknown_ops=_unknown(found),
     )
@@ -124,7 +148,8 @@ def _unknown(dependencies: Dependencies) -> tuple[Unknown, ...]:
 
 def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:
     _, live = graph.live()
-    return tuple(name for name, _ in model.named_parameters() if graph.leaves[name].index not in live)
+    dead = {name for name in touched(graph) if graph.leaves[name].index not in live}
+    return tuple(name for name, _ in model.named_parameters() if name in dead)
 
 
 def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> dict[str, int]:

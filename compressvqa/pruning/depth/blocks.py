@@ -6,8 +6,6 @@ of the network still gets what it is used to. This is seen while the network run
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +13,10 @@ from typing import Any
 from torch import nn
 
 from compressvqa.errors import PruneError
+from compressvqa.module_paths import named, unmatched
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.depth.residual import Call, watched
-from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 
@@ -43,8 +42,8 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
     Args:
         model: any network; it is left as it was.
         inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
-        blocks: patterns of module paths, in which ``*`` stands for one part (``encoder.layers.*``), or the path of a
-            list of modules, which means its elements. None: the elements of every `nn.ModuleList` and `nn.Sequential`
+        blocks: patterns of module paths (``encoder.layers.*``), or the path of a list of modules, which means its
+            elements. None: the elements of every `nn.ModuleList` and `nn.Sequential`
             that are residual and hold no smaller residual block of that kind.
 
     Raises:
@@ -73,7 +72,7 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
 def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Block]:
     """Runs the network once and says of each of these modules whether it can be left out, and if not, why."""
     with quiet(model, fused=True), watched({path: model.get_submodule(path) for path in paths}) as calls:
-        run(model, inputs)
+        run(model, copied_inputs(inputs))
     return [_sum_up(path, calls[path]) for path in paths]
 
 
@@ -85,9 +84,7 @@ def places_of(model: nn.Module, path: str) -> list[str]:
 
 def unknown_module(model: nn.Module, path: str, where: str) -> PruneError:
     """The error for a path or pattern that names no module, with near ones."""
-    known = [name for name, _ in model.named_modules() if name]
-    near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or known[:3]
-    return PruneError(f"{path!r} matches no module", where=where, hint=" or ".join(near))
+    return unmatched(path, (name for name, _ in model.named_modules()), PruneError, where=where)
 
 
 def _elements(model: nn.Module) -> list[str]:
@@ -106,21 +103,16 @@ def _named(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     chosen: set[str] = set()
     for pattern in patterns:
         asked = f"{pattern}.*" if isinstance(modules.get(pattern), _LISTS) else pattern
-        matched = {path for path in modules if _fits(path, asked)}
+        matched = named(asked, modules)
         if not matched:
             raise unknown_module(model, pattern, "blocks")
-        chosen |= matched
+        chosen.update(matched)
     first: dict[int, str] = {}
     for path in (p for p in modules if p in chosen):
         # What stands where a block was left out before is no block.
         if not isinstance(modules[path], Removed):
             first.setdefault(id(modules[path]), path)
     return list(first.values())
-
-
-def _fits(path: str, pattern: str) -> bool:
-    parts, asked = path.split("."), pattern.split(".")
-    return len(parts) == len(asked) and all(fnmatch.fnmatchcase(p, a) for p, a in zip(parts, asked, strict=True))
 
 
 def _sum_up(path: str, calls: Sequence[Call]) -> Block:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compressvqa.errors import CompressVQAError, PruneError
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import covers, named
 from compressvqa.pruning.cutting.proof.compare import distance
 from compressvqa.pruning.cutting.proof.inputs import fresh_inputs
 from compressvqa.pruning.cutting.proof.observe import observe
@@ -36,7 +36,9 @@ from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
 from compressvqa.pruning.recording.copying import copied
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.recording.doors import enter
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run, tensors_of
 
 if TYPE_CHECKING:
     from compressvqa.metrics import Complexity
@@ -115,16 +117,17 @@ def prune_depth(
     Args:
         model: the network; it is left as it was.
         inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
-        remove: how many blocks go: a share in (0, 1), rounded to the nearest number; a whole number; or the paths of
-            the blocks themselves, which then need not be residual, only return a tensor of the size that they take.
-        blocks: which modules are blocks: patterns of paths in which ``*`` stands for one part (``encoder.layers.*``),
-            or the path of a list of modules. By default the elements of every `nn.ModuleList` and `nn.Sequential`
+        remove: how many blocks go: a share in (0, 1), rounded to the nearest number; a whole number; or module
+            paths, or patterns of them, of the blocks themselves, which then need not be residual, only return a tensor
+            of the size that they take.
+        blocks: which modules are blocks: patterns of module paths (``encoder.layers.*``), or the path of a list of
+            modules. By default the elements of every `nn.ModuleList` and `nn.Sequential`
             whose input reaches their output through additions.
         by: what chooses: "influence", "loss", "even" or "last".
         batches: real inputs, each as `inputs`, for "influence" and for "loss" without a loss; by default `inputs`.
         loss: for "loss": ``loss(network) -> float``, smaller is better, called without gradients and in evaluation
             mode. By default the mean change of the outputs over the batches, relative to their norm.
-        protect: paths (block, parent or pattern) of blocks that stay; names of other modules have no effect.
+        protect: module paths, or patterns of them, of blocks that stay; names of other modules have no effect.
         verify: compare with the original whose blocks are skipped by hooks.
         seed: of the random inputs of the check.
 
@@ -136,13 +139,14 @@ def prune_depth(
         raise PruneError(f"by is {by!r}", hint=", ".join(DEPTH_BY))
     if loss is not None and by != "loss":
         raise PruneError(f"a loss is for by='loss', not for {by!r}")
+    model, inputs, _ = enter(model, inputs)
     for pattern in protect:
-        if not any(matches(path, pattern) for path, _ in model.named_modules(remove_duplicate=False)):
+        if not any(covers(pattern, path) for path, _ in model.named_modules(remove_duplicate=False)):
             raise unknown_module(model, pattern, "protect")
     notes: tuple[str, ...] = ()
     if isinstance(remove, (int, float)):
         found = [block.path for block in find_blocks(model, inputs, blocks)]
-        free = [path for path in found if not any(matches(path, pattern) for pattern in protect)]
+        free = [path for path in found if not any(covers(pattern, path) for pattern in protect)]
         chosen, scores = _choose(model, inputs, found, free, _number(remove, len(found), len(free)), by, batches, loss)
     else:
         by, scores = "paths", {}
@@ -237,7 +241,7 @@ def influences(model: nn.Module, paths: Sequence[str], batches: Iterable[Any]) -
     try:
         with quiet(model, fused=True):
             for batch in batches:
-                run(model, batch)
+                run(model, copied_inputs(batch))
     finally:
         for handle in handles:
             handle.remove()
@@ -287,7 +291,7 @@ class OutputChange:
         return sum(changes) / len(changes)
 
     def _outputs(self, model: nn.Module, batch: Any) -> Tensor:
-        return torch.cat([t.detach().double().flatten() for t in tensors_of(run(model, batch))])
+        return torch.cat([t.detach().double().flatten() for t in tensors_of(run(model, copied_inputs(batch)))])
 
 
 def _greedy(model: nn.Module, free: Sequence[str], count: int, loss: Loss) -> tuple[list[str], dict[str, float]]:
@@ -337,12 +341,14 @@ def _must_be_finite(scores: Mapping[str, float]) -> None:
 def _given(model: nn.Module, inputs: Any, paths: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Blocks that are named one by one, checked, in network order, and what there is to say about them."""
     known = [path for path, _ in model.named_modules(remove_duplicate=False) if path]
+    chosen: set[str] = set()
     for path in paths:
-        if path not in known:
+        chosen.update(named(path, known))
+        if not named(path, known):
             raise unknown_module(model, path, "remove")
     if not paths:
         raise PruneError("nothing would be removed", where="remove")
-    ordered = [path for path in known if path in set(paths)]
+    ordered = [path for path in known if path in chosen]
     for a in ordered:
         inside = [b for b in ordered if b.startswith(f"{a}.")]
         if inside:
@@ -380,9 +386,9 @@ def _distance(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs
     seen = []
     for given in (inputs, fresh_inputs(inputs, seed)):
         with _skipping(model, removed):
-            expected = observe(model, given, seed)
+            expected = observe(model, Entry(given), seed)
         try:
-            seen.append((expected, observe(small, given, seed)))
+            seen.append((expected, observe(small, Entry(given), seed)))
         except Exception:  # whatever it is, it is the missing blocks' fault: the original ran
             return math.inf
     return distance(seen).error

@@ -121,18 +121,24 @@ def _quantises(kind: type) -> bool:
     return ".qat." in home or home.startswith(watchers)
 
 
-def _reaches(function: Any, members: set[int]) -> bool:
-    """Whether a function holds a module or parameter of a network otherwise than by its arguments."""
-    if isinstance(function, partial):
-        return _reaches(function.func, members)
-    if isinstance(function, MethodType):
-        function = function.__func__
+def _reaches(function: Any, members: set[int], *, rebound: bool = True) -> bool:
+    """Whether a function holds a module or parameter of a network in a way that a copy of it would hold the same one.
+
+    Args:
+        rebound: whether modules that it closes over are exchanged in a copy, see `copied`.
+    """
+    if isinstance(function, (partial, MethodType)):
+        inside = function.func if isinstance(function, partial) else function.__func__
+        return _reaches(inside, members, rebound=False)
     if not isinstance(function, FunctionType):
         return False
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    held += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return any(id(getattr(item, "__self__", item)) in members or _reaches(item, members) for item in held)
+    others = [function.__globals__.get(name) for name in function.__code__.co_names]
+    others += [item for item in held if not (rebound and isinstance(item, nn.Module))]
+    return any(
+        id(getattr(item, "__self__", item)) in members or _reaches(item, members, rebound=False) for item in others
+    )
 
 
 def _is_filled(cell: Any) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, PruneError
-from compressvqa.pruning.recording.running import quiet, run
+from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 from compressvqa.torch_private import tree_leaves
 
 _LONGEST = 200  # letters of a text that are shown
@@ -60,7 +60,7 @@ def _told(model: nn.Module, inputs: Any, error: Exception) -> PruneError:
     where = place_of(error)
     try:
         with quiet(model, fused=True):
-            run(model, inputs)
+            run(model, copied_inputs(inputs))
     except Exception as own:  # the network's own fault
         where = place_of(own) or where or _module_of(model, own)
         return PruneError(f"the network raises {said(own)}", where=where, hint=_hint(model, inputs))

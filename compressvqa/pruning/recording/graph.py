@@ -1,4 +1,4 @@
-"""What one run of a network did: the values that flowed, the operators between them, the leaves they came from.
+"""What the runs of a network did: the values that flowed, the operators between them, the leaves they came from.
 
 A `Graph` holds no activation. It is in single-assignment form: an operator that writes in place makes a new value, also
 when it writes through a view of another tensor.
@@ -9,31 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from compressvqa.pruning.recording.integers import Remark
+from compressvqa.pruning.recording.integers import Remark
+from compressvqa.pruning.recording.values import Value
 
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """One tensor at one moment.
-
-    Args:
-        index: position in the order of making.
-        shape: its size.
-        dtype: its element type.
-        leaf: name of the parameter or buffer that it is, if it is one.
-        source: "leaf", "input", "constant" (made outside the run) or "op".
-    """
-
-    index: int
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    source: str = "op"
-    leaf: str | None = None
+__all__ = ["Graph", "Node", "Value"]
 
 
 @dataclass(eq=False)
@@ -78,7 +61,7 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """A recorded run.
+    """The recorded runs of a network, one after another.
 
     Args:
         nodes: operators in the order of running.
@@ -87,6 +70,8 @@ class Graph:
         outputs: values that the network returned.
         called: paths of the modules that ran.
         written: names of the leaves that the run wrote to (and that were put back).
+        starts: for each run, how many operators ran before it.
+        kept: values that code which did not run may read, or replace, with the paths of what did not run, by index.
         remarks: what the forward did with numbers besides giving them as sizes (integers.py).
     """
 
@@ -96,6 +81,8 @@ class Graph:
     outputs: list[Value] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    starts: list[int] = field(default_factory=list)
+    kept: dict[int, tuple[Value, tuple[str, ...]]] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
 
     def decisions(self) -> list[Node]:
@@ -109,8 +96,8 @@ class Graph:
         return found
 
     def live(self) -> tuple[set[int], set[int]]:
-        """Indices of (nodes, values) whose result reaches an output."""
-        values, nodes = {v.index for v in self.outputs}, set()
+        """Indices of (nodes, values) whose result reaches an output, or what did not run and may read it."""
+        values, nodes = {v.index for v in self.outputs} | self.kept.keys(), set()
         for number in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[number]
             if any(v is not None and v.index in values for v in node.outputs):

@@ -19,8 +19,8 @@ from typing import Any, Union
 import torch
 from torch import Size
 
-from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.steps import Steps, said
+from compressvqa.pruning.recording.values import Value
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,48 @@ class Int(int):
             _note("==", self, other)
         return differ
 
+    def __lt__(self, other: Any) -> bool:
+        return _decided(self, other, int.__lt__(self, other))
+
+    def __le__(self, other: Any) -> bool:
+        return _decided(self, other, int.__le__(self, other))
+
+    def __gt__(self, other: Any) -> bool:
+        return _decided(self, other, int.__gt__(self, other))
+
+    def __ge__(self, other: Any) -> bool:
+        return _decided(self, other, int.__ge__(self, other))
+
+    def __neg__(self) -> Int:
+        return Int(-int(self), Computed("-", 0, self.origin))
+
+    def __pos__(self) -> Int:
+        return self
+
+    def __abs__(self) -> Int:
+        return self if self >= 0 else -self
+
+    def __round__(self, digits: Any = None) -> Any:
+        return self if digits is None or digits >= 0 else int.__round__(self, digits)
+
+    def __floor__(self) -> Int:
+        return self
+
+    def __ceil__(self) -> Int:
+        return self
+
+    def __trunc__(self) -> Int:
+        return self
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __lshift__(self, other: Any) -> Any:
+        return self * (1 << other) if type(other) is int else int.__lshift__(self, other)
+
+    def __rshift__(self, other: Any) -> Any:
+        return self // (1 << other) if type(other) is int else int.__rshift__(self, other)
+
     def __pow__(self, other: Any, *modulo: Any) -> Any:
         if type(other) is int and other == 2 and not modulo:
             return self * self
@@ -150,7 +192,14 @@ class Int(int):
         return int, (int(self),)
 
     def __deepcopy__(self, memo: Any) -> int:
-        return int(self)
+        return self if _watched else int(self)  # a forward may copy its config
+
+
+def _decided(number: Int, other: Any, result: bool) -> bool:
+    """A comparison of sizes: which way it goes may be another for other widths."""
+    if _watched and isinstance(other, int):
+        _note("order", number, 0, back=3)
+    return result
 
 
 def _operation(sign: str) -> tuple[Callable[[Int, Any], Any], Callable[[Int, Any], Any]]:
@@ -245,9 +294,10 @@ class Remark:
     """What a forward did with a number besides giving it as a size.
 
     Args:
-        kind: "==" where it was found equal to `right`, "scale" where it was made a number that is no size.
+        kind: "==" where it was found equal to `right`, "order" where it was found larger or smaller than something,
+            "scale" where it was made a number that is no size.
         left: its origin.
-        right: the other number, 0 for a scale.
+        right: the other number, where they are equal; else 0.
         number: what it was.
         place: file and line.
     """
@@ -270,12 +320,14 @@ def watched() -> Iterator[list[Remark]]:
         _watched.pop()
 
 
-def _note(kind: str, left: Int, right: int) -> None:
+def _note(kind: str, left: Int, right: int, *, back: int = 2) -> None:
     if not _watched:
         return
-    frame: FrameType = sys._getframe(2)
+    frame: FrameType = sys._getframe(back)
     name = frame.f_code.co_filename
-    if kind == "==" and name.startswith(_TORCH):  # torch makes sure of what it was given, which the check does as well
+    if kind != "scale" and name.startswith(
+        _TORCH
+    ):  # torch makes sure of what it was given, which the check does as well
         return
     place = f"{Path(name).name}:{frame.f_lineno}"
     _watched[-1].append(Remark(kind, left.origin, origin_of(right), int(left), place))

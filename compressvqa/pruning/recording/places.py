@@ -7,6 +7,7 @@ partial functions, variables of lambdas) and in the classes that define them. Ea
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -90,8 +91,11 @@ class _Tags:
                 if name not in known and name not in _EVERY_MODULE:
                     self._look(value, path, name, (), held)
             for name, value in _of_class(kind):
-                if name not in held:
-                    self._look(value, path, name, (), held)
+                if name not in held:  # a list or dictionary of the class is looked at in a copy of this network's own
+                    own = copy.copy(value)
+                    tag = self._tag(own, path, name, ())
+                    if tag is not own or isinstance(own, (list, dict)):
+                        self._replace(held, ITEM, name, _MISSING, tag)
         for name, tag in known.items():
             self._replace(held, ITEM, name, held[name], tag)
 
@@ -241,14 +245,14 @@ def _fields(value: Any) -> list[tuple[str, Any]]:
 
 @cache
 def _of_class(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Whole numbers, and tuples of them, that a class holds for all its objects; an object's own value hides them."""
+    """Whole numbers, and some of them, that a class holds for all its objects; an object's own value hides them."""
     found: dict[str, Any] = {}
     for base in kind.__mro__:
         if base is object or base.__module__.startswith(("torch.", "numpy.", "builtins")):
             continue
         for name, value in vars(base).items():
-            whole = type(value) is int or (type(value) is tuple and value and all(type(v) is int for v in value))
-            if whole and not name.startswith("_"):
+            items = value.values() if type(value) is dict else value if type(value) in (tuple, list) else [value]
+            if not name.startswith("_") and 0 < len(items) <= _LONG and all(type(item) is int for item in items):
                 found.setdefault(name, value)
     return tuple(found.items())
 

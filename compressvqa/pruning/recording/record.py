@@ -1,4 +1,4 @@
-"""Runs a network once and writes down every operator: network + inputs -> `Graph`.
+"""Runs a network once for each of its entries and writes down every operator: network + entries -> `Graph`.
 
 The operators are seen below autograd, so shared, frozen and no_grad modules, functional calls on another module's
 weight and data-dependent Python all look alike. Parameters and buffers are recognised by identity.
@@ -21,12 +21,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressvqa.errors import PruneError
-from compressvqa.pruning.recording.failures import explained
+from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.failures import explained, said
 from compressvqa.pruning.recording.graph import Graph, Node, Value
-from compressvqa.pruning.recording.integers import integers_in, sizes_of, watched
+from compressvqa.pruning.recording.integers import Remark, integers_in, sizes_of, watched
+from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
 from compressvqa.pruning.recording.places import tagged
-from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
+from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
+from compressvqa.pruning.recording.untouched import seed_all
 from compressvqa.torch_private import (
     DECOMPOSITIONS,
     TorchDispatchMode,
@@ -44,41 +47,86 @@ _LIBRARY = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent.p
 _SMALL = 1 << 22  # integer tensors up to this many elements are kept: they may be indices
 
 
-def record(model: nn.Module, inputs: Any, *, known: Callable[[str], bool]) -> Graph:
-    """Runs `model` once in eval mode and returns what happened. The model is left as it was, also after an error.
+def record(
+    model: nn.Module,
+    entries: Sequence[Entry],
+    *,
+    known: Callable[[str], bool],
+    log: LineLog | None = None,
+    boundaries: dict[str, set[Value]] | None = None,
+) -> Graph:
+    """Runs `model` once in each way and returns what happened. The model is left as it was, also after an error.
 
     Args:
         model: any network.
-        inputs: tuple or list (given by position), dict (by name) or one tensor; tensors may be nested.
+        entries: the ways to call it, with examples.
         known: tells whether an operator has a rule; one without is taken apart into smaller ones where torch can.
+        log: follows the runs line by line.
+        boundaries: is filled with the values that each module took and gave.
 
     Raises:
         PruneError: the network raised an error, or returned no tensor.
     """
     try:
-        return _record(model, inputs, known, origins=True)
+        return _record(model, entries, known, log, boundaries, origins=True)
     except PruneError:
         raise
     except Exception:
         # Numbers with an origin are a kind of int, which not everything outside torch takes for one.
-        with explained(model, inputs):
-            return _record(model, inputs, known, origins=False)
+        return _record(model, entries, known, log, boundaries, origins=False)
 
 
-def _record(model: nn.Module, inputs: Any, known: Callable[[str], bool], *, origins: bool) -> Graph:
-    recorder = _Recorder(model, inputs, known)
-    calls = _Calls(recorder, origins=origins)
-    numbers = tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext()
-    with quiet(model), numbers, _module_paths(model, recorder), recorder.undo_writes():
-        with watched() as remarks, recorder, calls:
-            outputs = run(model, inputs)
-        recorder.graph.remarks = list(dict.fromkeys(remarks))
-        returned = tensors_of(outputs)
-        if not returned:
-            hint = "return it in a tuple, list, dict or dataclass"
-            raise PruneError(f"the network returned no tensor (but {_kind_of(outputs)})", hint=hint)
-        recorder.graph.outputs = [recorder.read(t) for t in returned]
+def _record(
+    model: nn.Module,
+    entries: Sequence[Entry],
+    known: Callable[[str], bool],
+    log: LineLog | None,
+    boundaries: dict[str, set[Value]] | None,
+    *,
+    origins: bool,
+) -> Graph:
+    # What torch does inside a call says nothing about the forward, and takes long to follow.
+    recorder = _Recorder(model, known) if log is None else _UnfollowedRecorder(model, known)
+    calls = (_Calls if log is None else _UnfollowedCalls)(recorder, origins=origins)
+    known_remarks: set[Remark] = set()
+    for entry in entries:
+        example = entry.copied().inputs
+        recorder.begin(example)
+        with (
+            quiet(model, train=entry.train),
+            tagged(model, recorder.leaf_values()) if origins else contextlib.nullcontext(),
+            _module_paths(model, recorder, boundaries),
+            recorder.undo_writes(),
+        ):
+            followed = contextlib.nullcontext() if log is None else log.following(recorder.read)
+            told = contextlib.nullcontext() if origins else _explained(model, entry, first=entry is entries[0])
+            with told, watched() as remarks, followed, recorder, calls:
+                seed_all(0)
+                outputs = entry.call(model, example)
+            recorder.graph.remarks += [remark for remark in dict.fromkeys(remarks) if remark not in known_remarks]
+            known_remarks.update(remarks)
+            returned = tensors_of(outputs)
+            if not returned:
+                who = "the network" if entry is entries[0] else entry
+                hint = "return it in a tuple, list, dict or dataclass"
+                raise PruneError(f"{who} returned no tensor (but {_kind_of(outputs)})", hint=hint)
+            recorder.graph.outputs += [recorder.read(t) for t in returned]
     return recorder.graph
+
+
+@contextlib.contextmanager
+def _explained(model: nn.Module, entry: Entry, *, first: bool) -> Iterator[None]:
+    """Turns what a way to call the network raises into one line."""
+    if first:
+        with explained(model, entry.inputs):
+            yield
+        return
+    try:
+        yield
+    except CompressVQAError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise PruneError(f"{entry} can't be run on its example ({said(error)})", where="also") from error
 
 
 def _kind_of(outputs: Any) -> str:
@@ -86,7 +134,7 @@ def _kind_of(outputs: Any) -> str:
 
 
 @contextlib.contextmanager
-def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, set[Value]] | None) -> Iterator[None]:
     """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
     paths = {id(m): name for name, m in model.named_modules()}
 
@@ -94,12 +142,15 @@ def _module_paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         recorder.stack.append(paths.get(id(module), recorder.stack[-1]))
         recorder.graph.called.add(recorder.stack[-1])
 
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        recorder.stack.pop()
+    def leave(module: nn.Module, *given: Any) -> None:  # arguments, those by name, and what it gave unless it failed
+        path = recorder.stack.pop()
+        if boundaries is not None:
+            ends = (recorder.read(tensor) for tensor in tensors_inside(given))
+            boundaries.setdefault(path, set()).update(ends)
 
     handles = [
         register_module_forward_pre_hook(enter),
-        register_module_forward_hook(leave, always_call=True),
+        register_module_forward_hook(leave, with_kwargs=True, always_call=True),
     ]
     try:
         yield
@@ -130,7 +181,7 @@ class _Seen:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd."""
 
-    def __init__(self, model: nn.Module, inputs: Any, known: Callable[[str], bool]) -> None:
+    def __init__(self, model: nn.Module, known: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.stack, self._known, self._count = Graph(), [""], known, 0
         self.called: tuple[int, ...] = ()  # integers of the call that is running
@@ -140,13 +191,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._leaves = leaves_of(model)
         self._memory: dict[tuple[Any, ...], str] = {}
         self._leaf_stores: dict[int, str] = {}
-        self._saved: dict[int, tuple[Tensor, Tensor]] = {}  # what the run wrote to, and what it held before
+        self._saved: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # what was written to: itself, a handle, a copy
         for name, tensor in self._leaves.items():
             seen = self._remember(tensor, self._new(tensor, "leaf", name), tensor)
             self.graph.leaves[name] = seen.value
             self._leaf_stores[id(seen.store)] = name
             if tensor.device.type != "meta" and tensor.numel():
                 self._memory[tensor.data_ptr(), tuple(tensor.shape), tensor.stride()] = name
+
+    def begin(self, inputs: Any) -> None:
+        """A new run begins, on these inputs; whatever the one before wrote was undone."""
+        self.graph.starts.append(len(self.graph.nodes))
+        for held, _, _ in self._saved.values():
+            self._seen.pop(held, None)
+        self._saved.clear()
+        for name in self.graph.written:
+            tensor = self._leaves[name]
+            seen = self._remember(tensor, self.graph.leaves[name], tensor)
+            self._leaf_stores[id(seen.store)] = name
         for tensor in tensors_of(inputs):
             if tensor not in self._seen:
                 self._remember(tensor, self._new(tensor, "input"), tensor)
@@ -284,7 +346,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if store.held is None or id(store) in self._saved:
             return
         contents = store.held.data
-        self._saved[id(store)] = contents, contents.clone()
+        self._saved[id(store)] = store.held, contents, contents.clone()
         name = self._leaf_stores.get(id(store))
         if name is not None:
             self.graph.written.add(name)
@@ -295,7 +357,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            for contents, before in self._saved.values():
+            for _, contents, before in self._saved.values():
                 contents.copy_(before)
 
     def _new(self, tensor: Tensor, source: str = "op", leaf: str | None = None) -> Value:
@@ -349,6 +411,22 @@ class _Calls(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             recorder.called, recorder.call = outer
+
+
+class _UnfollowedRecorder(_Recorder):  # type: ignore[no-untyped-call]
+    """A recorder that nobody follows."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class _UnfollowedCalls(_Calls):
+    """The same for calls."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with unfollowed():
+            return super().__torch_function__(func, types, args, kwargs)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,16 +13,28 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.untouched import random_states, untouched
-from compressvqa.torch_private import tree_leaves, uncompiled
+from compressvqa.torch_private import CONVOLUTION, tree_leaves, tree_map_only, uncompiled
+
+WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
     """Calls a network on a tuple or list (by position), a dict (by name) or a single tensor."""
+    return call(model, inputs)
+
+
+def call(function: Callable[..., Any], inputs: Any) -> Any:
+    """Calls a function on a tuple or list (by position), a dict (by name) or a single tensor."""
     if isinstance(inputs, Mapping):
-        return model(**inputs)
+        return function(**inputs)
     if isinstance(inputs, (tuple, list)):
-        return model(*inputs)
-    return model(inputs)
+        return function(*inputs)
+    return function(inputs)
+
+
+def copied_inputs(inputs: Any) -> Any:
+    """The same values in memory of their own: a network may write to what it is given."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), inputs)
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
@@ -49,10 +61,11 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> Iterator[None]:
+def quiet(model: nn.Module, *, fused: bool = False, train: bool = False, gradients: bool = False) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
-    Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory.
+    Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory. With
+    `train` it is in training mode, and what it then writes into its buffers is undone.
 
     Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
     states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
@@ -60,7 +73,7 @@ def quiet(model: nn.Module, *, fused: bool = False, gradients: bool = False) -> 
     fast = torch.backends.mha.get_fastpath_enabled()
     with untouched(model), random_states():
         try:
-            model.eval()
+            model.train(train)
             torch.backends.mha.set_fastpath_enabled(False)
             backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
             with torch.set_grad_enabled(gradients), uncompiled(), backend:

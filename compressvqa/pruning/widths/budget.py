@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressvqa.errors import TargetError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.widths.allocation import Allocation, Numbers
+from compressvqa.pruning.widths.combination import combine
 from compressvqa.pruning.widths.cost import Cost, Products
 from compressvqa.pruning.widths.limits import Coupling, Units, widths_of
 
@@ -57,8 +59,9 @@ def meet(
     """The most units of an allocation that exceed no target, and what there is to say.
 
     Widths are rounded to the nearest allowed ones at the smallest level that fits, then single steps are given back to
-    the couplings furthest below their ideal. With two targets, couplings that weigh more in the one that would be
-    exceeded give more, others less, so that both are used up where the widths allow.
+    the couplings furthest below their ideal; where that leaves a target far from used up, coarse couplings take a few
+    steps and fine ones make up for them (`combination.py`). With two targets, couplings that weigh more in the one that
+    would be exceeded give more, others less, so that both are used up where the widths allow.
 
     Args:
         couplings: the couplings.
@@ -91,6 +94,12 @@ def meet(
     units = _give_back(couplings, rounded(level), ideal, np.minimum(np.ceil(ideal), full), used)
     if used(units) < NEAR:
         units = _give_back(couplings, units, ideal, np.where(allocation.may_shrink(), full, units), used)
+    if used(units) < NEAR:
+
+        def fill(given: Units, which: NDArray[np.bool_]) -> Units:
+            return _give_back(couplings, given, ideal, np.where(which, full, given), used)
+
+        units = combine(couplings, units, allocation.may_shrink(), rounded, used, fill, NEAR)
     return units, _say(budget.used(couplings, units), budget)
 
 

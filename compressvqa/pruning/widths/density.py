@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compressvqa.pruning.recording.running import quiet
-from compressvqa.torch_private import CONVOLUTION
-
-WEIGHTED = (CONVOLUTION, nn.Linear)
+from compressvqa.pruning.recording.running import WEIGHTED, quiet
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class Coupling:
         """The next allowed number."""
         return min(self.units, (units // self.step + 1) * self.step)
 
+    def below(self, units: int) -> int:
+        """The allowed number before this one."""
+        return max(self.least, (units - 1) // self.step * self.step)
+
 
 def couplings_of(groups: Sequence[Group], settings: Settings) -> tuple[list[Coupling], dict[str, str]]:
     """The couplings of the groups that may shrink, in their order.

@@ -19,6 +19,7 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.recording.examples import examples_of
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import Cost
 from compressvqa.pruning.widths.density import LayerDensity, density, overall
@@ -102,24 +103,8 @@ def density_ratios(model: nn.Module, rule: str = "in", *, inputs: Any = None) ->
     Raises:
         PruneError: no inputs are given for a network that `create_model` did not make, or a rule breaks its promise.
     """
-    facts = trace(model, example_inputs_of(model) if inputs is None else inputs)
+    facts = trace(model, examples_of(model) if inputs is None else inputs)
     return ratios_of(model, facts, rule)
-
-
-def example_inputs_of(model: nn.Module) -> Any:
-    """Inputs for one of our own networks.
-
-    Raises:
-        PruneError: the network was not made by `create_model`.
-    """
-    from compressvqa.errors import CompressVQAError
-    from compressvqa.models import example_inputs
-
-    try:
-        return example_inputs(model)
-    except CompressVQAError as error:
-        name = type(model).__name__
-        raise PruneError(f"no example inputs are known for {name}", hint="give inputs=...") from error
 
 
 def ratios_of(model: nn.Module, facts: Trace, rule: str) -> dict[str, float]:
@@ -190,7 +175,7 @@ def compare_rules(model: nn.Module, inputs: Any = None, rules: list[str] | None 
         inputs: as in `density_ratios`.
         rules: names; all registered ones by default.
     """
-    facts = trace(model, example_inputs_of(model) if inputs is None else inputs)
+    facts = trace(model, examples_of(model) if inputs is None else inputs)
     dead = tuple(facts.dead)
     groups = [g for g in find_groups(facts) if not facts.is_dead(g.producers)]
     cost = Cost.of(facts, [g for g in groups if g.frozen is None], without=dead)

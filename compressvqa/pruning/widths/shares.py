@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compressvqa.errors import PruneError
-from compressvqa.module_paths import matches
+from compressvqa.module_paths import closest, covers
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.names import unmatched
 from compressvqa.pruning.settings import kept_share
@@ -15,10 +15,9 @@ def shares_kept(group: Group, ratios: Mapping[str, float]) -> dict[str, float]:
     """The share kept that is asked for each layer that makes the group's channels, where one is asked for."""
     wanted = {}
     for producer in group.producers:
-        # The longest path that matches is the one that means this layer most.
-        named = sorted((p for p in ratios if matches(producer, p)), key=len)
-        if named:
-            wanted[producer] = kept_share(ratios[named[-1]], named[-1])
+        pattern = closest(ratios, producer)
+        if pattern is not None:
+            wanted[producer] = kept_share(ratios[pattern], pattern)
     return wanted
 
 
@@ -28,9 +27,9 @@ def must_match(path: str, groups: Sequence[Group], free: Sequence[Group]) -> Non
     Raises:
         PruneError: it names none.
     """
-    if any(matches(p, path) for g in free for p in g.producers):
+    if any(covers(path, p) for g in free for p in g.producers):
         return
-    kept = next((g for g in groups if g.frozen and any(matches(p, path) for p in g.producers)), None)
+    kept = next((g for g in groups if g.frozen and any(covers(path, p) for p in g.producers)), None)
     if kept is not None:
         raise PruneError(f"{path!r} can't be pruned: {kept.frozen}", where="ratios", hint="leave it out")
     raise unmatched(path, groups, "ratios")

@@ -109,6 +109,29 @@ def test_other_sizes_change_all_tensors_that_belong_together() -> None:
     assert least.draw({"a": clip}, 0)["a"].shape == clip.shape
 
 
+def test_words_are_moved_and_masks_are_not() -> None:
+    words, mask = torch.tensor([[4, 2, 7, 1]]), torch.tensor([[1, 1, 1, 0]])
+    sizes = other_sizes((words, mask))
+    moved, still = sizes[0].draw((words, mask), 0)
+    assert moved.tolist() == [[1, 4, 2, 7], [7, 1, 4, 2]]
+    assert still.tolist() == [[1, 1, 1, 0]] * 2
+    assert [t.tolist() for t in sizes[-1].draw((words, mask), 0)] == [words.tolist(), mask.tolist()]
+
+
+def test_a_network_of_words_is_proven() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.a, self.b = nn.Embedding(9, 6), nn.Linear(6, 8), nn.Linear(8, 2)
+
+        def forward(self, words: Tensor) -> Tensor:
+            return self.b(self.a(self.words(words)).relu()).cumsum(1)[:, -1]
+
+    torch.manual_seed(0)
+    pruned = prune(Reads(), (torch.tensor([[4, 2, 7, 1]]),), ratios=0.5)
+    assert set(pruned.power.noticed) == {"words", "a"} or set(pruned.power.noticed) == {"a"}
+
+
 def test_another_size_is_tried_where_the_network_takes_one() -> None:
     class Sized(nn.Module):
         """A plain number that is right for pictures of 8 by 8 only: features are read as 6 maps of 64."""
@@ -306,7 +329,7 @@ def test_nothing_is_left_behind(fails_after: int | None) -> None:
         assert len(small.log) == 1 and not small.last and not small.recent
         assert int(small.calls) == 0 and not small.queue.any() and not hasattr(small, "extra")
     else:
-        with pytest.raises(RuntimeError, match="no more"):
+        with pytest.raises(PruneError, match="no more"):
             prune(net, (x,), ratios=0.5)
     assert state(net, x) == before
 
@@ -351,7 +374,7 @@ def test_sizes_are_found_out_once() -> None:
     proof = Proof(net, facts, (x,), 0)
     (group,) = (g for g in find_groups(facts) if g.name == "a")
     assert proof.verdict([Cut(group, (0, 1))], []).passed
-    assert [s for s in calls if s[2:] != (8, 8)] and proof.sizes.sides is None
+    assert [s for s in calls if s[2:] != (8, 8)] and proof.candidates[0][0].sides is None
     calls.clear()
     assert proof.verdict([Cut(group, (2, 3))], []).passed
     assert all(shape[2:] == (8, 8) for shape in calls)

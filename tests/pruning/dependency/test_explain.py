@@ -92,7 +92,7 @@ def test_outputs_of_one_layer_tied_to_each_other(told: Explanation) -> None:
 def test_kept_dead_and_uncalled(told: Explanation) -> None:
     assert about(told, "head").group.frozen == "the network returns these channels"
     assert about(told, "unread").dead
-    assert told.dead == {"unread": 15, "uncalled": 6}
+    assert told.dead == {"unread": 15}
     assert told.uncalled == ("uncalled",)
     assert told.layers == ("stem", "block", "left", "both", "right", "unread", "split", "head")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import enum
 import functools
 import math
 import types
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,14 @@ HELD: dict[str, tuple[Any, Any]] = {
     "math.prod": (lambda: [3, C // 3], math.prod),
     "sum": (lambda: [C // 2, C // 2], sum),
     "max": (lambda: [4, C], max),
+    "twice a half": (lambda: C // 2, lambda h: h << 1),
+    "half of twice": (lambda: 2 * C, lambda h: h >> 1),
+    "rounded up": (lambda: C // 2, lambda h: -(-2 * h // 1)),
+    "rounded": (lambda: C, lambda h: abs(round(math.floor(math.ceil(+h))))),
+    "divmod": (lambda: 2 * C, lambda h: divmod(h, 2)[0]),
+    "copied config": (Plain, lambda h: dataclasses.asdict(dataclasses.replace(h))["width"]),
+    "numbered dict": (lambda: {0: {1: C}}, lambda h: h[0][1]),
+    "ordered": (lambda: OrderedDict(width=C), lambda h: next(iter(h.values()))),
 }
 
 
@@ -179,7 +188,7 @@ def test_the_config_is_as_it_was_after_an_error() -> None:
     net = Holder(held, fail)
     with pytest.raises(Exception, match="no"):
         trace(net, X)
-    assert type(held["widths"][0]) is type(held["more"].width) is type(held["seen"][0]) is int
+    assert type(held["widths"][0]) is type(held["more"].width) is int and "seen" not in held
     assert type(net.a.out_channels) is int
 
 
@@ -187,18 +196,24 @@ class ClassWidth(Holder):
     """The width is a number of the class, for all networks."""
 
     width = C
+    table = {"width": C}  # noqa: RUF012  (people write it so)
+    listed = [C, 3]  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__(None, lambda h: self.width)
         self._read = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(self.a(x).relu().view(len(x), self.width, -1).mean(2))
+        y = self.a(x).relu().view(len(x), self.width, -1)
+        return self.b(y.view(len(x), self.table["width"], -1).view(len(x), self.listed[0], -1).mean(2))
 
 
 def test_a_class_attribute_is_set_for_one_network_only() -> None:
-    small = pruned_right(ClassWidth())
-    assert small.width == C // 2 and ClassWidth.width == ClassWidth().width == C
+    net = ClassWidth()
+    small = pruned_right(net)
+    assert small.width == small.table["width"] == small.listed[0] == C // 2
+    assert ClassWidth.width == ClassWidth.table["width"] == ClassWidth.listed[0] == C
+    assert net.width == C and "table" not in vars(net)
 
 
 class Middle(nn.Module):
@@ -272,6 +287,7 @@ MIDDLES: dict[str, Any] = {
     "broadcast_to": lambda s, y: mean(y) * torch.full((1, 1), 2.0, dtype=y.dtype).broadcast_to(1, s.c),
     "narrow": lambda s, y: mean(torch.cat([y, y], 1).narrow(1, 0, s.c)),
     "narrow the second": lambda s, y: mean(torch.cat([y, y], 1).narrow(1, s.c, s.c)),
+    "from the end": lambda s, y: mean(torch.cat([y, y * 2], 1)[:, -s.c :]),
     "split": lambda s, y: mean(torch.cat([y, y * 2], 1).split(s.c, 1)[1]),
     "split of a share": lambda s, y: mean(torch.cat([p * k for k, p in enumerate(y.split(s.c // 3, 1))], 1)),
     "chunk": lambda s, y: mean(torch.cat([p * k for k, p in enumerate(y.chunk(s.n, 1))], 1)),
@@ -298,12 +314,19 @@ def test_every_argument_that_is_a_size(middle: str) -> None:
     assert small.a.out_channels == C // 2 and net.c == C
 
 
+class Width(enum.IntEnum):
+    C = C
+
+
 # Numbers that only some networks can follow: kept whole, in one line that says which number it is and where.
 KEPT: dict[str, tuple[Any, str]] = {
     "a scale": (lambda s, y: (y.view(len(y), s.c, -1) * s.c**-0.5).mean(2), "c, also a scale at test_places.py:"),
     "a root": (lambda s, y: y.view(len(y), s.c, -1).mean(2) / math.sqrt(s.c), "c, also a scale at test_places.py:"),
     "arithmetic": (lambda s, y: y.view(len(y), s.c, -1).mean(2) / s.c, "c, a number in the arithmetic at div"),
-    "a global": (lambda s, y: y.view(len(y), C, -1).mean(2), "does not run"),
+    "a global": (lambda s, y: y.view(len(y), C, -1).mean(2), "given as a plain 12 in view at test_places.py:"),
+    "made by int": (lambda s, y: y.reshape(len(y), int(s.c * 1.0), -1).mean(2), "plain 12 in reshape at test_places"),
+    "an enum": (lambda s, y: y.view(len(y), Width.C, -1).mean(2), "plain 12 in view at test_places.py:"),
+    "a table of sizes": (lambda s, y: {C: mean}[y.shape[1]](y), "size 1 of x - 12., compared at test_places.py:"),
 }
 
 
@@ -316,6 +339,12 @@ def test_what_cannot_follow_is_kept_and_said(middle: str) -> None:
 
     with pytest.raises(PruneError, match=words):
         prune(net, X, ratios={"a": 0.5})
+
+
+def test_decisions_by_a_width_are_said() -> None:
+    net = Middle(lambda s, y: mean(y) if y.shape[1] > 2 and s.c >= 3 else y.amax((2, 3)))
+    pruned = prune(net, X, ratios={"a": 0.5})
+    assert any("decides by a width that became smaller at test_places.py:" in note for note in pruned.plan.notes)
 
 
 def test_partial_functions_and_closures() -> None:

@@ -8,7 +8,7 @@ noticed. All of it happens on copies; the networks stay as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.compare import Scale, differing, distance, scales_of
-from compressvqa.pruning.cutting.proof.inputs import Sizes, copied_inputs, double_inputs, other_sizes
+from compressvqa.pruning.cutting.proof.inputs import Sizes, double_inputs, other_sizes
 from compressvqa.pruning.cutting.proof.observe import Seen, observe
 from compressvqa.pruning.cutting.proof.pair import Pair, pruned_copy, shared_copy, zeroed_copy
 from compressvqa.pruning.cutting.proof.power import (
@@ -36,8 +36,9 @@ from compressvqa.pruning.cutting.proof.shaken import shaken_weights
 from compressvqa.pruning.cutting.proof.statistics import KeptStatistics
 from compressvqa.pruning.cutting.proof.verdict import TOLERANCE, Verdict
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.running import WEIGHTED
 from compressvqa.pruning.recording.untouched import untouched
-from compressvqa.pruning.widths.density import WEIGHTED
 from compressvqa.torch_private import tree_map_only
 
 _SHARES = (0.5, 0.1, 0.02)  # of noise on the weights; less where the network fails on more
@@ -48,19 +49,20 @@ class Proof:
 
     Args:
         model: the original network.
-        trace: its trace.
-        inputs: example inputs.
+        trace: its trace, with all the ways in which the network is called.
+        inputs: example inputs of the first of these.
         seed: of the draws and of the noise.
     """
 
     def __init__(self, model: nn.Module, trace: Trace, inputs: Any, seed: int) -> None:
         self.model, self.trace, self.inputs, self.seed = model, trace, inputs, seed
-        self.candidates = other_sizes(inputs)
+        self.entries = [trace.entries[0].with_inputs(inputs), *trace.entries[1:]]
+        self.differentiable = True  # until it is found that it is not
 
-    @property
-    def sizes(self) -> Sizes:
-        """The sizes that are tried, as far as is known."""
-        return self.candidates[0]
+    @cached_property
+    def candidates(self) -> list[list[Sizes]]:
+        """For each entry the sizes that it may take; the first is the one that is tried."""
+        return [other_sizes(entry.inputs) for entry in self.entries]
 
     def verdict(
         self, cuts: Sequence[Cut], dead: Sequence[str], small: nn.Module | None = None, *, power: bool = False
@@ -98,31 +100,46 @@ class Proof:
             verdict = replace(again if worse else verdict, still=still)
             trials.insert(0, shaken)
             break
-        return replace(verdict, power=self._power(trials, cuts)) if power and cuts else verdict
+        return self._with_power(verdict, trials, cuts) if power and cuts else verdict
 
     def zeroed(self, cuts: Sequence[Cut], share: float) -> nn.Module:
         """A copy of the original in which these channels are zero, with this share of noise on the weights."""
         weights = shaken_weights(self.model, share, self.seed) if share else {}
         return zeroed_copy(self.model, self.trace, cuts, weights)
 
-    def _power(self, trials: Sequence[_Trial], cuts: Sequence[Cut]) -> Power:
+    def _with_power(self, verdict: Verdict, trials: Sequence[_Trial], cuts: Sequence[Cut]) -> Verdict:
         """Asks each trial for the groups of which those before it noticed nothing."""
-        noticed: dict[str, float] = {}
-        for trial in trials:
-            noticed = trial.noticed_in_outputs() | noticed
-            if len(noticed) == len(cuts):
-                return Power(noticed)
-        layers = {path for path, module in self.model.named_modules() if isinstance(module, WEIGHTED)}
-        left = [c for c in cuts if c.group.name not in noticed]
-        inside = read_by_layers(self.trace, [c.group for c in left], layers)
-        for trial in trials if inside else ():
-            noticed |= {name: by for name, by in trial.noticed_in_layers().items() if name in inside - set(noticed)}
-        for trial in trials:
-            left = [c for c in left if c.group.name not in noticed]
-            noticed |= trial.noticed_when_cut(left, inside)
+        noticed = _asked(trials, cuts, {}, lambda trial, k, left: trial.noticed_in_outputs(k))
+        if len(noticed) < len(cuts) and trials[0].share and self.differentiable:
+            again = trials[0].at_given_sizes()
+            if again is not None and not again.passed:
+                return again
+            noticed = _asked(trials[:1], cuts, noticed, lambda trial, k, left: trial.noticed_in_outputs(k))
+        if len(noticed) < len(cuts):
+            layers = {path for path, module in self.model.named_modules() if isinstance(module, WEIGHTED)}
+            inside = read_by_layers(self.trace, [c.group for c in cuts if c.group.name not in noticed], layers)
+            by_layers: _Question = lambda trial, k, left: trial.noticed_in_layers(k, inside)  # noqa: E731
+            noticed = _asked(trials, cuts, noticed, by_layers) if inside else noticed
+            noticed = _asked(trials, cuts, noticed, lambda trial, k, left: trial.noticed_when_cut(k, left, inside))
         still = all(trial.verdict.still for trial in trials)
         why = "a wrong cut would go unnoticed" + (", the output is the same for all inputs" if still else "")
-        return Power(noticed, {c.group.name: why for c in left if c.group.name not in noticed})
+        left = {c.group.name: why for c in cuts if c.group.name not in noticed}
+        return replace(verdict, power=Power(noticed, left))
+
+
+_Question = Callable[["_Trial", int, list[Cut]], Mapping[str, float]]
+
+
+def _asked(
+    trials: Sequence[_Trial], cuts: Sequence[Cut], noticed: Mapping[str, float], ask: _Question
+) -> Mapping[str, float]:
+    """What is noticed of wrong cuts: each trial is asked on each of its draws, the last first, till nothing is left."""
+    for trial in trials:
+        for k in range(len(trial.draws) - 1, -1, -1):
+            left = [c for c in cuts if c.group.name not in noticed]
+            if left:
+                noticed = {**ask(trial, k, left), **noticed}
+    return noticed
 
 
 class _Trial:
@@ -137,9 +154,10 @@ class _Trial:
 
     def __init__(self, proof: Proof, pair: Pair, cuts: Sequence[Cut], share: float = 0.0) -> None:
         self.proof, self.pair, self.cuts, self.share = proof, pair, cuts, share
-        self.draws: list[Any] = []
+        self.draws: list[tuple[int, Entry]] = []  # number of the entry, and the call with these inputs
         self.seen: list[tuple[Seen, Seen]] = []  # for each draw, what the reference and the pruned network showed
         self.verdict = Verdict(math.nan)
+        self._tried: set[int] = set()  # draws on which derivatives were asked for
 
     def judge(self, *, gradients: bool = False) -> Verdict:
         """Runs both networks and compares; in doubt again in 64 bits.
@@ -163,51 +181,60 @@ class _Trial:
             return Verdict(math.nan)
         return self._run_small(gradients)
 
-    def _run_small(self, gradients: bool) -> Verdict:
-        for number, draw in enumerate(self.draws):
+    def _run_small(self, gradients: bool, first: int = 0) -> Verdict:
+        for number in range(first, len(self.draws)):
             try:
-                found = self._small(draw, gradients=gradients and draw is self.draws[-1])
+                found = self._small(number, gradients=gradients and number == len(self.draws) - 1)
             except Exception as error:  # any network may fail in any way; the pruning is refused for it
                 return Verdict(math.inf, _said(error))
             self.seen[number] = self.seen[number][0], found
-        apart = distance(self.seen)
-        return Verdict(apart.error, of_size=apart.of_size, still=apart.still)
+        vars(self).pop("_scales", None)
+        apart = [distance([self.seen[k] for k in numbers]) for numbers in self._by_entry()]
+        return Verdict(
+            max(d.error for d in apart), of_size=max(d.of_size for d in apart), still=all(d.still for d in apart)
+        )
+
+    def _by_entry(self) -> list[list[int]]:
+        """Numbers of the draws of each entry: their outputs can be compared with each other."""
+        numbers: dict[int, list[int]] = {}
+        for number, (entry, _) in enumerate(self.draws):
+            numbers.setdefault(entry, []).append(number)
+        return list(numbers.values())
 
     def _draw(self) -> None:
         """Finds inputs that the network with zeroed channels takes, and runs it on them."""
-        proof, inputs, seed = self.proof, self.proof.inputs, self.proof.seed
-        if self.share:
-            self._expect(proof.sizes.draw(inputs, seed + 1))
-            if proof.sizes.batch is None:  # a second answer, to see how much they move
-                self._expect(proof.sizes.draw(inputs, seed + 2))
-            return
-        self._expect(copied_inputs(inputs))
-        while not self._takes(proof.sizes.draw(inputs, seed)) and len(proof.candidates) > 1:
-            proof.candidates.pop(0)
-        if len(self.draws) == 1:
-            self._expect(proof.sizes.draw(inputs, seed))
+        seed = self.proof.seed
+        for number, entry in enumerate(self.proof.entries):
+            candidates = self.proof.candidates[number]
+            if self.share:
+                self._expect(number, entry.with_inputs(candidates[0].draw(entry.inputs, seed + 1)))
+                if candidates[0].batch is None:  # a second answer, to see how much they move
+                    self._expect(number, entry.with_inputs(candidates[0].draw(entry.inputs, seed + 2)))
+                continue
+            self._expect(number, entry)
+            while len(candidates) > 1:
+                try:
+                    self._expect(number, entry.with_inputs(candidates[0].draw(entry.inputs, seed)))
+                    break
+                except Exception:  # the network does not take this size
+                    candidates.pop(0)
+            else:
+                self._expect(number, entry.with_inputs(candidates[0].draw(entry.inputs, seed)))
 
-    def _takes(self, draw: Any) -> bool:
-        try:
-            self._expect(draw)
-        except Exception:  # the network does not take this size
-            return False
-        return True
-
-    def _expect(self, draw: Any) -> None:
-        expected = self._zeroed(self.pair.zeroed, self.cuts, draw)
-        self.draws.append(draw)
+    def _expect(self, number: int, draw: Entry) -> None:
+        expected = self._zeroed(self.pair.zeroed, self.cuts, number, draw)
+        self.draws.append((number, draw))
         self.seen.append((expected, expected))
 
-    def _zeroed(self, zeroed: nn.Module, cuts: Sequence[Cut], draw: Any) -> Seen:
-        within = KeptStatistics(self.proof.trace, cuts).applied(zeroed)
+    def _zeroed(self, zeroed: nn.Module, cuts: Sequence[Cut], number: int, draw: Entry) -> Seen:
+        within = KeptStatistics(self.proof.trace, cuts, number).applied(zeroed)
         seen = observe(zeroed, draw, self.proof.seed, within=within)
         for name, _ in self.proof.trace.dependencies.unzeroed:
             seen.norms.pop(self.proof.trace.owners[name], None)
         return seen
 
-    def _small(self, draw: Any, *, gradients: bool) -> Seen:
-        small = self.pair.small
+    def _small(self, number: int, *, gradients: bool) -> Seen:
+        small, (_, draw) = self.pair.small, self.draws[number]
         if gradients:
             try:
                 for parameter in small.parameters():
@@ -224,8 +251,8 @@ class _Trial:
         self.pair.double()
         try:
             self.draws, self.seen = [], []
-            for draw in draws:
-                self._expect(double_inputs(draw))
+            for number, draw in draws:
+                self._expect(number, draw.with_inputs(double_inputs(draw.inputs)))
         except Exception:  # it makes 32-bit tensors of its own
             self.pair.float()
             self.draws, self.seen = draws, seen
@@ -235,10 +262,25 @@ class _Trial:
     def _rounding(self) -> float:
         """How far the zeroed network's answers move when its inputs do by a few units in the last place."""
         moved = []
-        for draw, (expected, _) in zip(self.draws, self.seen, strict=True):
-            near = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, draw)
-            moved.append((expected, self._zeroed(self.pair.zeroed, self.cuts, near)))
-        return distance(moved, norms=False).error
+        for (number, draw), (expected, _) in zip(self.draws, self.seen, strict=True):
+            near = tree_map_only(Tensor, lambda t: t * (1 + 2**-21) if t.is_floating_point() else t, draw.inputs)
+            moved.append((expected, self._zeroed(self.pair.zeroed, self.cuts, number, draw.with_inputs(near))))
+        return max(distance([moved[k] for k in numbers], norms=False).error for numbers in self._by_entry())
+
+    def at_given_sizes(self) -> Verdict | None:
+        """Tries inputs of the sizes given as well, where others were tried: a network may go another way for these."""
+        first, exactly = len(self.draws), _is_double(self.pair.zeroed)
+        try:
+            for number, entry in enumerate(self.proof.entries):
+                if self.proof.candidates[number][0].sides is not None:
+                    drawn = Sizes(self.proof.candidates[number][0].batch).draw(entry.inputs, self.proof.seed + 3)
+                    self._expect(number, entry.with_inputs(double_inputs(drawn) if exactly else drawn))
+        except Exception:  # with shaken weights it does not run on these
+            return None
+        if len(self.draws) == first:
+            return None
+        verdict = self._run_small(False, first)
+        return self._compare_exactly(False) if verdict.doubtful and not exactly else verdict
 
     # -- what would be noticed ----------------------------------------------------------------------------------------
 
@@ -247,37 +289,50 @@ class _Trial:
         return MARGIN * self.verdict.allowed
 
     @cached_property
-    def _scales(self) -> list[list[Scale]]:
-        return scales_of([expected for expected, _ in self.seen])[0]
+    def _scales(self) -> dict[int, list[Scale]]:
+        found: dict[int, list[Scale]] = {}
+        for numbers in self._by_entry():
+            found.update(zip(numbers, scales_of([self.seen[k][0] for k in numbers])[0], strict=True))
+        return found
 
-    @cached_property
-    def _differentiable(self) -> Seen:
-        """What the pruned network showed last, with what its derivatives need where that can be had."""
-        found = self.seen[-1][1]
-        graded = any(t.requires_grad for t in found.outputs)
-        return found if graded else self._small(self.draws[-1], gradients=True)
+    def _differentiable(self, k: int) -> Seen:
+        """What the pruned network showed on a draw, with what its derivatives need where that can be had."""
+        expected, found = self.seen[k]
+        if k not in self._tried and not any(t.requires_grad for t in found.outputs):
+            self._tried.add(k)
+            found = self._small(k, gradients=True)
+            self.seen[k] = expected, found
+        return found
 
-    def noticed_in_outputs(self) -> dict[str, float]:
-        """Groups whose wrong cut moves the outputs, to first order, and by how much."""
-        gradients = differentiated(self.pair.small, self._differentiable, self._scales[-1])
+    def noticed_in_outputs(self, k: int) -> dict[str, float]:
+        """Groups whose wrong cut moves the outputs of a draw, to first order, and by how much."""
+        if not self.proof.differentiable:
+            return {}
+        seen = self._differentiable(k)
+        gradients = differentiated(self.pair.small, seen, self._scales[k])
+        self.proof.differentiable = bool(gradients) or not any(t.requires_grad for t in seen.outputs)
         return self._enough(effects(self.pair.small, self.cuts, gradients, roles=("out", "in", "with")), self._least)
 
-    def noticed_in_layers(self) -> dict[str, float]:
-        """Groups whose wrong cut changes what the layers that read them make, to first order, and by how much."""
-        gradients = differentiated_inside(self.pair.small, self._differentiable.norms)
-        return self._enough(effects(self.pair.small, self.cuts, gradients, roles=("in",)), LEAST_NORM)
+    def noticed_in_layers(self, k: int, only: Collection[str]) -> dict[str, float]:
+        """Groups of some whose wrong cut changes what the layers that read them make, and by how much."""
+        if not self.proof.differentiable:
+            return {}
+        gradients = differentiated_inside(self.pair.small, self._differentiable(k).norms)
+        found = effects(self.pair.small, self.cuts, gradients, roles=("in",))
+        return {name: by for name, by in self._enough(found, LEAST_NORM).items() if name in only}
 
     def _enough(self, found: Mapping[str, float], least: float) -> dict[str, float]:
         return {name: effect for name, effect in found.items() if effect >= least}
 
-    def noticed_when_cut(self, chosen: Sequence[Cut], only_layers: Collection[str]) -> dict[str, float]:
-        """Groups whose wrong cut is noticed when they are cut wrongly in fact, and by how much.
+    def noticed_when_cut(self, k: int, chosen: Sequence[Cut], only_layers: Collection[str]) -> dict[str, float]:
+        """Groups whose wrong cut is noticed on a draw when they are cut wrongly in fact, and by how much.
 
         Args:
+            k: number of the draw.
             chosen: the groups in question.
             only_layers: names of the groups for which layers count as well as outputs.
         """
-        found = self.seen[-1][1]
+        (number, draw), found = self.draws[k], self.seen[k][1]
 
         def differs(chunk: list[Cut]) -> dict[str, float]:
             wrong = [other_channels(c) if c in chunk else c for c in self.cuts]
@@ -285,10 +340,10 @@ class _Trial:
             try:
                 zeroed = self.proof.zeroed(wrong, self.share)
                 zeroed = zeroed.double() if _is_double(self.pair.zeroed) else zeroed
-                seen = self._zeroed(zeroed, wrong, self.draws[-1])
+                seen = self._zeroed(zeroed, wrong, number, draw)
             except Exception:  # nobody would overlook that
                 return {c.group.name: math.inf for c in chunk}
-            error = distance([(seen, found)], scales=self._scales[-1:], norms=False).error
+            error = distance([(seen, found)], scales=[self._scales[k]], norms=False).error
             if error >= self._least:
                 return {c.group.name: error for c in chunk}
             if any(c.group.name in only_layers for c in chunk):
@@ -296,7 +351,7 @@ class _Trial:
                 return {c.group.name: inside for c in chunk if c.group.name in only_layers and inside >= LEAST_NORM}
             return {}
 
-        return noticed_by_halves(differs, chosen)
+        return noticed_by_halves(differs, chosen, together=self.proof.differentiable)
 
 
 def _said(error: Exception) -> str:

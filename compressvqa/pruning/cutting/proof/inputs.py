@@ -17,16 +17,11 @@ _STRIDE = 32  # networks seldom ask for multiples of more
 
 
 def fresh_inputs(inputs: Any, seed: int) -> Any:
-    """Random tensors of the same sizes and ranges, each drawn on its own; integers are kept, they may be indices.
+    """Random tensors of the same sizes and ranges, each drawn on its own; whole numbers are kept, they may be indices.
 
     Each item of a tensor has a mean and a contrast of its own, so that a network answers each with another number.
     """
     return _drawn(inputs, seed, lambda tensor: tensor)
-
-
-def copied_inputs(inputs: Any) -> Any:
-    """The same values in memory of their own: a network may write to what it is given."""
-    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), inputs)
 
 
 def double_inputs(inputs: Any) -> Any:
@@ -39,10 +34,13 @@ class Sizes:
     """Other sizes for an example: of its batch (from, to), and of the sides of its pictures.
 
     All tensors that share the batch or the sides change together, so that pairs of pictures and masks still fit.
+    With `moved`, rows of whole numbers (words, positions) are turned by as many places as the row's number and one:
+    other inputs, made of numbers that the network takes.
     """
 
     batch: tuple[int, int] | None = None
     sides: tuple[tuple[int, int], tuple[int, int]] | None = None
+    moved: bool = False
 
     def of(self, tensor: Tensor) -> Tensor:
         """A tensor of the new size; positions that are too many begin again from the first."""
@@ -50,6 +48,8 @@ class Sizes:
             tensor = _stretched(tensor, 0, self.batch[1])
         if self.sides is not None and tensor.ndim >= 3 and tuple(tensor.shape[-2:]) == self.sides[0]:
             tensor = _stretched(_stretched(tensor, -2, self.sides[1][0]), -1, self.sides[1][1])
+        if self.moved and _is_rows_of_numbers(tensor):
+            tensor = torch.stack([row.roll(number + 1, -1) for number, row in enumerate(tensor)])
         return tensor
 
     def draw(self, inputs: Any, seed: int) -> Any:
@@ -59,13 +59,23 @@ class Sizes:
 
 def other_sizes(inputs: Any) -> list[Sizes]:
     """Other batch and picture sizes that a network may take, those that differ most first; the last changes nothing."""
-    tensors = [t for t in tensors_of(inputs) if t.is_floating_point() or t.is_complex()]
-    batched = next((len(t) for t in tensors if t.ndim > 1 and len(t)), None)
-    picture = next((t for t in tensors if t.ndim >= 4 and min(t.shape[-2:]) > 1), None)
+    tensors = tensors_of(inputs)
+    numbers = [t for t in tensors if t.is_floating_point() or t.is_complex()]
+    batched = next((len(t) for t in [*numbers, *tensors] if t.ndim > 1 and len(t)), None)
+    picture = next((t for t in numbers if t.ndim >= 4 and min(t.shape[-2:]) > 1), None)
     batch = None if batched is None else (batched, batched - 1 if batched > 2 else batched + 1)
     sides = None if picture is None else _other_sides(picture.shape[-2], picture.shape[-1])
-    tried = [Sizes(batch, sides), Sizes(batch, None), Sizes(None, sides), Sizes()]
+    moved = any(_is_rows_of_numbers(t) for t in tensors)
+    tried = [Sizes(batch, sides, moved), Sizes(batch, None, moved), Sizes(None, sides, moved), Sizes(batch), Sizes()]
     return list(dict.fromkeys(tried))
+
+
+def _is_rows_of_numbers(tensor: Tensor) -> bool:
+    """Whether it may hold words or positions; masks hold two numbers at most."""
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if not whole or tensor.ndim < 2 or tensor.numel() < 3 or tensor.device.type == "meta":
+        return False
+    return int(tensor.max()) - int(tensor.min()) > 1
 
 
 def _other_sides(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.pruning.cutting.proof.inputs import copied_inputs
-from compressvqa.pruning.recording.running import quiet, run, tensors_of
+from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.running import WEIGHTED, quiet, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
-from compressvqa.pruning.widths.density import WEIGHTED
 from compressvqa.torch_private import is_transformed
 
 Norms = dict[str, list[tuple[tuple[int, ...], Tensor]]]  # by layer and call: positions of its channels, and norm
@@ -36,17 +35,17 @@ class Seen:
 
 def observe(
     model: nn.Module,
-    inputs: Any,
+    entry: Entry,
     seed: int,
     *,
     within: contextlib.AbstractContextManager[None] | None = None,
     gradients: bool = False,
 ) -> Seen:
-    """Runs a network in eval mode, on a copy of the inputs; whatever it changes but its parameters is put back.
+    """Calls a network on a copy of the inputs; whatever it changes but its parameters is put back.
 
     Args:
         model: the network.
-        inputs: what it is called with.
+        entry: how it is called, and with what.
         seed: of the random states, for a network that draws.
         within: what else holds while it runs.
         gradients: whether the outputs can be differentiated.
@@ -66,9 +65,9 @@ def observe(
 
     handles = [m.register_forward_hook(note(path)) for path, m in model.named_modules() if isinstance(m, WEIGHTED)]
     try:
-        with quiet(model, gradients=gradients), within or contextlib.nullcontext():
+        with quiet(model, train=entry.train, gradients=gradients), within or contextlib.nullcontext():
             seed_all(seed)
-            return Seen(tensors_of(run(model, copied_inputs(inputs))), norms)
+            return Seen(tensors_of(entry.call(model, entry.copied().inputs)), norms)
     finally:
         for handle in handles:
             handle.remove()

@@ -131,15 +131,18 @@ def effects(small: nn.Module, cuts: Sequence[Cut], gradients: Gradients, *, role
     return found
 
 
-def noticed_by_halves(differs: Callable[[list[Cut]], Mapping[str, float]], cuts: Sequence[Cut]) -> dict[str, float]:
+def noticed_by_halves(
+    differs: Callable[[list[Cut]], Mapping[str, float]], cuts: Sequence[Cut], *, together: bool = True
+) -> dict[str, float]:
     """The groups whose wrong cut is noticed, and by how much.
 
     Args:
         differs: cuts these groups wrongly and tells, by group, how far that is from the pruned network where it is
             noticed; several groups at once only show that one of them is.
         cuts: the groups in question.
+        together: whether to begin with all of them: best where nothing is noticed of most.
     """
-    waiting: list[list[Cut]] = [list(cuts)] if cuts else []
+    waiting: list[list[Cut]] = [list(cuts)] if together and cuts else [[c] for c in cuts]
     found: dict[str, float] = {}
     while waiting:
         chunk = waiting.pop()

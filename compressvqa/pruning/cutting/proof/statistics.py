@@ -31,17 +31,17 @@ class OtherSizeError(Exception):
 
 
 class KeptStatistics:
-    """The statistics of a trace that some cuts change.
+    """The statistics of one entry of a trace that some cuts change.
 
     A statistic is found again by its operator, module and source line, not by its size, so that it holds for inputs of
     other sizes; where one line takes several over different channels, they are told apart by their order.
     """
 
-    def __init__(self, trace: Trace, cuts: Sequence[Cut]) -> None:
+    def __init__(self, trace: Trace, cuts: Sequence[Cut], entry: int = 0) -> None:
         gone, find = gone_roots(trace, cuts), trace.dependencies.classes.find
         self._kept: dict[Any, dict[int, tuple[int, _Over | None]]] = {}
         changed = set()
-        for s in trace.dependencies.statistics:
+        for s in (s for s in trace.dependencies.statistics if s.entry == entry):
             cut_at = gone[np.maximum(find(s.labels), 0)]
             over = (s.axis, np.flatnonzero(~cut_at)) if cut_at.any() else None
             self._kept.setdefault(s.key, {})[s.order] = len(s.labels), over

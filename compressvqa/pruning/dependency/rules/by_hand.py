@@ -26,6 +26,8 @@ _ALIASES = frozenset({"alias", "clone", "contiguous", "detach", "lift_fresh", "_
 _LAID_OUT = _ALIASES | {"expand", "squeeze", "unsqueeze", "view", "_unsafe_view", "reshape"}
 # What may happen to a second moment before it divides; `eps` and other numbers are added or multiplied on the way.
 _SCALED = _LAID_OUT | {"add", "clamp", "clamp_min", "maximum", "mul", "pow", "reciprocal", "rsqrt", "sqrt"}
+_KEEPS_FROM_ZERO = frozenset({"add", "clamp", "clamp_min", "maximum"})
+_EPS = 1e-2  # beyond, what is added has a part in the result
 _SUBTRACTIONS = frozenset({"sub", "subtract", "rsub"})
 _DIVISIONS = frozenset({"div", "divide", "true_divide"})
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "convolution", "_trilinear", "recurrent"})
@@ -122,28 +124,43 @@ def _ends_of_first(run: Labelling, node: Node, value: Value) -> list[Value] | No
 
 
 def _ends_of_second(run: Labelling, node: Node, value: Value) -> list[Value] | None:
-    """The results of dividing by a second moment what it was taken of; None where it goes elsewhere as well."""
+    """The results of dividing, by the root of a second moment, what it was taken of; None where it goes elsewhere."""
     base = squared(run, node.args[0]) if node.op == "mean" else node.args[0]
     ends: list[Value] = []
-    waiting = [(value, False)]  # (value, whether it is an inverse)
-    for held, inverse in waiting:
+    waiting = [(value, 0.5 if node.op.startswith("std") else 1.0)]  # (value, which power of the second moment it is)
+    for held, power in waiting:
         if held in run.graph.outputs:
             return None
         for user in run.users(held):
             others = [v for v in user.inputs() if v is not held]
             full = [v for v in others if math.prod(v.shape) > math.prod(held.shape)]
             if full:
-                divides = user.op in _DIVISIONS and user.args[1] is held and not inverse
-                if not (divides or (user.op == "mul" and inverse)) or len(others) != 1:
+                divides = user.op in _DIVISIONS and user.args[1] is held and power == 0.5
+                if not (divides or (user.op == "mul" and power == -0.5)) or len(others) != 1:
                     return None
                 if not _is_of(run, node, full[0], base):
                     return None
                 ends += [v for v in user.outputs if v is not None]
-            elif user.op in _SCALED and all(is_weight(run, v) or v.source == "constant" for v in others):
-                waiting += [(v, inverse != _inverts(user)) for v in user.outputs if v is not None]
+            elif _only_scales(run, user, others):
+                waiting += [(v, power * _power(user)) for v in user.outputs if v is not None]
             else:
                 return None
     return ends
+
+
+def _only_scales(run: Labelling, user: Node, others: list[Value]) -> bool:
+    """Whether an operator leaves a second moment one, but for a factor and a small number that keeps it from zero."""
+    if user.op not in _SCALED or not all(is_weight(run, v) or v.source == "constant" for v in others):
+        return False
+    numbers = [a for a in user.args[1:] if isinstance(a, (int, float)) and not isinstance(a, bool)]
+    return user.op not in _KEEPS_FROM_ZERO or all(abs(number) <= _EPS for number in numbers)
+
+
+def _power(user: Node) -> float:
+    """The power that an operator raises its first argument to."""
+    if user.op == "pow":
+        return float(user.args[1]) if isinstance(user.args[1], (int, float)) else math.nan
+    return {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}.get(user.op, 1.0)
 
 
 def _spread(run: Labelling, value: Value) -> Iterator[tuple[Node, Value] | None]:
@@ -202,11 +219,6 @@ def _equal(x: Any, y: Any) -> bool:
 
 def _position(node: Node, value: Value) -> int:
     return next(k for k, v in enumerate(node.outputs) if v is value)
-
-
-def _inverts(user: Node) -> bool:
-    exponent = user.args[1] if user.op == "pow" else 0
-    return user.op in ("rsqrt", "reciprocal") or (isinstance(exponent, (int, float)) and exponent < 0)
 
 
 def is_weight(run: Labelling, value: Value, depth: int = _DEPTH) -> bool:

@@ -29,6 +29,8 @@ def contract(
     right: ChannelLabels,
     shared: Sequence[int],
     macs: int,
+    *,
+    zero: Callable[[list[bool]], bool] = any,
 ) -> tuple[AxisLabels, ...]:
     """Axis labels of a sum of products; both operands are already placed in one space.
 
@@ -39,15 +41,20 @@ def contract(
         right: channels of the weight (or of more data).
         shared: dimensions that are summed over.
         macs: multiply-accumulates of the whole operator.
+        zero: which of the operands must be zero at a cut position for its term to be; one does in a product.
     """
+    attends = _attends(run, node, left, right)
     for weight, other in ((left, right), (right, left)):
-        if weight.weight and not other.weight:
+        if weight.weight and not other.weight and not attends:
             for axis_labels in weight.per_axis:
                 role = run.consumes if set(axis_labels.axes) & set(shared) else run.produces
                 role[axis_labels.ids[axis_labels.ids > 0]] = True
-    if not left.weight and not right.weight:
+    if attends:
         left, right = _heads(run, node, left, right, shared)
-    per_axis, _ = join(run, node, (left, right), any)
+        if not run.settled and _weighed_by_heads(run, node, left, right):
+            # Values that all heads share: how the result is labelled along the heads is not known yet.
+            left, right = (ChannelLabels(t.shape, (), t.free | set(range(len(t.shape)))) for t in (left, right))
+    per_axis, _ = join(run, node, (left, right), zero)
     run.cost(node, macs, per_axis)
     results = []
     for axis_labels in per_axis:
@@ -56,6 +63,20 @@ def contract(
         elif not axis_labels.zero:
             run.freeze(axis_labels.ids, f"cut channels would not be zero in the sum of {node}")
     return tuple(results)
+
+
+def _attends(run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels) -> bool:
+    """Whether a product may be one of attention: of data with data, or with queries, keys or values that are learnt.
+
+    A weight proper is labelled along single dimensions. Learnt queries went through a layer, so that theirs lie over
+    the heads and their width, or they are weighed by a softmax.
+    """
+    weights = [operand for operand in (left, right) if operand.weight]
+    if not weights:
+        return True
+    if node.op not in ("bmm", "baddbmm"):
+        return False  # no batch of products, so no heads
+    return any(len(p.axes) > 1 for operand in weights for p in operand.per_axis) or _weighs(run, node)
 
 
 def _heads(
@@ -74,12 +95,15 @@ def _heads(
             ids, heads, inside = axis_labels.ids, set(axis_labels.axes) & batch, set(axis_labels.axes) - batch
             if heads and inside:
                 run.heads(ids)
+                run.by_head.update(v.index for v in node.outputs if v is not None)
+                run.learnt_rows(ids)
                 if run.attention == "keep":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
                 elif run.settled:
                     ids = run.unite_along(node, ids, sorted(inside if run.attention == "heads" else heads))
             elif heads and weighs:  # something before, such as a mean over its width, has made a head one already
                 run.heads(ids)
+                run.learnt_rows(ids)
                 if run.attention != "heads":
                     run.freeze(ids, f"attention heads are kept ({node.place})", first=True)
             decided = AxisLabels(ids, axis_labels.zero)
@@ -90,6 +114,20 @@ def _heads(
         return ChannelLabels(channels.shape, tuple(per_axis), channels.free, channels.weight)
 
     return decide(left), decide(right)
+
+
+def _weighed_by_heads(run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels) -> bool:
+    """Whether one operand is the attention of several heads, and the other is labelled within a head only."""
+    if any(len(p.axes) > 1 for t in (left, right) for p in t.per_axis):
+        return False
+    waiting = [v for v, t in zip(node.inputs(), (left, right), strict=False) if not t.per_axis]
+    for value in waiting:
+        if value.index in run.by_head:
+            return True
+        made = run.maker(value)
+        if made is not None and (made.op in _SCALED or "softmax" in made.op) and len(waiting) < _STEPS:
+            waiting.append(made.args[0])
+    return False
 
 
 def _weighs(run: Labelling, node: Node) -> bool:
@@ -318,6 +356,9 @@ def _tie_groups(
     def tie(channels: ChannelLabels) -> ChannelLabels:
         per_axis = []
         for axis_labels in channels.per_axis:
+            if axis_labels.axes == (0,) and channels is data:
+                per_axis.append(axis_labels)  # laid over the batch, as heads are under a pool that all of them share
+                continue
             if by_group and 1 not in axis_labels.axes:
                 run.freeze(axis_labels.ids, f"whole groups are cut at {node}")
                 continue

@@ -75,4 +75,6 @@ def _along(
         arrays.append(np.broadcast_to(ids, [part.shape[k] if k == d else n for k, n in enumerate(ids.shape)]))
     sizes = [max(array.shape[k] for array in arrays) for k in range(len(parts[0].shape))]
     arrays = [np.broadcast_to(a, [a.shape[k] if k == d else n for k, n in enumerate(sizes)]) for a in arrays]
-    return AxisLabels(np.concatenate(arrays, axis=d), all(p is not None and p.zero for p in chosen))
+    # Laid end to end along this dimension, a part without labels holds no channel that could fail to be zero.
+    zero = all(p.zero for p in chosen if p is not None) if axis == d else all(p is not None and p.zero for p in chosen)
+    return AxisLabels(np.concatenate(arrays, axis=d), zero)

@@ -38,37 +38,62 @@ def moved(run: Labelling, node: Node, channels: ChannelLabels, move: Move, shape
     """The channels after one move."""
     per_axis: list[AxisLabels] = []
     merged: list[AxisLabels] = []
+    follows: set[int] = set()
     for axis_labels in channels.per_axis:
         ids = _before(run, node, axis_labels, move)
         if ids is None:
             continue
         after = AxisLabels(move.replay(ids), axis_labels.zero)
-        if any(set(after.axes) & set(other.axes) for other in per_axis):
+        if (ids < 0).all():  # sizes that follow whoever reads them, once they were merged with others
+            follows.update(after.axes)
+        elif (beside := _beside(run, node, per_axis, after, weight=channels.weight)) is not None:
+            per_axis = beside
+        else:
             # Two labelled dimensions became one, as in `weight.flatten(1)`; they may come apart again.
             merged.append(after)
-        else:
-            per_axis.append(after)
     for axis_labels in channels.merged:
         if (move.cut | move.tied) & set(axis_labels.axes):
             run.freeze(axis_labels.ids, f"{MERGED} at {node}")
         else:
             merged.append(AxisLabels(move.replay(axis_labels.ids), axis_labels.zero))
+    copies, free = _sizes(run, node, channels, move, shape, follows, {d for p in per_axis for d in p.axes})
+    return ChannelLabels(shape, (*per_axis, *copies), frozenset(free), channels.weight, tuple(merged))
+
+
+def _sizes(
+    run: Labelling,
+    node: Node,
+    channels: ChannelLabels,
+    move: Move,
+    shape: tuple[int, ...],
+    follows: set[int],
+    labelled: set[int],
+) -> tuple[list[AxisLabels], set[int]]:
+    """Labels of copies whose number can follow, and dimensions whose size follows whoever reads them."""
+    copies: list[AxisLabels] = []
     free = set()
     for d, sources in enumerate(move.origins):
+        if node.op == "view_as_real" and d == len(shape) - 1:
+            continue  # a real and an imaginary part, whatever reads them
         long = [s for s in sources if channels.shape[s] > 1]
         copied = not long and shape[d] > 1  # broadcast: the size follows whoever reads it
-        if copied and (copies := _copied(run, node, d)) is not None:
-            per_axis.append(AxisLabels(copies, False))
-        elif copied or (long and channels.free.issuperset(long)):
+        if copied and (numbered := _copied(run, node, d)) is not None:
+            copies.append(AxisLabels(numbered, False))
+        elif copied or d in follows or (long and channels.free.issuperset(long)):
             free.add(d)
-    return ChannelLabels(shape, tuple(per_axis), frozenset(free), channels.weight, tuple(merged))
+        elif channels.free & set(long) and move.origins.count(sources) == 1 and d not in labelled:
+            # Copies were merged with positions that are no copies, as heads with the batch.
+            copies.append(AxisLabels(np.full([n if k == d else 1 for k, n in enumerate(shape)], FREE), False))
+    return copies, free
 
 
 def _before(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> Ids | None:
     """Labels that a move may be made with: tied where it picks or takes apart; None where their channels are kept."""
     ids = axis_labels.ids
     if cut := move.cut & set(axis_labels.axes):
-        if set(axis_labels.axes) - cut and (node.op == "select" or (run.settled and run.attention == "heads")):
+        if set(axis_labels.axes) - cut and (
+            node.op == "select" or (run.settled and run.attention == "heads") or run.may_tie(ids)
+        ):
             # `qkv[0]`: positions of that dimension all stay, so channels go in all of them or in none.
             ids = run.unite_along(node, ids, sorted(cut))
         elif (equal := _equal_pieces(node, move, ids.shape)) is not None:
@@ -80,6 +105,32 @@ def _before(run: Labelling, node: Node, axis_labels: AxisLabels, move: Move) -> 
             return None
     if tied := move.tied & set(axis_labels.axes):
         ids = _tie_pieces(run, node, ids, move, tied)
+    return ids
+
+
+def _beside(
+    run: Labelling, node: Node, per_axis: list[AxisLabels], after: AxisLabels, *, weight: bool
+) -> list[AxisLabels] | None:
+    """The labels with further ones, which must lie along other dimensions; None where they do not."""
+    if any(set(after.axes) & set(other.axes) for other in per_axis):
+        after = AxisLabels(_narrow(after.ids), after.zero)
+        per_axis = [AxisLabels(_narrow(other.ids), other.zero) for other in per_axis]
+    met = [other for other in per_axis if set(after.axes) & set(other.axes)]
+    if not met:
+        return [*per_axis, after]
+    heads = not weight and not run.may_tie(after.ids) and all(run.may_tie(other.ids) for other in met)
+    if heads or (not weight and run.is_made(after.ids) and not any(run.is_made(other.ids) for other in met)):
+        for other in met:  # the width of keys or values that all heads share, or positions that are learnt
+            run.freeze(other.ids, f"{'all heads share them' if heads else 'no layer makes them'} at {node}")
+        return [*(other for other in per_axis if other not in met), after]
+    return None
+
+
+def _narrow(ids: Ids) -> Ids:
+    """Size 1 along every dimension in which the labels are equal."""
+    for d in range(ids.ndim):
+        if ids.shape[d] > 1 and (ids == (one := ids.take([0], axis=d))).all():
+            ids = one
     return ids
 
 

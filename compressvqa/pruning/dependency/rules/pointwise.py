@@ -31,7 +31,7 @@ BINARY = (
     "fmax", "fmin", "fmod", "ge", "gt", "hypot", "le", "lerp", "logaddexp", "logical_and", "logical_or",
     "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "pow", "remainder", "rsub", "sub",
     "subtract", "true_divide", "where", "xlogy", "addcmul", "addcdiv", "masked_fill", "_prelu_kernel", "__and__",
-    "__or__",
+    "__or__", "complex", "polar", "float_power", "ldexp", "nextafter", "gcd", "lcm", "heaviside", "logaddexp2",
 )  # fmt: skip
 _DIVISIONS = frozenset({"div", "divide", "true_divide"})
 

@@ -53,18 +53,18 @@ def along(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 @rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
 def fourier(run: Labelling, node: Node) -> list[ChannelLabels]:
-    """A Fourier transform over some dimensions."""
-    return mix(run, node, list(node.args[1]))
+    """A Fourier transform over some dimensions: that of zeros is zero."""
+    return mix(run, node, list(node.args[1]), linear=True)
 
 
-def mix(run: Labelling, node: Node, dims: Sequence[int]) -> list[ChannelLabels]:
+def mix(run: Labelling, node: Node, dims: Sequence[int], *, linear: bool = False) -> list[ChannelLabels]:
     """All positions of `dims` have a part in each output; channels along the other dimensions pass."""
     channels, per_axis = run.labels_of(node.args[0]), []
     dims = [d % max(len(channels.shape), 1) for d in dims]
     for axis_labels in channels.per_axis:
         ids = across(run, node, axis_labels, dims)
         if ids is not None:
-            per_axis.append(AxisLabels(ids, False))
+            per_axis.append(AxisLabels(ids, linear and axis_labels.zero and not set(axis_labels.axes) & set(dims)))
     shapes = [() if v is None else v.shape for v in node.outputs]
     return [
         ChannelLabels(shape, tuple(per_axis), frozenset(d for d in channels.free if d not in dims)) for shape in shapes

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compressvqa.pruning.dependency.algebra import join
 from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.rules.picks import without_dims
 from compressvqa.pruning.dependency.rules.reduction import across
 from compressvqa.pruning.dependency.rules.registry import rule
 
@@ -58,7 +60,9 @@ def pad(run: Labelling, node: Node) -> list[ChannelLabels]:
             ids = ids[(slice(None),) * d + (slice(max(-before, 0), ids.shape[d] - max(-after, 0)),)]
             if min(before, after) < 0:
                 run.freeze(axis_labels.ids, f"channels are cropped by number at {node}")
-            ids = np.concatenate([_beside(run, node, d, 0, before), ids, _beside(run, node, d, 1, after)], axis=d)
+            added = [_beside(run, node, d, side, width) for side, width in enumerate((before, after))]
+            first, last = (np.broadcast_to(a, (*ids.shape[:d], a.shape[d], *ids.shape[d + 1 :])) for a in added)
+            ids = np.concatenate([first, ids, last], axis=d)
         per_axis.append(AxisLabels(ids, axis_labels.zero and constant in (0, None)))
     free = frozenset(d for d in channels.free if around[d] == (0, 0))
     return [ChannelLabels(shape, tuple(per_axis), free, channels.weight)]
@@ -86,6 +90,43 @@ def im2col(run: Labelling, node: Node) -> list[ChannelLabels]:
             ids = ids[..., 0]
             per_axis.append(AxisLabels(ids.repeat(kernel, axis=-2) if ids.shape[-2] > 1 else ids, axis_labels.zero))
     return [ChannelLabels(shape, tuple(per_axis))]
+
+
+@rule("col2im")
+def col2im(run: Labelling, node: Node) -> list[ChannelLabels]:
+    """Patches laid back where they came from and added up: all kernel positions of a channel go, or none."""
+    channels, kernel = run.labels_of(node.args[0]), int(np.prod(node.args[2]))
+    shape = node.outputs[0].shape if node.outputs[0] is not None else ()
+    rank = len(channels.shape)
+    per_axis = []
+    for axis_labels in channels.per_axis:
+        ids = across(run, node, axis_labels, [rank - 1])
+        if ids is None:
+            continue
+        if ids.shape[-2] > 1:
+            parted = ids.reshape(*ids.shape[:-2], ids.shape[-2] // kernel, kernel)
+            ids = run.unite_along(node, parted, [rank - 1])
+        per_axis.append(AxisLabels(ids[..., None] if ids.ndim < len(shape) else ids, axis_labels.zero))
+    return [ChannelLabels(shape, tuple(per_axis))]
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpool(run: Labelling, node: Node) -> list[ChannelLabels]:
+    """What a maximum pool took is laid back where it was, channel by channel; all else is zero."""
+    operands = [run.labels_of(v) for v in node.args[:2]]
+    space = range(len(operands[0].shape) - (2 if node.op == "max_unpool2d" else 3), len(operands[0].shape))
+    per_axis, _ = join(run, node, [without_dims(run, node, t, space) for t in operands], lambda flags: flags[0])
+    return [ChannelLabels(() if v is None else v.shape, per_axis) for v in node.outputs]
+
+
+@rule("roi_align", "roi_pool")
+def regions(run: Labelling, node: Node) -> list[ChannelLabels]:
+    """Regions of pictures, cut out and resized: channels pass; where the regions lie must stay."""
+    for axis_labels in run.labels_of(node.args[1]).per_axis:
+        run.freeze(axis_labels.ids, f"they say where to look at {node}")
+    channels = run.labels_of(node.args[0])
+    left = without_dims(run, node, channels, [0, 2, 3])
+    return [ChannelLabels(() if v is None else v.shape, left.per_axis) for v in node.outputs]
 
 
 @rule("grid_sampler_2d", "grid_sampler_3d", "grid_sampler")
