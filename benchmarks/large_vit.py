@@ -22,7 +22,7 @@ from pruning_coverage.measure import TARGET, Row, apart, peak_rise
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import find_groups, trace
 from compressvqa.pruning.settings import Settings
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.planning import make_plan
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,7 +47,7 @@ def planned(name: str) -> Row:
         row["groups_s"] = time.perf_counter() - start
         start = time.perf_counter()
         free = [group for group in groups if group.frozen is None]
-        plan = make_plan(groups, Cost.of(facts, free), Settings.of(target_macs=TARGET))
+        plan = make_plan(groups, NetworkCost.of(facts, free), Settings.of(target_macs=TARGET))
         row["plan_s"] = time.perf_counter() - start
         row["operators"], row["groups"], row["free_groups"] = len(facts.graph.nodes), len(groups), len(free)
         row["share"] = plan.macs[1] / plan.macs[0]

@@ -38,13 +38,13 @@ INITIAL = "initial"  # what a stage may name as its start: the network as the re
 NEED_LABELS = ("train", "sparsify", "pool")  # kinds of stages that learn the recipe's objective and nothing else
 
 
-class Settings(BaseModel):
+class RecipePart(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelChoice(Settings):
+class ModelChoice(RecipePart):
     """A network: the one to compress, or one that teaches."""
 
     name: str = Field(description="a registered model, or a family of them; `compressvqa models` lists them")
@@ -60,14 +60,14 @@ class ModelChoice(Settings):
         return self.name if self.size is None else f"{self.name}-{self.size}"
 
 
-class ClipChoice(Settings):
+class ClipChoice(RecipePart):
     """The clip that complexity and latency are counted on."""
 
     size: int = Field(256, ge=32, description="height and width in pixels")
     frames: int = Field(12, ge=1, description="number of frames")
 
 
-class RuntimeChoice(Settings):
+class RuntimeChoice(RecipePart):
     """Where and how the stages run."""
 
     device: str = Field("auto", description="'auto', 'cpu' or 'cuda'")
@@ -84,7 +84,7 @@ class RuntimeChoice(Settings):
     )
 
 
-class Recipe(Settings):
+class Recipe(RecipePart):
     """A recipe after its check. Make one with `Recipe.load`.
 
     `objective`, `data` and each of `stages` hold the settings class of the registered thing that their `kind` names.

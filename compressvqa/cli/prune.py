@@ -82,9 +82,12 @@ def prune(
         raise CompressVQAError("--group, --all and --svg say what is tied to what", hint="--explain")
     if folder is not None and out is not None:
         raise CompressVQAError("the folder is given twice", hint=f"--out {out} alone")
+    from compressvqa.models import also_of
+
     network, arguments = _network_and_inputs(model, inputs or (), size=size, frames=frames)
     if explain:
-        choice = {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
+        choice: dict[str, Any] = {"also": also_of(network, arguments)}
+        choice |= {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
         _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
         return
     from compressvqa.models import save
@@ -103,7 +106,8 @@ def prune(
                 counted = name.removeprefix("target_")
                 left = getattr(shorter.complexity_after, counted) / getattr(shorter.complexity_before, counted)
                 choices[name] = min(1.0, choices[name] / left)
-    pruned: Any = prune_network(network, arguments, **choices) if choices or shorter is None else None
+    also = also_of(network, arguments)
+    pruned: Any = prune_network(network, arguments, also=also, **choices) if choices or shorter is None else None
     blocks = {} if shorter is None else {"blocks": shorter.removed}
     end, first = pruned or shorter, shorter or pruned
     place = out or folder

@@ -18,7 +18,7 @@ from compressvqa.errors import DataError
 
 
 @dataclass(frozen=True)
-class Block:
+class FrameBlock:
     """Some consecutive frames of every file.
 
     Args:
@@ -43,7 +43,7 @@ def stacked(frames: Sequence[Planes], out: Tensor | None = None) -> Tensor:
 
 def blocks(
     reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing, *, block: int
-) -> Iterator[Block]:
+) -> Iterator[FrameBlock]:
     """Blocks of consecutive frames; only one block is held in memory, and the reference is decoded once.
 
     Args:
@@ -69,10 +69,10 @@ def blocks(
                     side.append(planes)
         if (number + 1) % block == 0:
             if any(sides):
-                yield Block(first, None if reference is None else held, sides)
+                yield FrameBlock(first, None if reference is None else held, sides)
             held, sides, first = [], [[] for _ in distorted], number + 1
     if any(sides):
-        yield Block(first, None if reference is None else held, sides)
+        yield FrameBlock(first, None if reference is None else held, sides)
 
 
 def _in_step(

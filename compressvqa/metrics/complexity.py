@@ -148,7 +148,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> JitModelAnalysis:
     analysis = JitModelAnalysis(_KeepAlive(model).eval(), inputs)
-    analysis.set_op_handle(**{f"aten::{name}": rule for name, rule in RULES.items()})
+    analysis.set_op_handle(**{name if "::" in name else f"aten::{name}": rule for name, rule in RULES.items()})
     # In-place forms carry an underscore at the end.
     analysis.set_op_handle(**{f"aten::{name}{end}": None for name in FREE for end in ("", "_")})
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 Values = list[Any]
-Rule = Callable[[Values, Values], "Counter[str]"]
-Shape = list[int]
+MacRule = Callable[[Values, Values], "Counter[str]"]
+Sizes = list[int]
 
 
-def _shape(value: Any) -> Shape:
+def _shape(value: Any) -> Sizes:
     sizes = value.type().sizes()
     if sizes is None:
         raise ValueError(f"the trace has no shape for {value.debugName()}")
@@ -44,6 +44,12 @@ def _convolution(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(conv=batch * math.prod(positions) * math.prod(weight))
 
 
+def _deformable(inputs: Values, outputs: Values) -> Counter[str]:
+    """Output positions x weight elements, as for a convolution; sampling between pixels counts as nothing."""
+    out, weight = _shape(outputs[0]), _shape(inputs[1])
+    return Counter(conv=out[0] * math.prod(out[2:]) * math.prod(weight))
+
+
 def _linear(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(linear=math.prod(_shape(outputs[0])) * _shape(inputs[1])[-1])
 
@@ -55,7 +61,7 @@ def _bilinear(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=positions * (math.prod(weight) + weight[0] * weight[2]))
 
 
-def _product(left: int = 0) -> Rule:
+def _product(left: int = 0) -> MacRule:
     """Matrix products of two operands: output elements x inner size (the last of the left operand's)."""
 
     def rule(inputs: Values, outputs: Values) -> Counter[str]:
@@ -82,7 +88,7 @@ def _einsum(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=einsum_macs(inputs[0].toIValue(), [_shape(value) for value in _items(inputs[1])], path))
 
 
-def einsum_macs(equation: str, shapes: list[Shape], path: list[int] | None = None) -> int:
+def einsum_macs(equation: str, shapes: list[Sizes], path: list[int] | None = None) -> int:
     """MACs of an einsum contracted pair by pair: for each pair, the product of the sizes of all its labels.
 
     Args:
@@ -158,11 +164,12 @@ def _contraction(inputs: Values, outputs: Values) -> Counter[str]:
     return Counter(matmul=math.prod(_shape(outputs[0])) * math.prod(left[d] for d in _integers(inputs[2])))
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, MacRule] = {
     **dict.fromkeys(["_convolution", "_convolution_mode", "conv1d", "conv2d", "conv3d"], _convolution),
+    "torchvision::deform_conv2d": _deformable,
     "linear": _linear,
     "bilinear": _bilinear,
-    **dict.fromkeys(["matmul", "mm", "bmm", "mv", "dot", "vdot", "inner"], _product()),
+    **dict.fromkeys(["matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "cdist"], _product()),
     **dict.fromkeys(["addmm", "baddbmm", "addmv"], _product(left=1)),
     "addbmm": _summed_product,
     **dict.fromkeys(["outer", "ger"], _outer),
@@ -172,7 +179,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(["gru", "lstm", "rnn_tanh", "rnn_relu"], _recurrent),
     **dict.fromkeys(["gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"], _recurrent_cell),
 }
-"""Rule of each counted operator, without the ``aten::`` before its name."""
+"""Rule of each counted operator, without the ``aten::`` before the names of torch's own."""
 
 _MOVES = """
     alias arange as_strided broadcast_tensors cat chunk clone column_stack concat constant_pad_nd contiguous copy

@@ -4,7 +4,7 @@ from compressvqa.models.c3dvqa import C3DVQA
 from compressvqa.models.create import create_model
 from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
-from compressvqa.models.factory import ModelSpec, example_inputs, list_models, spec_of
+from compressvqa.models.factory import ModelSpec, also_of, example_inputs, list_models, spec_of
 from compressvqa.models.image_backbone import ImageBackbone
 from compressvqa.models.internvideo2 import InternVideo2
 from compressvqa.models.per_frame import PerFrame, WholeClip
@@ -29,6 +29,7 @@ __all__ = [
     "VideoBackbone",
     "WaDIQaM",
     "WholeClip",
+    "also_of",
     "create_model",
     "example_inputs",
     "list_models",

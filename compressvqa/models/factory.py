@@ -107,6 +107,29 @@ def spec_of(model: nn.Module) -> ModelSpec:
     return spec
 
 
+def also_of(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+    """The further ways in which a registered network is called, so that one example need not reach all of it.
+
+    Its author states them once, as the fact `also`: a function ``(model, inputs)`` of the network and its example
+    inputs, which returns them as `prune(also=...)` takes them. The stages of a recipe and the command use them.
+
+    Args:
+        model: a network; one that was not made by `create_model` or `load` has none.
+        inputs: its example inputs.
+
+    Raises:
+        DataError: the fact is no such function.
+    """
+    spec = getattr(model, _SPEC, None)
+    if not isinstance(spec, ModelSpec):
+        return []
+    stated = entry_of(spec.name).facts.get("also", [])
+    ways = stated(model, inputs) if callable(stated) else stated
+    if not isinstance(ways, (list, tuple)):
+        raise DataError(f"the fact `also` of {spec.name!r} gave {ways!r}", hint="a list of ways to call the network")
+    return list(ways)
+
+
 def example_inputs(
     name_or_model: str | nn.Module, *, size: int = 256, frames: int = 12, batch: int = 1
 ) -> tuple[Tensor, ...]:

@@ -4,7 +4,6 @@ trace -> groups -> ratios and plan, importance -> surgery -> verify; whole block
 anybody's pruning: verification
 """
 
-from compressvqa.pruning.cutting import torch_pruning_importance as _torch_pruning  # noqa: F401  (registers)
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.grouping import find_groups
@@ -12,6 +11,7 @@ from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.depth.depth import PrunedDepth, prune_depth
 from compressvqa.pruning.prune import prune
 from compressvqa.pruning.pruned import Pruned
+from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.schedule import Schedule
 from compressvqa.pruning.settings import Importance, Settings, WrittenSettings
 from compressvqa.pruning.verification import Verification, verify
@@ -21,6 +21,7 @@ from compressvqa.pruning.widths.ratios import GroupDensity, RuleReport, compare_
 from compressvqa.pruning.widths.runtimes import Timing
 
 __all__ = [
+    "Entry",
     "Group",
     "GroupDensity",
     "Importance",

@@ -93,7 +93,7 @@ def prune(
 
 def prune_traced(
     model: nn.Module,
-    facts: Trace,
+    traced: Trace,
     settings: Settings,
     *,
     baseline: nn.Module | None = None,
@@ -102,44 +102,44 @@ def prune_traced(
     """`prune` of a network that was traced already.
 
     Args:
-        facts: its trace, with whatever choice for attention.
+        traced: its trace, with whatever choice for attention.
         baseline: the network whose latency the target is a share of; by default the one given.
         may_be_idle: whether removing nothing is no error.
     """
     asked = settings.attention
-    facts = facts.with_attention("keep" if asked == "auto" else asked)
+    traced = traced.with_attention("keep" if asked == "auto" else asked)
     try:
-        return _plan_cut_prove(model, facts, settings, baseline or model, may_be_idle)
+        return _plan_cut_prove(model, traced, settings, baseline or model, may_be_idle)
     except TargetError:
-        if asked != "auto" or not facts.dependencies.attends:
+        if asked != "auto" or not traced.dependencies.attends:
             raise
-    facts = facts.with_attention("heads")
-    pruned = _plan_cut_prove(model, facts, settings, baseline or model, may_be_idle)
+    traced = traced.with_attention("heads")
+    pruned = _plan_cut_prove(model, traced, settings, baseline or model, may_be_idle)
     return pruned.noting("attention heads go as well, since the target can't be reached otherwise")
 
 
 @torch.inference_mode(False)
 def _plan_cut_prove(
-    model: nn.Module, facts: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
+    model: nn.Module, traced: Trace, settings: Settings, baseline: nn.Module, may_be_idle: bool
 ) -> Pruned:
     """Tries plans until one is right: each is cut into a copy, and the copy is held against the original."""
-    inputs = facts.entries[0].inputs
-    search = Search(model, inputs, facts, settings)
+    inputs = traced.entries[0].inputs
+    search = Search(model, inputs, traced, settings)
     if settings.target_latency is None:
         trial = search.meet_size(settings.target_macs)
     else:
         trial = search.meet_latency(settings.target_latency, baseline)
     if not trial.cuts and not search.dead and not may_be_idle:
-        raise nothing_to_remove(search.groups, facts)
+        raise nothing_to_remove(search.groups, traced)
     notes = (
         *trial.plan.notes,
         *search.scores.notes(),
         *search.notes,
-        *over_the_kept(facts, trial.cuts),
-        *one_way(facts),
-        *by_trial(facts, settings),
-        *did_not_run(facts),
-        *by_widths(facts, trial.cuts),
+        *over_the_kept(traced, trial.cuts),
+        *one_way(traced),
+        *by_trial(traced, settings),
+        *did_not_run(traced),
+        *by_widths(traced, trial.cuts),
     )
     return Pruned(
         model=trial.model,
@@ -149,7 +149,7 @@ def _plan_cut_prove(
         plan=replace(trial.plan, notes=notes),
         removed=removed_outputs(trial.cuts),
         dead=search.dead,
-        trace=facts,
+        trace=traced,
         _original=model,
         _inputs=inputs,
     )

@@ -51,11 +51,11 @@ class Schedule:
         model, inputs, _ = enter(model, inputs)
         has_numbers(model)
         self._model = model
-        facts = trace(model, inputs, also=self._settings.also)
-        self._entries = facts.entries  # they name methods, so they call the networks of later steps as well
-        self._params, self._macs = _params(facts), _macs(facts)
-        self._outputs, self._channels = _free_outputs(facts, self._settings)
-        self._check(facts)
+        traced = trace(model, inputs, also=self._settings.also)
+        self._entries = traced.entries  # they name methods, so they call the networks of later steps as well
+        self._params, self._macs = _params(traced), _macs(traced)
+        self._outputs, self._channels = _free_outputs(traced, self._settings)
+        self._check(traced)
 
     def prune(self, number: int, model: nn.Module) -> Pruned:
         """One step.
@@ -69,12 +69,12 @@ class Schedule:
             PruneError: as in `prune`.
         """
         model, _, _ = enter(model, self._entries[0].inputs)
-        facts = trace(model, self._entries[0].inputs, also=self._entries[1:])
-        began = _params(facts) < self._params
-        settings = self._settings if self.steps == 1 and not began else self._step(number, facts)
+        traced = trace(model, self._entries[0].inputs, also=self._entries[1:])
+        began = _params(traced) < self._params
+        settings = self._settings if self.steps == 1 and not began else self._step(number, traced)
         return prune_traced(
             model,
-            facts,
+            traced,
             settings,
             baseline=self._model,
             may_be_idle=number < self.steps or began,
@@ -88,13 +88,13 @@ class Schedule:
             yield pruned
             model = pruned.model
 
-    def _check(self, facts: Trace) -> None:
+    def _check(self, traced: Trace) -> None:
         """Refuses at once what every step would have to refuse."""
-        ratios, groups = self._settings.ratios, find_groups(facts, self._settings.protect)
+        ratios, groups = self._settings.ratios, find_groups(traced, self._settings.protect)
         for path in ratios if isinstance(ratios, Mapping) else ():
             must_match(path, groups, [g for g in groups if g.frozen is None])
 
-    def _step(self, number: int, facts: Trace) -> Settings:
+    def _step(self, number: int, traced: Trace) -> Settings:
         """What the step has to ask for, of the network that it gets."""
         settings, part = self._settings, number / self.steps
 
@@ -102,17 +102,17 @@ class Schedule:
             return None if target is None else min(1.0, target**part * before / max(now, 1))
 
         return settings.but(
-            target_params=of_rest(settings.target_params, self._params, _params(facts)),
-            target_macs=of_rest(settings.target_macs, self._macs, _macs(facts)),
+            target_params=of_rest(settings.target_params, self._params, _params(traced)),
+            target_macs=of_rest(settings.target_macs, self._macs, _macs(traced)),
             target_latency=None if settings.target_latency is None else settings.target_latency**part,
-            ratios=settings.ratios if settings.has_target else self._ratios(part, facts),
+            ratios=settings.ratios if settings.has_target else self._ratios(part, traced),
             max_ratio=1 - (1 - settings.largest_ratio) ** (1 / self.steps),
         )
 
-    def _ratios(self, part: float, facts: Trace) -> Ratios:
+    def _ratios(self, part: float, traced: Trace) -> Ratios:
         """The shares of the present channels to remove, so that this part of the way is gone."""
         asked = self._settings.ratios
-        outputs, channels = _free_outputs(facts, self._settings)
+        outputs, channels = _free_outputs(traced, self._settings)
         if self._settings.scope == "global":
             return _rest(asked, part, self._channels, channels)
         found = {}
@@ -130,18 +130,18 @@ def _rest(ratio: float, part: float, before: int, now: int) -> float:
     return min(1.0, max(0.0, 1 - kept))
 
 
-def _params(facts: Trace) -> int:
-    return sum(facts.parameters.values())
+def _params(traced: Trace) -> int:
+    return sum(traced.parameters.values())
 
 
-def _macs(facts: Trace) -> int:
-    return sum(cost.macs for cost in facts.dependencies.costs)
+def _macs(traced: Trace) -> int:
+    return sum(cost.macs for cost in traced.dependencies.costs)
 
 
-def _free_outputs(facts: Trace, settings: Settings) -> tuple[dict[str, int], int]:
+def _free_outputs(traced: Trace, settings: Settings) -> tuple[dict[str, int], int]:
     """Outputs that may go, by path of the layer, and the channels that may go in all."""
-    groups: Sequence[Group] = find_groups(facts, settings.protect)
-    free = [g for g in groups if g.frozen is None and not (settings.remove_dead and facts.is_dead(g.producers))]
+    groups: Sequence[Group] = find_groups(traced, settings.protect)
+    free = [g for g in groups if g.frozen is None and not (settings.remove_dead and traced.is_dead(g.producers))]
     outputs: dict[str, int] = {}
     for group in free:
         for path, count in group.producers.items():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compressvqa.module_paths import covers
 from compressvqa.pruning.cutting.bisection import groups_at_fault
-from compressvqa.pruning.cutting.choice import Cut, Scores, choose
+from compressvqa.pruning.cutting.choice import ChannelScores, Cut, choose
 from compressvqa.pruning.cutting.proof.check import Proof
 from compressvqa.pruning.cutting.proof.pair import pruned_copy
 from compressvqa.pruning.cutting.proof.verdict import Verdict, refused
@@ -22,11 +22,12 @@ from compressvqa.pruning.dependency.names import unmatched
 from compressvqa.pruning.dependency.plain import plain_numbers
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.settings import Settings
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.latency import find
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.planning import least_macs, make_plan
 from compressvqa.pruning.widths.runtimes import Timing, call_of, compare, name_of
+from compressvqa.torch_private import tables
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,24 @@ class Trial:
 class Search:
     """One pruning on its way: the groups that are still thought to be prunable, and what was said so far."""
 
-    def __init__(self, model: nn.Module, inputs: Any, facts: Trace, settings: Settings) -> None:
-        self.model, self.inputs, self.facts, self.settings = model, inputs, facts, settings
-        self.proof = Proof(model, facts, inputs, settings.seed)
-        self.dead = tuple(facts.dead) if settings.remove_dead else ()
-        found = find_groups(facts, settings.protect)
-        self.groups = [g for g in found if not (settings.remove_dead and facts.is_dead(g.producers))]
+    def __init__(self, model: nn.Module, inputs: Any, trace: Trace, settings: Settings) -> None:
+        self.model, self.inputs, self.trace, self.settings = model, inputs, trace, settings
+        self.proof = Proof(model, trace, inputs, settings.seed)
+        self.dead = tuple(trace.dead) if settings.remove_dead else ()
+        found = find_groups(trace, settings.protect)
+        self.groups = [g for g in found if not (settings.remove_dead and trace.is_dead(g.producers))]
         for pattern in settings.protect:
             layers = [*(path for group in self.groups for path in group.producers), *_of_one_channel(model)]
             if not any(covers(pattern, path) for path in layers):
                 raise unmatched(pattern, self.groups, "protect")
         generator = torch.Generator().manual_seed(settings.seed)
-        self.scores = Scores(
+        self.scores = ChannelScores(
             model,
             settings.importance,
             inputs,
             generator,
-            without=facts.dead_parameters,
-            divided=facts.dependencies.unzeroed,
+            without=trace.dead_parameters,
+            divided=trace.dependencies.unzeroed,
         )
         self.notes: tuple[str, ...] = ()
 
@@ -68,11 +69,11 @@ class Search:
         """The groups that may shrink."""
         return [g for g in self.groups if g.frozen is None]
 
-    def cost(self) -> Cost:
+    def cost(self) -> NetworkCost:
         """The cost of the widths of `free`."""
-        return Cost.of(self.facts, self.free, without=self.dead)
+        return NetworkCost.of(self.trace, self.free, without=self.dead)
 
-    def plan(self, cost: Cost, target_macs: float | None) -> PruningPlan:
+    def plan(self, cost: NetworkCost, target_macs: float | None) -> PruningPlan:
         """What is asked for, with this target."""
         settings = self.settings.but(target_macs=target_macs)
         return make_plan(self.groups, cost, settings, dead=self.dead, scores=self.scores)
@@ -88,7 +89,7 @@ class Search:
             PruneError: it is not right, and no group is at fault.
         """
         cuts = self.cut(plan)
-        small = pruned_copy(self.model, self.facts, cuts, self.dead)
+        small = pruned_copy(self.model, self.trace, cuts, self.dead)
         verdict = self.proof.verdict(cuts, self.dead, small, power=True) if self.settings.verify else None
         if verdict is None or (verdict.passed and not self._to_be_kept(verdict)):
             return Trial(plan, cuts, small, verdict)
@@ -96,7 +97,7 @@ class Search:
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
         if not verdict.passed:
-            numbers = {c.group.name: plain_numbers(self.facts, c.group) for c in cuts}
+            numbers = {c.group.name: plain_numbers(self.trace, c.group) for c in cuts}
             kept = {name: reason + numbers.get(name, "") for name, reason in kept.items()}
         self.groups = [replace(g, frozen=kept.get(g.name, g.frozen)) for g in self.groups]
         self.dead = tuple(path for path in self.dead if path not in kept)
@@ -120,7 +121,7 @@ class Search:
         most = 1.0 if settings.target_macs is None else settings.target_macs
 
         def measure(plan: PruningPlan, near: float) -> Timing:
-            small = pruned_copy(self.model, self.facts, self.cut(plan), self.dead)
+            small = pruned_copy(self.model, self.trace, self.cut(plan), self.dead)
             return compare(before, call_of(settings.runtime, small, inputs), name_of(settings.runtime), near=near)
 
         self.meet_size(min(most, max(target, self._least(self.cost()))))
@@ -133,7 +134,7 @@ class Search:
             if trial is not None:
                 return trial
 
-    def _least(self, cost: Cost) -> float:
+    def _least(self, cost: NetworkCost) -> float:
         return least_macs(self.groups, cost, self.settings, self.scores)
 
     def _zeros_first(self, group: Group) -> Tensor:
@@ -146,7 +147,7 @@ def _of_one_channel(model: nn.Module) -> list[str]:
     """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
     found = []
     for path, module in model.named_modules():
-        weight = module._parameters.get("weight")
+        weight = tables(module)[0].get("weight")
         if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
             found.append(path)
     return found

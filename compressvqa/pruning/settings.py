@@ -59,20 +59,9 @@ class MustBe:
 
 
 def _importance(given: object) -> object:
-    """From a name, a criterion that is not registered, or an importance object of torch-pruning.
-
-    Raises:
-        PruneError: an importance of torch-pruning that works with its own pruner only.
-    """
-    from compressvqa.pruning.cutting.torch_pruning_importance import TorchPruningImportance, is_importance, refused
-
+    """From a name, or from a criterion that is not registered, such as an importance of torch-pruning."""
     if isinstance(given, str):
-        if (error := refused(given)) is not None:
-            raise error
         return Importance(given)
-    if is_importance(given):
-        criterion = TorchPruningImportance(given)
-        return Importance(criterion.name, criterion=criterion)
     if callable(given) and not isinstance(given, type):
         return Importance(getattr(given, "__name__", type(given).__name__), criterion=given)
     return given

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from compressvqa.files import replacing
-from compressvqa.pruning.dependency.explain import Explanation, GroupFacts
+from compressvqa.pruning.dependency.explain import ExplainedGroup, Explanation
 from compressvqa.report.style import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, SKY, VERMILLION
 
 _ROW, _TOP, _MARGIN, _LETTER = 22, 120, 24, 6.65  # pixels; _LETTER is the advance of the 11 px monospaced names
@@ -27,7 +27,7 @@ _CUT = 92  # letters of a reason that fit on its line; the whole of it is in the
 class _Lane:
     """One group on the page."""
 
-    fact: GroupFacts
+    fact: ExplainedGroup
     colour: str
     makes: list[int]  # rows
     reads: list[int]
@@ -142,7 +142,7 @@ def _remark(lane: _Lane, rows: Sequence[_Row], at: dict[str, int]) -> None:
         first.remarks.append((f"{fact.unit} at a time, coupling {fact.coupling}", QUIET))
 
 
-def _words(fact: GroupFacts) -> str:
+def _words(fact: ExplainedGroup) -> str:
     """A group in words, for its tooltip."""
     group = fact.group
     state = "nothing reads them" if fact.dead else f"kept: {group.frozen}" if group.frozen else "can be cut"

@@ -13,7 +13,7 @@ from compressvqa.errors import CompressVQAError
 from compressvqa.report.results import inputs_title, is_human, label_title, load, number, part
 
 SCHEMA = 1
-Facts = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 
 class EvaluationError(CompressVQAError):
@@ -51,7 +51,7 @@ def mean_of(figures: Sequence[tuple[float, float | None, float | None]]) -> Mean
     return Mean(value, *ends)
 
 
-def is_label(model: str, dataset: Facts) -> bool:
+def is_label(model: str, dataset: Fields) -> bool:
     """Whether a model is the very metric that a proxy data set takes for the truth, so that agreeing says nothing.
 
     >>> is_label("vmaf_v0.6.1", {"kind": "proxy", "label": "VMAF 0.6.1"})
@@ -60,14 +60,14 @@ def is_label(model: str, dataset: Facts) -> bool:
     return is_proxy(dataset) and label_title(model).casefold() == label_of(dataset).casefold()
 
 
-def is_proxy(dataset: Facts) -> bool:
+def is_proxy(dataset: Fields) -> bool:
     """Whether the scores of a data set are another metric's. What does not say is taken for a proxy unless its label
     is one of viewers."""
     kind = dataset.get("kind")
     return kind == "proxy" if kind in ("human", "proxy") else not is_human(str(dataset.get("label", "")))
 
 
-def label_of(dataset: Facts) -> str:
+def label_of(dataset: Fields) -> str:
     """What the scores of a data set are called: "MOS", "DMOS", "VMAF 0.6.1"."""
     label = dataset.get("label")
     if label:
@@ -75,7 +75,7 @@ def label_of(dataset: Facts) -> str:
     return "an unnamed proxy" if is_proxy(dataset) else "viewers' scores"
 
 
-def described(dataset: Facts) -> str:
+def described(dataset: Fields) -> str:
     """A data set's label, number of items and references in words.
 
     >>> described({"name": "ours", "kind": "proxy", "label": "VMAF 0.6.1", "n": 96, "references": 4})
@@ -104,15 +104,15 @@ class Evaluation:
             {"method", "level", "samples"}), "teacher" (the model that retention refers to).
     """
 
-    datasets: tuple[Facts, ...]
-    models: tuple[Facts, ...]
-    results: Mapping[tuple[str, str], Facts]
-    scores: Mapping[tuple[str, str], Sequence[Facts]]
-    significance: Facts
-    facts: Facts
+    datasets: tuple[Fields, ...]
+    models: tuple[Fields, ...]
+    results: Mapping[tuple[str, str], Fields]
+    scores: Mapping[tuple[str, str], Sequence[Fields]]
+    significance: Fields
+    facts: Fields
 
     @classmethod
-    def read(cls, evaluation: Evaluation | Facts | str | Path) -> Evaluation:
+    def read(cls, evaluation: Evaluation | Fields | str | Path) -> Evaluation:
         """Reads a file, or takes what was read already.
 
         Raises:
@@ -163,11 +163,11 @@ class Evaluation:
         }
         return cls((facts,), (), {}, {}, {}, {"created": results.get("created")}).with_runs(folders)
 
-    def dataset(self, name: str) -> Facts:
+    def dataset(self, name: str) -> Fields:
         """The facts of a data set; EvaluationError where there is none of that name."""
         return _find(self.datasets, name, "data set")
 
-    def model(self, name: str) -> Facts:
+    def model(self, name: str) -> Fields:
         """The facts of a model; EvaluationError where there is none of that name."""
         return _find(self.models, name, "model")
 
@@ -295,11 +295,11 @@ def _results_file(folder: str | Path) -> Path:
     return Path(folder) if Path(folder).suffix == ".json" else Path(folder) / "results.json"
 
 
-def _with_run(evaluation: Evaluation, results: Facts, file: Path) -> Evaluation:
+def _with_run(evaluation: Evaluation, results: Fields, file: Path) -> Evaluation:
     folder = file.parent.name
     run = _unused(str(results.get("name") or folder), folder, {str(m["name"]).split(":")[0] for m in evaluation.models})
     label = str(results.get("label") or "")
-    rows: list[Facts] = list(results["table"])
+    rows: list[Fields] = list(results["table"])
     same = _same_data(evaluation, results, label, str(file))
     dataset = same or f"{run} (validation)"
     n = next((row["n"] for row in reversed(rows) if isinstance(row.get("n"), int)), None)
@@ -324,7 +324,7 @@ def _with_run(evaluation: Evaluation, results: Facts, file: Path) -> Evaluation:
     )
 
 
-def _same_data(evaluation: Evaluation, results: Facts, label: str, own: str) -> str | None:
+def _same_data(evaluation: Evaluation, results: Fields, label: str, own: str) -> str | None:
     """Name of the data set that a run was judged on, None unless both say which data it is."""
     identity = part(results, "data", "validation").get("identity") or own
     same = (
@@ -341,7 +341,7 @@ def _unused(name: str, folder: str, taken: set[str]) -> str:
     return next(choice for choice in tries if choice not in taken)
 
 
-def _parse(path: Path) -> tuple[Path, Facts]:
+def _parse(path: Path) -> tuple[Path, Fields]:
     path = path / "evaluation.json" if path.is_dir() else path
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -354,14 +354,14 @@ def _parse(path: Path) -> tuple[Path, Facts]:
     return path, found
 
 
-def _list(found: Facts, key: str, where: object) -> list[Facts]:
+def _list(found: Fields, key: str, where: object) -> list[Fields]:
     value = found.get(key) or []
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
         raise EvaluationError(f"{key} is no list of tables", where=where)
     return list(value)
 
 
-def _named(found: Facts, key: str, where: object) -> tuple[Facts, ...]:
+def _named(found: Fields, key: str, where: object) -> tuple[Fields, ...]:
     items = _list(found, key, where)
     names = [item.get("name") for item in items]
     if not items or not all(isinstance(name, str) and name for name in names):
@@ -372,7 +372,7 @@ def _named(found: Facts, key: str, where: object) -> tuple[Facts, ...]:
     return tuple(items)
 
 
-def _pair(item: Facts, known: tuple[set[str], set[str]], what: str, where: object) -> tuple[str, str]:
+def _pair(item: Fields, known: tuple[set[str], set[str]], what: str, where: object) -> tuple[str, str]:
     model, dataset = str(item.get("model")), str(item.get("dataset"))
     for name, names, kind in ((model, known[0], "model"), (dataset, known[1], "data set")):
         if name not in names:
@@ -380,7 +380,7 @@ def _pair(item: Facts, known: tuple[set[str], set[str]], what: str, where: objec
     return model, dataset
 
 
-def _find(items: Sequence[Facts], name: str, kind: str) -> Facts:
+def _find(items: Sequence[Fields], name: str, kind: str) -> Fields:
     found = next((item for item in items if item["name"] == name), None)
     if found is None:
         hint = ", ".join(str(item["name"]) for item in items)

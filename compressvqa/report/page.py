@@ -79,7 +79,7 @@ def histogram(counts: Sequence[float], words: str) -> str:
 
 
 def facts_table(parts: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]) -> str:
-    """Facts of several parts side by side: a row a fact, a column a part."""
+    """Fields of several parts side by side: a row a fact, a column a part."""
     keys = list(dict.fromkeys(key for facts in parts.values() for key in facts))
     if not keys:
         return ""

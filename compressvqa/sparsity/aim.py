@@ -11,7 +11,7 @@ from torch import nn
 from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import trace
 from compressvqa.pruning.prune import prune
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.sparsity.budget import Usage, usage_of
 from compressvqa.sparsity.channels import Channels
@@ -36,6 +36,7 @@ def aim_of(
     network: nn.Module,
     inputs: Any,
     *,
+    also: Sequence[Any] = (),
     target_params: float | None = None,
     target_macs: float | None = None,
     target_channels: float | None = None,
@@ -46,6 +47,7 @@ def aim_of(
     Args:
         network: the network; it is left as it was.
         inputs: what it is called with, as in `prune`.
+        also: other ways in which it is called, as in `prune`.
         target_params: share of the parameters to keep, in (0, 1].
         target_macs: share of the multiply-accumulates to keep, in (0, 1]; with both, neither is exceeded.
         target_channels: share of the channels of every group to keep, in (0, 1]; not with the others.
@@ -55,14 +57,15 @@ def aim_of(
         PruneError: nothing can be pruned, or a target is out of reach without the groups that must stay whole.
         RecipeError: no channel can be removed without loss.
     """
-    facts = trace(network, inputs)
-    groups = [g for g in find_groups(facts, protect) if not facts.is_dead(g.producers)]
-    first = Channels.of(network, facts, groups)
+    traced = trace(network, inputs, also=also)
+    groups = [g for g in find_groups(traced, protect) if not traced.is_dead(g.producers)]
+    first = Channels.of(network, traced, groups)
     whole = [g for g in groups if g.name in first.left_out and g.frozen is None]
     budget = target_params is not None or target_macs is not None
     pruned = prune(
         network,
         inputs,
+        also=also,
         # Without a budget only the proof counts: which groups can be cut at all.
         ratios=None if budget else 0.5 if target_channels is None else 1 - target_channels,
         target_params=target_params,
@@ -75,7 +78,7 @@ def aim_of(
     if not budget and target_channels is None:
         return Aim(channels, pruned.plan, None)
     used = usage_of(
-        Cost.of(pruned.trace, channels.groups, without=pruned.dead),
+        NetworkCost.of(pruned.trace, channels.groups, without=pruned.dead),
         channels,
         target_params=target_params,
         target_macs=target_macs,

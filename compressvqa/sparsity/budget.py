@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import RecipeError
-from compressvqa.pruning.widths.cost import Cost, Widths
+from compressvqa.pruning.widths.cost import NetworkCost, Widths
 from compressvqa.sparsity.channels import Channels
 from compressvqa.sparsity.density import CORRECTION_LIMIT, CORRECTION_RATE, HOLD_SLACK
 from compressvqa.sparsity.half_space import HalfSpace
@@ -21,7 +21,7 @@ Usage = Callable[[Widths], float]
 
 
 def usage_of(
-    cost: Cost,
+    cost: NetworkCost,
     channels: Channels,
     *,
     target_params: float | None = None,

@@ -86,7 +86,7 @@ class Channels:
         self.sizes = self.sums(torch.ones_like)
 
     @classmethod
-    def of(cls, network: nn.Module, facts: Trace, groups: Sequence[Group]) -> Channels:
+    def of(cls, network: nn.Module, traced: Trace, groups: Sequence[Group]) -> Channels:
         """The channels of a traced network whose removal is lossless once they are zero.
 
         Left out, with the reason in `left_out`: frozen and dead groups; groups that share a hard-coded width with
@@ -97,17 +97,17 @@ class Channels:
             RecipeError: no channel is left.
         """
         parameters = dict(network.named_parameters())
-        find = facts.dependencies.classes.find
-        counted = {root for statistic in facts.dependencies.statistics for root in find(statistic.labels).tolist()}
+        find = traced.dependencies.classes.find
+        counted = {root for statistic in traced.dependencies.statistics for root in find(statistic.labels).tolist()}
         taken, left_out = [], {}
         for group in groups:
-            reason = _reason(group, network, parameters, facts, counted)
+            reason = _reason(group, network, parameters, traced, counted)
             if reason is None:
                 # The direction of a weight norm is not zeroed: it would have no length.
                 slots = [
                     s
                     for s in group.slots
-                    if s.leaf in parameters and (s.leaf, s.dim) not in facts.dependencies.unzeroed
+                    if s.leaf in parameters and (s.leaf, s.dim) not in traced.dependencies.unzeroed
                 ]
                 taken.append(replace(group, slots=tuple(slots)))
             else:
@@ -115,7 +115,7 @@ class Channels:
         if not taken:
             said = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5])
             raise RecipeError(f"no channel can be made zero: {said or 'no layer makes channels'}", where="sparsifier")
-        return cls(parameters, taken, silent=facts.dead_parameters, left_out=left_out)
+        return cls(parameters, taken, silent=traced.dead_parameters, left_out=left_out)
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -215,18 +215,18 @@ def _along(vector: Tensor, d: int, ndim: int) -> Tensor:
 
 
 def _reason(
-    group: Group, network: nn.Module, parameters: Mapping[str, nn.Parameter], facts: Trace, counted: set[int]
+    group: Group, network: nn.Module, parameters: Mapping[str, nn.Parameter], traced: Trace, counted: set[int]
 ) -> str | None:
     """Why a group's channels would not vanish without loss, or None."""
     if group.frozen is not None:
         return group.frozen
-    if facts.is_dead(group.producers):
+    if traced.is_dead(group.producers):
         return "nothing reads it"
     if getattr(group, "coupling", None) is not None:
         return "its width is tied by a number to that of other layers"
     slot = group.slots[0]
-    first = facts.dependencies.slots.first[slot.leaf][slot.dim]
-    if counted.intersection(facts.dependencies.classes.find(first + slot.indices.ravel()).tolist()):
+    first = traced.dependencies.slots.first[slot.leaf][slot.dim]
+    if counted.intersection(traced.dependencies.classes.find(first + slot.indices.ravel()).tolist()):
         return "a zero channel counts in the mean and variance of a normalisation"
     return next((why for s in group.slots if (why := _unfit(s.leaf, network, parameters)) is not None), None)
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from compressvqa.files import write_json
-from compressvqa.models import load, save
+from compressvqa.models import also_of, load, save
 from compressvqa.module_paths import covers
 from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
 from compressvqa.registry import importances, stages
@@ -150,7 +150,7 @@ class PruneStage:
             return rule
         if rule is None:
             return None if self.config.has_target or self.config.scope == "local" else 0.5
-        return density_ratios(network, rule, inputs=context.inputs)
+        return density_ratios(network, rule, inputs=context.inputs, also=also_of(network, context.inputs))
 
     def _schedule(self, network: nn.Module, context: StageContext, ratios: Any, shallow: nn.Module) -> Schedule:
         config = self.config
@@ -163,7 +163,10 @@ class PruneStage:
             config.importance, batches=_Clips(context, config.batch, config.gradient_batches)
         )
         settings["protect"] = tuple(p for p in config.protect if p not in over)
-        return Schedule(network, context.inputs, steps=config.steps, ratios=ratios, seed=context.seed, **settings)
+        also = also_of(network, context.inputs)
+        return Schedule(
+            network, context.inputs, also=also, steps=config.steps, ratios=ratios, seed=context.seed, **settings
+        )
 
     def _take_gradients(self, network: nn.Module, context: StageContext) -> None:
         """Sums the objective's gradients over some batches, as `Parameter.grad`, if the importance needs them."""

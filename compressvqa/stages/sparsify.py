@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from compressvqa.errors import CompressVQAError
+from compressvqa.models import also_of
 from compressvqa.pruning import density
 from compressvqa.registry import sparsifiers, stages
 from compressvqa.sparsity import BudgetController, DensityController, HalfSpace, regularised_groups
@@ -123,6 +124,7 @@ class SparsifyStage:
         aim = aim_of(
             network,
             context.inputs,
+            also=also_of(network, context.inputs),
             target_params=config.target_params,
             target_macs=config.target_macs,
             target_channels=config.target_channels,

@@ -68,8 +68,8 @@ WRONG = {
     "min_channels": (0, -2, None),
     "ratios": (1.5, "half", {"a": True}, {"a": "0.5"}, float("nan"), [0.5]),
     "also": ("train", 3, None),
-    "verify": (1, None),
     "unobservable": ("drop", None),
+    "verify": (1, None),
     "remove_dead": ("no",),
     "seed": (0.5, "x"),
 }

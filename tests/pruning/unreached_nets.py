@@ -640,9 +640,55 @@ class Memory(Net):
         return x
 
 
+class Compare(Net):
+    """A method that did not run compares what a method that did has made."""
+
+    kept = ("tail",)
+    cut = ("stem",)
+    unreached = ("rank",)
+
+    def build(self) -> None:
+        self.rank = nn.Linear(20, 1)
+
+    def examples(self) -> list[Any]:
+        return [(torch.rand(2, 3, 8, 8),)]
+
+    def also(self) -> list[Any]:
+        return [(self.compare, (torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)))]
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.tail(self.stem(x).relu()).relu().mean((2, 3))
+
+    def compare(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.rank(torch.cat([self.embed(a), self.embed(b)], 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.embed(x))
+
+
+class Stems(Net):
+    """A stem for gray pictures and one for coloured ones, in one expression."""
+
+    kept = ("features.0",)
+    cut = ("features.2", "tail")
+    unreached = ("gray",)
+
+    def build(self) -> None:
+        self.features = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 6), nn.ReLU(), conv(6, 8))
+        self.gray = conv(1, 8)
+        del self.stem
+
+    def examples(self) -> list[Any]:
+        return [(torch.rand(2, 3, 8, 8),), (torch.rand(2, 1, 8, 8),)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.gray(x).relu() if x.shape[1] == 1 else self.features[:2](x)
+        return self.head(self.tail(self.features[2:](y)).relu().mean((2, 3)))
+
+
 NETS: list[Callable[[], Any]] = [
     Block, OneLine, Expression, Other, Returns, LateReturn, Kernel, Scale, Later, Elsewhere, Kept, SideResult, Helper,
     Frames, Reference, Text, Auxiliary, Experts, EarlyExit, Heads, Listed, Children, Unmentioned, Function, Stateful,
     Lambda, Decorated, Hook, Loop, Comprehension, Match,
-    Built, Memory,
+    Built, Memory, Compare, Stems,
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors_of
 from compressvqa.torch_private import tree_map_only
 
-Part = Cut | str  # a group that shrinks, or the path of a dead module
+Removable = Cut | str  # a group that shrinks, or the path of a dead module
 P = TypeVar("P")
 
 
@@ -34,7 +34,7 @@ def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str]) -> d
         dead: paths of modules whose removal did not pass.
     """
     found: dict[str, str] = {}
-    parts: list[Part] = [*dead, *cuts]
+    parts: list[Removable] = [*dead, *cuts]
     for judge in _judges(proof):
         reasons = _judge(judge, parts)
         found.update(reasons)
@@ -42,11 +42,11 @@ def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str]) -> d
     return found
 
 
-def _judge(judge: Callable[[list[Cut], list[str]], Verdict], parts: Sequence[Part]) -> dict[str, str]:
+def _judge(judge: Callable[[list[Cut], list[str]], Verdict], parts: Sequence[Removable]) -> dict[str, str]:
     """Names of the parts that do not pass, with the reason."""
     last: dict[str, str] = {}
 
-    def passes(chosen: list[Part]) -> bool:
+    def passes(chosen: list[Removable]) -> bool:
         verdict = judge([p for p in chosen if isinstance(p, Cut)], [p for p in chosen if isinstance(p, str)])
         if not verdict.passed:
             last[_name(chosen[-1])] = str(verdict)  # the part that was added last, when it was added alone
@@ -83,7 +83,7 @@ def bisect(passes: Callable[[list[P]], bool], parts: Sequence[P]) -> list[P]:
     return bad
 
 
-def _name(part: Part) -> str:
+def _name(part: Removable) -> str:
     return part if isinstance(part, str) else part.group.name
 
 

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.activations import Activations, canonical, mean_activations
 from compressvqa.pruning.cutting.importance import CannotJudgeError, Part, l1, score
+from compressvqa.pruning.cutting.torch_pruning_importance import as_criterion, refused
 from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.settings import Importance
 from compressvqa.registry import importances
+from compressvqa.torch_private import CONVOLUTION
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Cut:
     channels: tuple[int, ...]
 
 
-class Scores:
+class ChannelScores:
     """The importance of every channel of every group, found when it is asked for.
 
     Args:
@@ -44,6 +46,7 @@ class Scores:
 
     Raises:
         RegistryError: no such criterion.
+        PruneError: an importance of torch-pruning that works with its own pruner only.
     """
 
     def __init__(
@@ -56,9 +59,11 @@ class Scores:
         without: Collection[str] = (),
         divided: Collection[tuple[str, int]] = (),
     ) -> None:
+        if (error := refused(importance.name)) is not None:
+            raise error
         entry = None if importance.criterion is not None else importances[importance.name]
         facts = {} if entry is None else entry.facts
-        self._criterion: Any = importance.criterion if entry is None else entry.value
+        self._criterion: Any = as_criterion(importance.criterion) if entry is None else entry.value
         self._name = importance.name
         self._gradient_of = getattr(self._criterion, "gradient_of", lambda parameter: parameter.grad)
         self.comparable = bool(facts.get("comparable"))
@@ -142,7 +147,7 @@ class Scores:
 
     def _part(self, slot: Slot) -> Part:
         module = self._model.get_submodule(canonical(slot.leaf).rpartition(".")[0])
-        groups = getattr(module, "groups", 1) if isinstance(module, nn.modules.conv._ConvNd) else 1
+        groups = getattr(module, "groups", 1) if isinstance(module, CONVOLUTION) else 1
         depthwise = groups > 1 and groups == self._leaves[slot.leaf].shape[0]
         return Part(slot.leaf, slot.role, type(module), slot.indices.shape[1], depthwise)
 
@@ -180,7 +185,7 @@ def slots_of(cuts: Sequence[Cut]) -> dict[tuple[str, int], Ids]:
     for cut in cuts:
         for slot in cut.group.slots:
             found.setdefault((slot.leaf, slot.dim), []).append(slot.indices[list(cut.channels)].ravel())
-    return {key: np.sort(np.concatenate(parts)) for key, parts in found.items()}
+    return {key: np.unique(np.concatenate(parts)) for key, parts in found.items()}
 
 
 def removed_outputs(cuts: Sequence[Cut]) -> dict[str, tuple[int, ...]]:

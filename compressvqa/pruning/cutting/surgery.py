@@ -18,10 +18,10 @@ from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
 from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, flatten_weights_anew, tables, weight_hooks
 
-Slots = Mapping[tuple[str, int], Ids]
+Positions = Mapping[tuple[str, int], Ids]
 
 
-def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Sequence[str] = ()) -> nn.Module:
+def cut(model: nn.Module, slots: Positions, attributes: Mapping[Key, int], dead: Sequence[str] = ()) -> nn.Module:
     """A copy of a network without some slots, in which the layers' own notes of their widths are right again.
 
     Args:
@@ -59,7 +59,7 @@ def cut(model: nn.Module, slots: Slots, attributes: Mapping[Key, int], dead: Seq
     return small
 
 
-def _copy_without(model: nn.Module, slots: Slots) -> nn.Module:
+def _copy_without(model: nn.Module, slots: Positions) -> nn.Module:
     """A copy in which every tensor is already small, so that no large one is copied first."""
     gone: dict[int, dict[int, Ids]] = {}
     leaves = leaves_of(model)

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Part
 from compressvqa.registry import importances
-
-if TYPE_CHECKING:
-    from compressvqa.pruning.cutting.importance import Part
+from compressvqa.torch_private import BATCH_NORM, CONVOLUTION
 
 PREFIX = "torch-pruning/"
-_NORMS = {nn.modules.batchnorm._BatchNorm: "batchnorm", nn.LayerNorm: "layernorm", nn.GroupNorm: "groupnorm"}
+_NORMS = {BATCH_NORM: "batchnorm", nn.LayerNorm: "layernorm", nn.GroupNorm: "groupnorm"}
 _BY_GRADIENT = ("Taylor", "GroupTaylor")
 _UNNAMED = {
     "Hessian": "tp.importance.HessianImportance() after its accumulate_grad",
@@ -69,8 +68,6 @@ class TorchPruningImportance:
         Raises:
             CannotJudgeError: nothing in the group is what this importance looks at, or gradients are missing.
         """
-        from compressvqa.pruning.cutting.importance import CannotJudgeError
-
         if self._needs_gradients and not any(g is not None for g in gradients):
             raise CannotJudgeError(f"importance {self.name!r} needs gradients, there are none", hint="a backward pass")
         looked_at = gradients if self._needs_gradients else [None] * len(weights)
@@ -139,7 +136,7 @@ def _layer(weight: Tensor, gradient: Tensor | None, part: Part) -> tuple[Any, Ca
     rows = weight.reshape(len(weight) * part.each, -1)
     slopes = None if gradient is None else gradient.reshape(rows.shape)
     layer: Any
-    convolution = issubclass(part.layer, nn.modules.conv._ConvNd)
+    convolution = issubclass(part.layer, CONVOLUTION)
     if part.role in ("out", "in") and (convolution or issubclass(part.layer, nn.Linear)):
         if part.depthwise:
             return None
@@ -164,6 +161,16 @@ def _parameter(values: Tensor, gradient: Tensor | None) -> nn.Parameter:
     made = nn.Parameter(values.detach().contiguous(), requires_grad=gradient is not None)
     if gradient is not None:
         made.grad = gradient.reshape(values.shape).contiguous()
+    return made
+
+
+def as_criterion(wish: Any) -> Callable[..., Tensor]:
+    """A criterion as it is; an importance of torch-pruning made into one.
+
+    Raises:
+        PruneError: it works with torch-pruning's own pruner only.
+    """
+    made: Callable[..., Tensor] = TorchPruningImportance(wish) if is_importance(wish) else wish
     return made
 
 

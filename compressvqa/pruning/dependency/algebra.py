@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.labels import MERGED, AxisLabels, ChannelLabels, Ids
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
@@ -112,9 +112,33 @@ def lift(channels: ChannelLabels, rank: int) -> ChannelLabels:
     if new == 0:
         return channels
     per_axis = tuple(AxisLabels(p.ids.reshape((1,) * new + p.ids.shape), p.zero) for p in channels.per_axis)
-    return ChannelLabels(
-        (1,) * new + channels.shape, per_axis, frozenset(d + new for d in channels.free), channels.weight
-    )
+    merged = tuple(AxisLabels(p.ids.reshape((1,) * new + p.ids.shape), p.zero) for p in channels.merged)
+    free = frozenset(d + new for d in channels.free)
+    return ChannelLabels((1,) * new + channels.shape, per_axis, free, channels.weight, merged)
+
+
+def carried(
+    run: Labelling, node: Node, operands: Sequence[ChannelLabels], zero: Callable[[list[bool]], bool]
+) -> tuple[AxisLabels, ...]:
+    """The merged labels of operands of equal rank that are laid over each other; see `ChannelLabels.merged`."""
+    having = [t for t in operands if t.merged]
+    if not having:
+        return ()
+    number = len(having[0].merged)
+    found = []
+    for k in range(number):
+        parts = [t.merged[k] for t in having if len(t.merged) == number]
+        ids, axes = parts[0].ids, set(parts[0].axes)
+        others = [t for t in operands if not t.merged]
+        fixed = any({d for d in axes if t.shape[d] > 1} - t.free for t in others)
+        if fixed or len(parts) < len(having) or any(p.ids.shape != ids.shape for p in parts):
+            for part in parts:
+                run.freeze(part.ids, f"{MERGED} at {node}")
+            continue
+        for part in parts[1:]:
+            run.unite(node, ids, part.ids)
+        found.append(AxisLabels(ids, zero([bool(t.merged) and t.merged[k].zero for t in operands])))
+    return tuple(found)
 
 
 def place(channels: ChannelLabels, dims: Sequence[int], rank: int) -> ChannelLabels:

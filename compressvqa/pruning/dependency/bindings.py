@@ -5,20 +5,26 @@ An attribute may be given as it is, inside a sum or a product, or may only be co
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from compressvqa.pruning.dependency.constraints import SizeConstraint
 from compressvqa.pruning.dependency.labels import Ids
-from compressvqa.pruning.recording.integers import Attribute, Computed, Origin, leaves
+from compressvqa.pruning.recording.integers import Attribute, Computed, Origin, SizeOf, leaves
 from compressvqa.pruning.recording.steps import Steps
 
 Key = tuple[str, str, Steps]  # module path, attribute, the way from there to the number
 
 
-def bindings(constraints: Sequence[SizeConstraint]) -> dict[Key, tuple[int, Ids]]:
+def bindings(
+    constraints: Sequence[SizeConstraint], moves: Callable[[SizeOf], bool] = lambda size: False
+) -> dict[Key, tuple[int, Ids]]:
     """Attributes that have to follow, with their number now and the labels that they count.
 
     An attribute that is given as it is comes first; one inside a sum or product is bound if nothing else in it moves.
+
+    Args:
+        constraints: what the numbers must be.
+        moves: whether channels may go along the dimension whose size a number is made of.
     """
     found: dict[Key, tuple[int, Ids]] = {}
     for constraint in constraints:
@@ -29,6 +35,8 @@ def bindings(constraints: Sequence[SizeConstraint]) -> dict[Key, tuple[int, Ids]
         if isinstance(constraint.origin, Attribute) or not (constraint.ids > 0).any():
             continue
         attributes = [leaf for leaf in leaves(constraint.origin) if isinstance(leaf, Attribute)]
+        if any(isinstance(leaf, SizeOf) and moves(leaf) for leaf in leaves(constraint.origin)):
+            continue  # `kv_heads * self.groups`: the size follows by itself
         loose = {a for a in attributes if key_of(a) not in pinned and key_of(a) not in found}
         for attribute in loose if len(loose) == 1 else loose and _sharing(constraint.origin, loose):
             found[key_of(attribute)] = attribute.number, constraint.ids

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressvqa.pruning.dependency.bindings import Key, bindings
-from compressvqa.pruning.dependency.constraints import SizeConstraint
+from compressvqa.pruning.dependency.constraints import SizeConstraint, along
 from compressvqa.pruning.dependency.labels import ChannelLabels, Classes, Ids, Slots
 from compressvqa.pruning.recording.graph import Node, Value
 
@@ -70,6 +70,8 @@ class Dependencies:
         statistics: means and variances that are taken over the kept channels.
         constraints: numbers in the forward that follow the widths.
         segments: labels that the forward names apart from others.
+        factors: positions of weights, and other labels that they go with as well: those of an outer product's second
+            factor.
         counted: integer attributes of layers, by (module path, name), and the labels that they count.
         unzeroed: (leaf, dimension) whose cut slots stay as they are in the network that a pruned one is held against.
         unknown: operators without a rule that touched channels.
@@ -88,6 +90,7 @@ class Dependencies:
     statistics: tuple[Statistic, ...]
     constraints: tuple[SizeConstraint, ...]
     segments: tuple[Ids, ...]
+    factors: tuple[tuple[Ids, Ids], ...]
     counted: Mapping[tuple[str, str], Ids]
     unzeroed: frozenset[tuple[str, int]]
     unknown: tuple[Node, ...]
@@ -104,4 +107,6 @@ class Dependencies:
         known: dict[Key, tuple[int, Ids]] = {
             (path, name, ()): (len(ids), ids) for (path, name), ids in self.counted.items()
         }
-        return known | bindings(self.constraints)
+        return known | bindings(
+            self.constraints, lambda size: bool((along(self.labels_of(size.value), size.dim) > 0).any())
+        )

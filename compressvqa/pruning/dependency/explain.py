@@ -48,7 +48,7 @@ class Tie:
 
 
 @dataclass(frozen=True)
-class GroupFacts:
+class ExplainedGroup:
     """A group of channels and all that there is to say about it.
 
     Args:
@@ -127,7 +127,7 @@ class Explanation:
         unknown: operators without a rule; what they touch is kept.
     """
 
-    groups: tuple[GroupFacts, ...]
+    groups: tuple[ExplainedGroup, ...]
     layers: tuple[str, ...]
     operators: int
     parameter_count: int
@@ -186,7 +186,7 @@ def explain(trace: Trace, protect: Sequence[str] = ()) -> Explanation:
     )
 
 
-def _facts(trace: Trace, group: Group, normed: set[str], ties: Sequence[Tie]) -> GroupFacts:
+def _facts(trace: Trace, group: Group, normed: set[str], ties: Sequence[Tie]) -> ExplainedGroup:
     kinds: dict[str, dict[str, None]] = {kind: {} for kind in ("norms", "biases", "parameters", "buffers")}
     for slot in group.slots:
         owner = trace.owners[slot.leaf]
@@ -199,7 +199,7 @@ def _facts(trace: Trace, group: Group, normed: set[str], ties: Sequence[Tie]) ->
         elif owner not in group.consumers:
             kinds["parameters" if slot.leaf in trace.parameters else "buffers"][slot.leaf] = None
     dead = bool(group.producers) and trace.is_dead(group.producers)
-    return GroupFacts(group, **{kind: tuple(names) for kind, names in kinds.items()}, ties=tuple(ties), dead=dead)
+    return ExplainedGroup(group, **{kind: tuple(names) for kind, names in kinds.items()}, ties=tuple(ties), dead=dead)
 
 
 def _read_by_norms(trace: Trace) -> set[str]:

@@ -16,12 +16,14 @@ class Slot:
         dim: the dimension that is cut.
         indices: (channels, per channel) positions along it.
         role: "out" where the layer makes the channels, "in" where it reads them, "with" for biases, norms and tables.
+        shared: whether the positions also fall with channels of another factor, as columns that read an outer product.
     """
 
     leaf: str
     dim: int
     indices: Ids
     role: str
+    shared: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from compressvqa.module_paths import covers
 from compressvqa.pruning.dependency.coupling import bind
+from compressvqa.pruning.dependency.factors import with_factors
 from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.dependency.trace import Trace
@@ -137,6 +138,8 @@ def _group(trace: Trace, members: Ids, reason: str | None, ties: dict[int, list[
             producers[trace.owners[name] or name] = columns.shape[1]
         if read:
             consumers[trace.owners[name] or name] = columns.shape[1]
+    slots, odd = with_factors(trace, members, slots, consumers)
+    reason = odd if reason is None else reason
     roots = set(run.classes.find(members[:, 0]).tolist())
     found = tuple(dict.fromkeys(tie for root in roots for tie in ties.get(root, [])))
     return Group(next(iter(producers)), len(members), tuple(slots), producers, consumers, reason, found)

@@ -48,6 +48,9 @@ class Labelling(Protocol):
     def block(self, node: Node, reason: str) -> list[ChannelLabels]:
         """Freezes everything that goes into an operator."""
 
+    def factor(self, columns: Ids, ids: Ids) -> None:
+        """Says that positions of a weight go with these labels as well as with those that they are tied to."""
+
     def attribute(self, node: Node, name: str, ids: Ids) -> None:
         """Says that an integer attribute of the running module counts these labels."""
 

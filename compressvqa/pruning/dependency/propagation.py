@@ -97,6 +97,7 @@ class Propagation:
             statistics=tuple(self.statistics),
             constraints=tuple(self._binding()),
             segments=tuple(self.segments),
+            factors=tuple(self.factors),
             counted=self.counted,
             unzeroed=frozenset(self.unzeroed),
             unknown=tuple(self.unknown.values()),
@@ -130,6 +131,7 @@ class Propagation:
         self.statistics: list[Statistic] = []
         self.counted: dict[tuple[str, str], Ids] = {}
         self.segments: list[Ids] = []
+        self.factors: list[tuple[Ids, Ids]] = []
         self.by_head: set[int] = set()  # values that were made of queries and keys which lie over several heads
         self.learnt: list[Ids] = []
         self.constraints: list[SizeConstraint] = []
@@ -243,6 +245,10 @@ class Propagation:
                     axis_labels.ids, f"{reason} at {node}" if node.op not in reason else f"{reason} ({node.place})"
                 )
         return [ChannelLabels(() if value is None else value.shape) for value in node.outputs]
+
+    def factor(self, columns: Ids, ids: Ids) -> None:
+        """Says that positions of a weight go with these labels as well as with those that they are tied to."""
+        self.factors.append((columns.ravel(), ids.ravel()))
 
     def attribute(self, node: Node, name: str, ids: Ids) -> None:
         """Says that an integer attribute of the running module counts these labels."""

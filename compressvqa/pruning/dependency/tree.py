@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 from rich.tree import Tree
 
-from compressvqa.pruning.dependency.explain import Explanation, GroupFacts, Tie
+from compressvqa.pruning.dependency.explain import ExplainedGroup, Explanation, Tie
 from compressvqa.pruning.dependency.names import compact, shape_of
 
 _MANY = 6  # a longer list is cut in the short form
@@ -55,7 +55,7 @@ def to_tree(explanation: Explanation, title: str, *, every: bool = False) -> Tre
     return tree
 
 
-def _add_group(tree: Tree, alike: Sequence[GroupFacts], every: bool) -> None:
+def _add_group(tree: Tree, alike: Sequence[ExplainedGroup], every: bool) -> None:
     first, group = alike[0], alike[0].group
     names = compact(f.group.name for f in alike)
     many = f"{len(alike)} groups alike, each of " if len(alike) > 1 else ""
@@ -86,9 +86,9 @@ def _add_group(tree: Tree, alike: Sequence[GroupFacts], every: bool) -> None:
             reasons.add(_line(tie))
 
 
-def _add_kept(branch: Tree, kept: Sequence[GroupFacts]) -> None:
+def _add_kept(branch: Tree, kept: Sequence[ExplainedGroup]) -> None:
     """One line a reason, however many groups it keeps."""
-    reasons: dict[str, list[GroupFacts]] = {}
+    reasons: dict[str, list[ExplainedGroup]] = {}
     for fact in kept:
         reasons.setdefault(shape_of(fact.group.frozen or ""), []).append(fact)
     for alike in reasons.values():
@@ -104,8 +104,8 @@ def _add_kept(branch: Tree, kept: Sequence[GroupFacts]) -> None:
 _NUMBERS = 3  # of a coupling that are told
 
 
-def _add_bundles(tree: Tree, groups: Sequence[GroupFacts]) -> None:
-    couplings: dict[str, list[GroupFacts]] = {}
+def _add_bundles(tree: Tree, groups: Sequence[ExplainedGroup]) -> None:
+    couplings: dict[str, list[ExplainedGroup]] = {}
     for fact in groups:
         if fact.coupling is not None:
             couplings.setdefault(fact.coupling, []).append(fact)
@@ -121,9 +121,9 @@ def _add_bundles(tree: Tree, groups: Sequence[GroupFacts]) -> None:
             branch.add(_line((f"and {len(numbers) - _NUMBERS} numbers more", "dim")))
 
 
-def _alike(facts: Sequence[GroupFacts], every: bool) -> list[list[GroupFacts]]:
+def _alike(facts: Sequence[ExplainedGroup], every: bool) -> list[list[ExplainedGroup]]:
     """Groups that differ in the numbers of their names only, together."""
-    found: dict[object, list[GroupFacts]] = {}
+    found: dict[object, list[ExplainedGroup]] = {}
     for number, fact in enumerate(facts):
         group = fact.group
         key = (
@@ -143,7 +143,7 @@ def _shapes(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple((shape_of(path), count) for path, count in counts.items())
 
 
-def _counted(alike: Sequence[GroupFacts], side: str, what: str) -> list[str]:
+def _counted(alike: Sequence[ExplainedGroup], side: str, what: str) -> list[str]:
     """Paths of the producers or consumers, with how many outputs or inputs make one channel where it is not one."""
     by_count: dict[int, list[str]] = {}
     for fact in alike:

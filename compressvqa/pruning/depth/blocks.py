@@ -1,4 +1,4 @@
-"""Which modules of a network are residual blocks: network + inputs -> a `Block` for each that could be left out.
+"""Which modules of a network are residual blocks: network + inputs -> a `Candidate` for each that could be left out.
 
 A block is residual if its input reaches its output through additions: what it adds can then be left out, and the rest
 of the network still gets what it is used to. This is seen while the network runs, so no module type is looked at.
@@ -15,14 +15,14 @@ from torch import nn
 from compressvqa.errors import PruneError
 from compressvqa.module_paths import named, unmatched
 from compressvqa.pruning.cutting.removed import Removed
-from compressvqa.pruning.depth.residual import Call, watched
+from compressvqa.pruning.depth.residual import BlockCall, watched
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 
 
 @dataclass(frozen=True)
-class Block:
+class Candidate:
     """A module that takes a tensor and returns one of the same size.
 
     Args:
@@ -36,7 +36,7 @@ class Block:
     doubt: str | None = None
 
 
-def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | None = None) -> list[Block]:
+def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | None = None) -> list[Candidate]:
     """The blocks that could be left out, in the order of the network's modules.
 
     Args:
@@ -69,7 +69,7 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
     return inner
 
 
-def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Block]:
+def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Candidate]:
     """Runs the network once and says of each of these modules whether it can be left out, and if not, why."""
     with quiet(model, fused=True), watched({path: model.get_submodule(path) for path in paths}) as calls:
         run(model, copied_inputs(inputs))
@@ -115,9 +115,9 @@ def _named(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     return list(first.values())
 
 
-def _sum_up(path: str, calls: Sequence[Call]) -> Block:
+def _sum_up(path: str, calls: Sequence[BlockCall]) -> Candidate:
     """One verdict for a module that may run several times, for example on the reference and on the distorted clip."""
     if not calls:
-        return Block(path, doubt="did not run")
+        return Candidate(path, doubt="did not run")
     doubt = next((call.doubt for call in calls if call.doubt), None)
-    return Block(path, all(call.residual for call in calls), doubt)
+    return Candidate(path, all(call.residual for call in calls), doubt)

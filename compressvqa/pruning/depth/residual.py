@@ -30,7 +30,7 @@ _AFTER = frozenset({
 
 
 @dataclass(frozen=True)
-class Call:
+class BlockCall:
     """What one call of a block showed.
 
     Args:
@@ -43,9 +43,9 @@ class Call:
 
 
 @contextlib.contextmanager
-def watched(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Call]]]:
+def watched(blocks: Mapping[str, nn.Module]) -> Iterator[dict[str, list[BlockCall]]]:
     """Watches these blocks while the network runs; gives the calls of each, by the name that it is given here."""
-    watch, calls = _Watch(), {path: list[Call]() for path in blocks}
+    watch, calls = _Watch(), {path: list[BlockCall]() for path in blocks}
     handles = []
     for path, module in blocks.items():
         handles.append(module.register_forward_pre_hook(watch.enter, with_kwargs=True))
@@ -141,7 +141,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         first = args[0] if args and isinstance(args[0], Tensor) else None
         self._running.append(None if first is None else _Running.on(first))
 
-    def leave(self, note: Callable[[Call], None]) -> Callable[..., None]:
+    def leave(self, note: Callable[[BlockCall], None]) -> Callable[..., None]:
         """What is done where a block ends: its verdict is noted."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -150,16 +150,16 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return hook
 
 
-def _verdict(call: _Running | None, output: Any) -> Call:
+def _verdict(call: _Running | None, output: Any) -> BlockCall:
     if call is None:
-        return Call(False, "does not take a tensor as its first argument by position")
+        return BlockCall(False, "does not take a tensor as its first argument by position")
     if not isinstance(output, Tensor):
-        return Call(False, f"returns a {type(output).__name__}, not a tensor")
+        return BlockCall(False, f"returns a {type(output).__name__}, not a tensor")
     if output.shape != call.shape:
-        return Call(False, f"makes {tuple(output.shape)} of {tuple(call.shape)}, so nothing can take its place")
+        return BlockCall(False, f"makes {tuple(output.shape)} of {tuple(call.shape)}, so nothing can take its place")
     if output.dtype != call.dtype:
-        return Call(False, f"makes {output.dtype} of {call.dtype}, so nothing can take its place")
-    return Call(bool(call.carried.get(id(output))))
+        return BlockCall(False, f"makes {output.dtype} of {call.dtype}, so nothing can take its place")
+    return BlockCall(bool(call.carried.get(id(output))))
 
 
 def _tensors(tree: Any) -> list[Tensor]:

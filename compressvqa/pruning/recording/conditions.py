@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Set
 
-from compressvqa.pruning.recording.lines import Call
+from compressvqa.pruning.recording.lines import FollowedCall
 from compressvqa.pruning.recording.source import UNKNOWN, Function, chain_of, look_up, parent_of
 
 
-def can_never_be(node: ast.AST, tree: Function, call: Call, changing: Set[str]) -> bool:
+def can_never_be(node: ast.AST, tree: Function, call: FollowedCall, changing: Set[str]) -> bool:
     """Whether a piece of a function can't be come to in any call on the same module.
 
     Args:
@@ -37,7 +37,7 @@ def can_never_be(node: ast.AST, tree: Function, call: Call, changing: Set[str]) 
     return False
 
 
-def value_of(test: ast.expr, call: Call, changing: Set[str]) -> bool | None:
+def value_of(test: ast.expr, call: FollowedCall, changing: Set[str]) -> bool | None:
     """What a condition is in every call; None where that can't be told."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         inner = value_of(test.operand, call, changing)

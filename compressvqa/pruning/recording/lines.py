@@ -29,7 +29,7 @@ Held = Mapping[str, tuple[Value, ...]]
 
 
 @dataclass(eq=False)
-class Call:
+class FollowedCall:
     """One call of a function of the user's.
 
     Args:
@@ -46,22 +46,29 @@ class Call:
     code: CodeType
     globals: Mapping[str, Any]
     objects: dict[str, Any]
-    caller: tuple[Call, int] | None
+    caller: tuple[FollowedCall, int] | None
     lines: list[tuple[int, Held]] = field(default_factory=list)
     returned: tuple[Value, ...] = ()
     nothing: bool = False
     listed: list[set[str]] = field(default_factory=list)
 
+    def ends(self) -> Iterator[Value]:
+        """What it took and gave."""
+        for _, held in self.lines[:1]:
+            for values in held.values():
+                yield from values
+        yield from self.returned
+
 
 class LineLog:
-    """Keeps a `Call` for every call of the user's functions while `following` lasts.
+    """Keeps a `FollowedCall` for every call of the user's functions while `following` lasts.
 
     Args:
         holds: for each thing that is looked for, whether an object is it or a list with it.
     """
 
     def __init__(self, holds: list[Callable[[Any], bool]]) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[FollowedCall] = []
         self._holds, self._open = holds, {}  # type: ignore[var-annotated]
         self._read: Callable[[Tensor], Value] | None = None
 
@@ -85,13 +92,13 @@ class LineLog:
         ):
             return None
         objects = {name: held for name, held in frame.f_locals.items() if not isinstance(held, Tensor)}
-        call = Call(frame.f_code, frame.f_globals, objects, self._caller(frame))
+        call = FollowedCall(frame.f_code, frame.f_globals, objects, self._caller(frame))
         call.listed = [set() for _ in self._holds]
         self.calls.append(call)
         self._open[frame] = call
         return self._step
 
-    def _caller(self, frame: FrameType) -> tuple[Call, int] | None:
+    def _caller(self, frame: FrameType) -> tuple[FollowedCall, int] | None:
         above = frame.f_back
         while above is not None:
             if above in self._open:
@@ -113,7 +120,7 @@ class LineLog:
                 del self._open[frame]
         return self._step
 
-    def _held(self, names: Mapping[str, Any], call: Call) -> Held:
+    def _held(self, names: Mapping[str, Any], call: FollowedCall) -> Held:
         found = {}
         for name, thing in names.items():
             if isinstance(thing, (int, float, str, bool)) or thing is None:

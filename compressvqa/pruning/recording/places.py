@@ -17,11 +17,22 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
-from compressvqa.pruning.recording.steps import ARGUMENT, CELL, DEFAULT, FIELD, ITEM, KEYWORD, Steps, fields_of, write
+from compressvqa.pruning.recording.steps import (
+    ARGUMENT,
+    CELL,
+    DEFAULT,
+    FIELD,
+    ITEM,
+    KEYWORD,
+    Steps,
+    fields_of,
+    tuple_of,
+    write,
+)
 from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, tables
 
 _DEEPEST = 6
@@ -141,11 +152,14 @@ class _Tags:
             self._replace(holder, *steps[-1], value, tag)
 
     def _replace(self, holder: Any, kind: str, key: Any, before: Any, after: Any) -> None:
+        try:
+            if kind == FIELD:
+                write(holder, key, after)
+            else:
+                holder[key] = after
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return  # it does not let itself be written to, so its numbers are plain ones
         self._replaced.append((holder, kind, key, before, after))
-        if kind == FIELD:
-            write(holder, key, after)
-        else:
-            holder[key] = after
 
     def _tag(self, value: Any, path: str, name: str, steps: Steps) -> Any:
         """The value with origins: another object where it can't be written to, itself where it can."""
@@ -188,7 +202,8 @@ class _Tags:
         self._left -= len(items)
         if all(a is b for a, b in zip(items, value, strict=True)):
             return value
-        return type(value)(items) if type(value) in (tuple, Size) else type(value)(*items)
+        made = tuple_of(type(value), items)
+        return value if made is None else made
 
     def _array(self, value: Any, path: str, name: str, steps: Steps) -> Any:
         """A short row of sizes, as an array of numbers with origins."""
@@ -298,7 +313,8 @@ def _plain(held: Any) -> Any:
     if not isinstance(held, (tuple, list)):
         return held
     items = [_plain(item) for item in held]
-    return type(held)(items) if type(held) in (tuple, list, Size) else type(held)(*items)
+    made = items if type(held) is list else tuple_of(type(held), items)
+    return held if made is None else made
 
 
 _LONG = 256

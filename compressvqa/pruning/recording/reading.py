@@ -13,7 +13,7 @@ from torch import nn
 
 from compressvqa.pruning.recording.conditions import can_never_be
 from compressvqa.pruning.recording.graph import Value
-from compressvqa.pruning.recording.lines import Call
+from compressvqa.pruning.recording.lines import FollowedCall
 from compressvqa.pruning.recording.regions import FunctionCall, Region
 from compressvqa.pruning.recording.source import (
     DYNAMIC,
@@ -46,7 +46,7 @@ class Reading:
 
     thing: Unreached
     number: int
-    calls: Sequence[Call]
+    calls: Sequence[FollowedCall]
     known: Mapping[CodeType, set[str]]
     path_of: Mapping[int, str]
     changing: Set[str]
@@ -74,7 +74,7 @@ class Reading:
             if len(self.vague) == before:
                 return found
 
-    def _read(self, call: Call, names: set[str], found: set[Value], pending: dict[int, set[str]]) -> None:
+    def _read(self, call: FollowedCall, names: set[str], found: set[Value], pending: dict[int, set[str]]) -> None:
         tree = tree_of(call.code)
         if tree is None:  # without its source, all that the function has in hand
             for _, held in call.lines:
@@ -91,10 +91,11 @@ class Reading:
             for node in places:
                 done.add(node)
                 statement, soft = statement_of(node), isinstance(node, ast.Name) and _is_carried(node)
-                region = function.region(statement)
+                region = function.region(statement, node)
                 if not soft:
                     found.update(region.reads())
                     found.update(region.writes())
+                    found.update(self._helped(region))
                     self.beside |= self._paths(region)
                 if region.returns:
                     if not soft:
@@ -106,6 +107,16 @@ class Reading:
                         names.add(name)
                 self.vague |= region.attributes()
 
+    def _helped(self, region: Region) -> Iterator[Value]:
+        """What methods that ran, and that a region calls as well, took and gave."""
+        for node in region.inside():
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                held = self._look_up(node, region.function.call)
+                code = getattr(getattr(held, "__func__", held), "__code__", None)
+                for call in self.calls if code in self.executed else ():
+                    if call.code is code:
+                        yield from call.ends()
+
     def _paths(self, region: Region) -> set[str]:
         """Paths of the modules and tensors, other than the thing, that a region uses."""
         paths, found = self.path_of, set()
@@ -116,13 +127,13 @@ class Reading:
                     found.add(paths[id(held)])
         return found
 
-    def _is_number(self, node: ast.Attribute, call: Call) -> bool:
+    def _is_number(self, node: ast.Attribute, call: FollowedCall) -> bool:
         """Whether all that is asked of an object is a number or the like (`self.embed.grid_size`)."""
         while isinstance(above := parent_of(node), ast.Attribute):
             node = above
         return isinstance(self._look_up(node, call), (int, float, str, tuple, torch.dtype, torch.device))
 
-    def _tell(self, caller: tuple[Call, int], pending: dict[int, set[str]]) -> None:
+    def _tell(self, caller: tuple[FollowedCall, int], pending: dict[int, set[str]]) -> None:
         """A call may give the result in place of None: the names that its caller keeps it under hold it then."""
         above, line = caller
         tree = tree_of(above.code)
@@ -162,14 +173,14 @@ class Reading:
             return runs_it(node, tensor=True)
         return node.id in self.helpers and self._is_missed(node, self._look_up(node, function.call), function)
 
-    def _is_got(self, node: ast.AST, call: Call) -> bool:
+    def _is_got(self, node: ast.AST, call: FollowedCall) -> bool:
         """Whether `getattr` may give it."""
         assert isinstance(node, ast.Call)
         pattern = pattern_of(node.args[1])
         fits = pattern is None or any(pattern.fullmatch(name) for name in self.thing.names)
         return fits and self._may_list(node.args[0], call)
 
-    def _may_list(self, node: ast.expr, call: Call) -> bool:
+    def _may_list(self, node: ast.expr, call: FollowedCall) -> bool:
         owner = self._look_up(node, call)
         return owner is UNKNOWN or _contains(owner, self.thing)
 
@@ -178,7 +189,7 @@ class Reading:
         code = getattr(getattr(held, "__func__", held), "__code__", None)
         return code not in self.executed or _is_conditional(node) or not function.ran(statement_of(node))
 
-    def _look_up(self, node: ast.expr, call: Call) -> Any:
+    def _look_up(self, node: ast.expr, call: FollowedCall) -> Any:
         chain = chain_of(node)
         return UNKNOWN if chain is None else look_up(chain, call.objects, call.globals)
 

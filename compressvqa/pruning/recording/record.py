@@ -227,7 +227,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if pieces is not NotImplemented:
                 return pieces
         references = self._references(args), self._references(kwargs)
-        payload = {self.read(t).index: t for t in _flat(args) if _may_be_index(t)}
+        payload = {self.read(t).index: t for t in _flat([*args, *kwargs.values()]) if _may_be_index(t)}
         for tensor in writes:
             self._save(tensor)
         result = func(*args, **kwargs)
@@ -433,7 +433,9 @@ class _UnfollowedCalls(_Calls):
 def _facts(func: Any) -> tuple[str, tuple[tuple[int, str], ...], bool]:
     """An operator's name, the places and names of the arguments that it writes to, and whether it returns views."""
     schema = schema_of(func)
-    name: str = schema.name.rpartition("::")[2]
+    library, _, name = schema.name.partition("::")
+    if library not in ("aten", "prims"):  # what another library calls `mean` need not be one
+        name = schema.name
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]
     written = tuple(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
 from compressvqa.pruning.recording.graph import Value
-from compressvqa.pruning.recording.lines import Call
+from compressvqa.pruning.recording.lines import FollowedCall
 from compressvqa.pruning.recording.source import Function, chain_of, parent_of
 
 
 class FunctionCall:
     """A function's tree beside one call of it."""
 
-    def __init__(self, tree: Function, call: Call) -> None:
+    def __init__(self, tree: Function, call: FollowedCall) -> None:
         self.tree, self.call = tree, call
         self.seen = {line for line, _ in call.lines}
 
@@ -47,16 +47,17 @@ class FunctionCall:
             if isinstance(node, ast.stmt) and node is not self.tree and node.lineno == line
         ]
 
-    def region(self, statement: ast.stmt) -> Region:
-        """The smallest part around a statement that was come to."""
+    def region(self, statement: ast.stmt, mention: ast.AST | None = None) -> Region:
+        """The smallest part around a statement that was come to; of two values, that with the mention counts."""
+        aside = _other_values(mention)
         here: ast.AST = statement
         while not (isinstance(here, ast.stmt) and self.ran(here)):
             above = parent_of(here)
             if above is self.tree:
                 assert isinstance(here, ast.stmt)
-                return Region(self, statement, here, self._before(here))
+                return Region(self, statement, here, self._before(here), aside)
             here = above
-        return Region(self, statement, here, None)
+        return Region(self, statement, here, None, aside)
 
     def _before(self, statement: ast.AST) -> ast.stmt | None:
         """The last statement that ran of those that stand before one in the function's own body."""
@@ -73,9 +74,18 @@ class Region:
         mention: the innermost statement around the mention.
         node: the smallest one around that which was come to; where there is none, the one of the function's body.
         before: where there is none: the last statement that ran before it, which ended the call.
+        aside: expressions that are not worked out where the mention is (`a if large else b`).
     """
 
-    def __init__(self, function: FunctionCall, mention: ast.stmt, node: ast.stmt, before: ast.stmt | None) -> None:
+    def __init__(
+        self,
+        function: FunctionCall,
+        mention: ast.stmt,
+        node: ast.stmt,
+        before: ast.stmt | None,
+        aside: Sequence[ast.AST] = (),
+    ) -> None:
+        self._aside = {inner for part in aside for inner in ast.walk(part)}
         self.function, self.mention, self.node = function, mention, node
         self.missed = not function.ran(node)
         place = before or node
@@ -117,11 +127,11 @@ class Region:
     def inside(self) -> Iterator[ast.AST]:
         """Everything in it that has to do with the mention."""
         for part in self._parts[1]:
-            yield from ast.walk(part)
+            yield from (node for node in ast.walk(part) if node not in self._aside)
 
     def reads(self) -> set[Value]:
         """What the names that it reads held when it was come to."""
-        names = {name for part in self._parts[1] for name in reads_of(part)}
+        names = {name for part in self._parts[1] for name in reads_of(part, self._aside)}
         found: set[Value] = set()
         for line, held in self.function.call.lines:
             if self.first <= line <= self.header:
@@ -156,10 +166,23 @@ class Region:
 _FACTS = frozenset(("shape", "size", "ndim", "dim", "dtype", "device", "numel", "requires_grad"))
 
 
-def reads_of(part: ast.AST) -> set[str]:
+def _other_values(mention: ast.AST | None) -> list[ast.AST]:
+    """The other values of the conditional expressions that a mention lies in."""
+    found: list[ast.AST] = []
+    while mention is not None and not isinstance(mention, ast.stmt):
+        above = parent_of(mention)
+        if isinstance(above, ast.IfExp) and mention is not above.test:
+            found.append(above.orelse if mention is above.body else above.body)
+        mention = above
+    return found
+
+
+def reads_of(part: ast.AST, aside: Collection[ast.AST] = ()) -> set[str]:
     """Names whose tensors a piece of code reads; sizes of a tensor are no reading of it."""
     found = set()
     for node in ast.walk(part):
+        if node in aside:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             above = parent_of(node)
             if not (isinstance(above, ast.Attribute) and above.attr in _FACTS):

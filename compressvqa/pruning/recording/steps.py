@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from types import CellType, FunctionType
 from typing import Any, cast
@@ -78,6 +78,13 @@ def changed(held: Any, steps: Steps, value: int, original: Any = None) -> Any:
     return _with(held, step, inner, shared=held is original)
 
 
+def tuple_of(kind: Any, items: Sequence[Any]) -> Any:
+    """A tuple of some kind, plain, named or a size; None where it is made in another way."""
+    if kind in (tuple, Size):
+        return kind(items)
+    return kind._make(items) if hasattr(kind, "_make") else None
+
+
 def replaced(held: Any, steps: Steps, value: Any) -> Any:
     """A list, tuple, dictionary or function again, with something in it exchanged; nothing is written to."""
     if not steps:
@@ -90,9 +97,7 @@ def _with(held: Any, step: Step, inner: Any, *, shared: bool) -> Any:
     kind, key = step
     if isinstance(held, tuple):
         items = [*held[:key], inner, *held[key + 1 :]]
-        if type(held) in (tuple, Size):
-            return type(held)(items)
-        return type(held)(*items)  # a named one
+        return tuple_of(type(held), items)
     if isinstance(held, functools.partial):
         arguments = [inner if kind == ARGUMENT and k == key else a for k, a in enumerate(held.args)]
         return functools.partial(held.func, *arguments, **held.keywords | ({key: inner} if kind == KEYWORD else {}))

@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 from torch import nn
 
 from compressvqa.pruning.recording.graph import Graph, Value
-from compressvqa.pruning.recording.lines import Call, LineLog
+from compressvqa.pruning.recording.lines import FollowedCall, LineLog
 from compressvqa.pruning.recording.reading import Reading
 from compressvqa.pruning.recording.regions import FunctionCall
 from compressvqa.pruning.recording.running import leaves_of
@@ -40,7 +40,7 @@ Kept = dict[int, tuple[Value, tuple[str, ...]]]
 Boundaries = dict[str, set[Value]]  # what modules took and gave, by path
 
 
-class Search:
+class Exploration:
     """The search for what unreached things may meet.
 
     Args:
@@ -78,24 +78,24 @@ class Search:
         return LineLog([thing.held_by for thing in self.things])
 
     def meets(
-        self, calls: Sequence[Call], graph: Graph, boundaries: Boundaries
+        self, calls: Sequence[FollowedCall], graph: Graph, boundaries: Boundaries
     ) -> dict[int, tuple[Value, tuple[str, ...]]]:
         """Values whose channels unreached things may read or stand in for, with the paths of these, by value index."""
         found: Kept = {}
-        executed = {call.code for call in calls}
         for number, thing in enumerate(self.things):
             reading = Reading(thing, number, calls, self.known[number], self.path_of, self.changing)
             values = reading.values()
             for path in reading.beside:
                 values.update(_ends_of(path, self.model, graph, boundaries))
-            values.update(self._beside(number, executed, graph, boundaries))
+            values.update(self._beside(number, calls, graph, boundaries))
             values.update(self._inside_torch(thing, boundaries))
             found |= {v.index: (v, (*found.get(v.index, (v, ()))[1], thing.path)) for v in values}
         return found
 
-    def _beside(self, number: int, executed: set[CodeType], graph: Graph, ends: Boundaries) -> Iterator[Value]:
+    def _beside(self, number: int, calls: Sequence[FollowedCall], graph: Graph, ends: Boundaries) -> Iterator[Value]:
         """What modules that ran take and give, where a method that did not run uses both them and the thing."""
         thing, known = self.things[number], self.known[number]
+        executed = {call.code for call in calls}
         # A helper that ran was followed itself.
         names = {*thing.names, *(code.co_name for code in known if code not in executed)} - {"forward", "__call__"}
         for code in known:
@@ -106,11 +106,15 @@ class Search:
             if tree is None:
                 chains = [["self", word] for word in words_of(code)]
             else:
-                function = FunctionCall(tree, Call(code, {}, {}, None))
+                function = FunctionCall(tree, FollowedCall(code, {}, {}, None))
                 uses = list(_uses(tree, names, not thing.module))
-                inside = {n for use in uses for n in function.region(statement_of(use)).inside()}
+                inside = {n for use in uses for n in function.region(statement_of(use), use).inside()}
                 found = [n for n in inside if isinstance(n, ast.Attribute) and runs_it(n, tensor=True)]
                 chains = [chain_of(n) or ["", n.attr] for n in found]
+            helpers = {chain[-1] for chain in chains if len(chain) == 2} - {"forward", "__call__"}
+            for call in calls:
+                if call.code.co_name in helpers:  # a method that ran
+                    yield from call.ends()
             for chain in chains:
                 for path in self._paths(chain, owners):
                     yield from _ends_of(path, self.model, graph, ends)
@@ -201,12 +205,12 @@ def follow(model: nn.Module, graph: Graph, again: Callable[..., Graph], things: 
         again: records it once more, followed by a `LineLog`, with the boundaries of modules.
         things: what no run reached.
     """
-    search = Search(model, things)
-    if not search.needed and not any(_in_torch(model, thing) for thing in things):
+    exploration = Exploration(model, things)
+    if not exploration.needed and not any(_in_torch(model, thing) for thing in things):
         return graph
-    log, boundaries = search.log(), Boundaries()
+    log, boundaries = exploration.log(), Boundaries()
     graph = again(log, boundaries)
-    graph.kept.update(search.meets(log.calls, graph, boundaries))
+    graph.kept.update(exploration.meets(log.calls, graph, boundaries))
     return graph
 
 

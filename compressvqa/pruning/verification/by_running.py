@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.correspondence import Correspondence
 from compressvqa.pruning.verification.doubt import Doubts, read_at
 from compressvqa.pruning.verification.running import answers
 from compressvqa.pruning.verification.zeroed import Zeroed
+from compressvqa.torch_private import tree_leaves
 
 Owners = dict[str, list[tuple[str, int | None]]]  # path of a layer in the original: what of it is open
 

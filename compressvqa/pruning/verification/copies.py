@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.errors import VerifyError
+from compressvqa.torch_private import tree_leaves
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.verification.locate import Place, locate
+from compressvqa.torch_private import tables
 
 _MISSES = 8  # so many in a row that stand nowhere in the original were trained, not renamed
 
@@ -68,8 +69,9 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Floating-point parameters, buffers and plain tensor attributes by name; one with several names has several."""
     found: dict[str, Tensor] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        tables = (module._parameters, module._buffers, {k: v for k, v in vars(module).items() if isinstance(v, Tensor)})
-        for table in tables:
+        parameters, buffers, _ = tables(module)
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
+        for table in (parameters, buffers, plain):
             for name, held in table.items():
                 if held is not None and (held.is_floating_point() or held.is_complex()):
                     found[f"{path}.{name}" if path else name] = held
@@ -123,7 +125,8 @@ def _stored(model: nn.Module) -> set[str]:
     """Names of the parameters and buffers that are stored with a network."""
     names = set()
     for path, module in model.named_modules(remove_duplicate=False):
-        held = [*module._parameters, *(n for n in module._buffers if n not in module._non_persistent_buffers_set)]
+        parameters, buffers, _ = tables(module)
+        held = [*parameters, *(n for n in buffers if n not in module._non_persistent_buffers_set)]
         names |= {f"{path}.{name}" if path else name for name in held}
     return names
 
@@ -162,7 +165,7 @@ def _without_weight(original: nn.Module, smaller: nn.Module) -> dict[str, tuple[
 
 
 def _width_without_weight(module: nn.Module | None) -> int | None:
-    if not isinstance(module, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)) or module._parameters.get("weight") is not None:
+    if not isinstance(module, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)) or tables(module)[0].get("weight") is not None:
         return None
     if isinstance(module, nn.GroupNorm):
         return module.num_channels

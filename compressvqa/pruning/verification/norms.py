@@ -15,10 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.locate import Positions, block
+from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, TorchFunctionMode, tables
 
 LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _FUNCTIONS = {F.layer_norm: "layer", torch.layer_norm: "layer", F.rms_norm: "rms", torch.rms_norm: "rms"}
@@ -116,12 +116,21 @@ def own_norms(original: nn.Module, smaller: nn.Module, names: Mapping[str, str])
         for model, name in zip((original, smaller), pair, strict=True):
             path, _, last = name.rpartition(".")
             module = model.get_submodule(path)
-            own = not type(module).__module__.startswith("torch.") and not isinstance(module, LAYERS)
-            if own and last in module._parameters and recognised(isolated(module, wide=True), last) is not None:
+            if _may_be_one(module, last) and recognised(isolated(module, wide=True), last) is not None:
                 modules.append(module)
         if len(modules) == 2:
             found.append(pair[0])
     return frozenset(found)
+
+
+def _may_be_one(module: nn.Module, weight: str) -> bool:
+    """Whether a module is no layer of torch's, has this weight, at most a bias of the same size, and nothing inside."""
+    if type(module).__module__.startswith("torch.") or isinstance(module, (*LAYERS, BATCH_OR_INSTANCE_NORM)):
+        return False
+    parameters, _, inside = tables(module)
+    own = [p for p in parameters.values() if p is not None]
+    vectors = len(own) <= 2 and all(p.ndim == 1 and len(p) == len(own[0]) for p in own)
+    return vectors and parameters.get(weight) is not None and not inside
 
 
 def replace_own(module: nn.Module, weight: str, kept: Tensor) -> None:
@@ -157,13 +166,9 @@ def recognised(module: nn.Module, weight: str) -> tuple[Callable[..., Tensor], i
     """
     own = dict(module.named_parameters(recurse=False))
     others = [name for name in own if name != weight]
-    if any(True for _ in module.children()) or len(others) > 1 or any(p.ndim != 1 for p in own.values()):
-        return None
     if sum(p.default is p.empty and p.kind < 2 for p in inspect.signature(module.forward).parameters.values()) != 1:
         return None
     scale, bias = own[weight], others[0] if others else None
-    if any(len(p) != len(scale) for p in own.values()):
-        return None
     guesses = [v for k, v in vars(module).items() if "eps" in k and isinstance(v, float)] or [1e-5, 1e-6, 1e-8, 1e-12]
     generator = torch.Generator().manual_seed(len(scale))
     for dim, shape in ((-1, (2, 5, len(scale))), (1, (2, len(scale), 3, 4))):

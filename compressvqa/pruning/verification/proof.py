@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from compressvqa.errors import VerifyError
 from compressvqa.pruning.verification.comparison import all_finite, difference, movement
@@ -18,6 +17,7 @@ from compressvqa.pruning.verification.correspondence import Correspondence, name
 from compressvqa.pruning.verification.running import answers
 from compressvqa.pruning.verification.trials import Trial, drawn, other_batch, other_pictures
 from compressvqa.pruning.verification.zeroed import Zeroed
+from compressvqa.torch_private import tree_leaves, tree_map_only
 
 TOLERANCE = 1e-5  # of an output's movement
 _DOUBTFUL = 1e-2  # up to here rounding may be at fault, and is measured

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_map_only
 
 from compressvqa.pruning.recording.running import run, tensors_of
+from compressvqa.torch_private import tree_map_only
 
 
 def answers(model: nn.Module, inputs: Any, seed: int, *, gradients: bool = False) -> list[Tensor]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from compressvqa.torch_private import tree_leaves, tree_map_only
 
 Sizes = Callable[[Tensor], tuple[int, ...]]
 

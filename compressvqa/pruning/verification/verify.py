@@ -18,6 +18,7 @@ from compressvqa.pruning.verification.power import Power, power_of
 from compressvqa.pruning.verification.proof import Outcome, Proof, is_wide
 from compressvqa.pruning.verification.result import Verification
 from compressvqa.pruning.verification.zeroed import Zeroed
+from compressvqa.torch_private import tables
 
 _SHAKES = (1.0, 0.5, 0.1, 0.02)
 
@@ -83,7 +84,7 @@ def _network(model: nn.Module, which: str) -> nn.Module:
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")
-        held = (*module._parameters.values(), *module._buffers.values())
+        held = [t for table in tables(module)[:2] for t in table.values()]
         if any(isinstance(t, (UninitializedBuffer, UninitializedParameter)) for t in held):
             raise VerifyError("it has no size before its first run", where=path or which, hint="run the network once")
     return bare(model)[0]

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.correspondence import Correspondence, Pair, named_tensors
 from compressvqa.pruning.verification.locate import Place, Positions
 from compressvqa.pruning.verification.norms import LAYERS, KeptStatistics, replace_own
 from compressvqa.pruning.verification.running import answers
+from compressvqa.torch_private import tree_leaves
 
 
 class Zeroed:

@@ -12,7 +12,7 @@ from compressvqa.errors import TargetError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.widths.allocation import Allocation, Numbers
 from compressvqa.pruning.widths.combination import combine
-from compressvqa.pruning.widths.cost import Cost, Products
+from compressvqa.pruning.widths.cost import NetworkCost, Products
 from compressvqa.pruning.widths.limits import Coupling, Units, widths_of
 
 NEAR = 0.98  # a target is met when at least this share of it is used
@@ -28,7 +28,7 @@ class Budget:
         macs: share of the multiply-accumulates to keep, in (0, 1], or None.
     """
 
-    def __init__(self, cost: Cost, *, params: float | None, macs: float | None) -> None:
+    def __init__(self, cost: NetworkCost, *, params: float | None, macs: float | None) -> None:
         self.most: dict[str, float] = {}
         self._cost = cost
         for name, share in (("params", params), ("macs", macs)):

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from compressvqa.pruning.dependency.group import Group
+from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.trace import Trace
 
 Widths = NDArray[np.int64]
@@ -43,7 +43,7 @@ class Products:
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """Size and work of a network as a function of its widths.
 
     Args:
@@ -59,11 +59,11 @@ class Cost:
     macs_before: int
 
     @classmethod
-    def of(cls, trace: Trace, groups: Sequence[Group], *, without: Sequence[str] = ()) -> Cost:
+    def of(cls, trace: Trace, groups: Sequence[Group], *, without: Sequence[str] = ()) -> NetworkCost:
         """The cost of a traced network.
 
         Args:
-            trace: the facts.
+            trace: of the network.
             groups: the columns of the widths given to `at`.
             without: paths of modules that are removed.
         """
@@ -80,9 +80,19 @@ class Cost:
         for g, group in enumerate(groups):
             for slot in group.slots:
                 if slot.leaf in row:
-                    params.per_channel[row[slot.leaf] * _MAX_DIMS + slot.dim, g] += slot.indices.shape[1]
+                    _count(params, row[slot.leaf], slot, trace.graph.leaves[slot.leaf].shape, g)
         before = sum(trace.parameters.values()), sum(c.macs for c in trace.dependencies.costs)
         return cls(params, _macs(trace, groups, gone), *before)
+
+
+def _count(params: Products, row: int, slot: Slot, shape: tuple[int, ...], group: int) -> None:
+    """Books what a group takes of a parameter. Columns that fall with two factors are a product of their own."""
+    counts, first = params.per_channel, row * _MAX_DIMS
+    if not slot.shared:
+        counts[first + slot.dim, group] += slot.indices.shape[1]
+        return
+    other = next(d for d in (slot.dim, *range(len(shape), _MAX_DIMS)) if not counts[first + d].any())
+    counts[first + other, group] = slot.indices.shape[1] * (1 if other == slot.dim else 1 / shape[slot.dim])
 
 
 def _blank(terms: int, groups: int) -> Products:
@@ -95,7 +105,7 @@ def _macs(trace: Trace, groups: Sequence[Group], gone: Callable[[str], bool]) ->
     products = _blank(len(costs), len(groups))
     group_of = np.full(len(run.slots), -1)
     for g, group in enumerate(groups):
-        for slot in group.slots:
+        for slot in (s for s in group.slots if not s.shared):
             group_of[run.classes.find(run.slots.first[slot.leaf][slot.dim] + slot.indices)] = g
     for k, cost in enumerate(costs):
         products.factors[k] = cost.macs

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from compressvqa.errors import PruneError
-from compressvqa.pruning.cutting.choice import Scores
+from compressvqa.pruning.cutting.choice import ChannelScores
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.settings import Settings, kept_share
 from compressvqa.pruning.widths.allocation import Allocation, GlobalAllocation, LocalAllocation
 from compressvqa.pruning.widths.budget import Budget, meet
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.limits import Coupling, Units, couplings_of, widths_of
 from compressvqa.pruning.widths.multiples import few, not_rounded
 from compressvqa.pruning.widths.plan import PruningPlan
@@ -23,11 +23,11 @@ from compressvqa.pruning.widths.shares import must_match, shares_kept
 
 def make_plan(
     groups: Sequence[Group],
-    cost: Cost,
+    cost: NetworkCost,
     settings: Settings,
     *,
     dead: Sequence[str] = (),
-    scores: Scores | None = None,
+    scores: ChannelScores | None = None,
 ) -> PruningPlan:
     """Widths for all groups.
 
@@ -71,7 +71,7 @@ def make_plan(
     return replace(plan, notes=(*notes, *not_rounded(groups, free, widths, settings.round_to, shrinking)))
 
 
-def least_macs(groups: Sequence[Group], cost: Cost, settings: Settings, scores: Scores) -> float:
+def least_macs(groups: Sequence[Group], cost: NetworkCost, settings: Settings, scores: ChannelScores) -> float:
     """The smallest `target_macs` that `make_plan` can meet with these settings, in (0, 1]."""
     free = [g for g in groups if g.frozen is None]
     couplings, _ = couplings_of(groups, settings)
@@ -86,7 +86,7 @@ def _allocation(
     free: Sequence[Group],
     couplings: Sequence[Coupling],
     settings: Settings,
-    scores: Scores | None,
+    scores: ChannelScores | None,
 ) -> tuple[Allocation, list[str]]:
     """How the couplings relate, and what there is to say about it."""
     if settings.scope == "global":
@@ -126,7 +126,7 @@ def _by_ratio(couplings: Sequence[Coupling], allocation: Allocation, settings: S
     return units, notes
 
 
-def _zeros(couplings: Sequence[Coupling], free: Sequence[Group], scores: Scores) -> tuple[Units, list[str]]:
+def _zeros(couplings: Sequence[Coupling], free: Sequence[Group], scores: ChannelScores) -> tuple[Units, list[str]]:
     """Units without the channels whose parameters are all exactly zero.
 
     Raises:

@@ -8,7 +8,7 @@ its weights, the result can be smaller than the number of non-zeros; `sqrt` and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.trace import Trace, trace
 from compressvqa.pruning.recording.examples import examples_of
 from compressvqa.pruning.settings import Settings
-from compressvqa.pruning.widths.cost import Cost
+from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.density import LayerDensity, density, overall
 from compressvqa.pruning.widths.planning import make_plan
 from compressvqa.registry import ratio_rules
@@ -40,7 +40,7 @@ class GroupDensity:
     consumers: dict[str, float]
 
 
-Rule = Callable[[GroupDensity, float], float]
+RatioRule = Callable[[GroupDensity, float], float]
 
 
 @ratio_rules.register("in")
@@ -89,13 +89,16 @@ def budget(group: GroupDensity, overall: float) -> float:
     return demanded(group, overall)
 
 
-def density_ratios(model: nn.Module, rule: str = "in", *, inputs: Any = None) -> dict[str, float]:
+def density_ratios(
+    model: nn.Module, rule: str = "in", *, inputs: Any = None, also: Sequence[Any] = ()
+) -> dict[str, float]:
     """Share of output channels to remove from every layer, from the zeros that a sparsifier left.
 
     Args:
         model: the sparse network.
         rule: a registered ratio rule: "in", "sqrt", "max", "uniform", "budget".
         inputs: what the network is called with; by default what `example_inputs` gives for a network of `create_model`.
+        also: other ways in which it is called, as in `prune`.
 
     Returns:
         {path of a layer: share removed, in [0, 1]} for layers whose channels can go; give it to `prune(ratios=...)`.
@@ -103,23 +106,23 @@ def density_ratios(model: nn.Module, rule: str = "in", *, inputs: Any = None) ->
     Raises:
         PruneError: no inputs are given for a network that `create_model` did not make, or a rule breaks its promise.
     """
-    facts = trace(model, examples_of(model) if inputs is None else inputs)
-    return ratios_of(model, facts, rule)
+    traced = trace(model, examples_of(model) if inputs is None else inputs, also=also)
+    return ratios_of(model, traced, rule)
 
 
-def ratios_of(model: nn.Module, facts: Trace, rule: str) -> dict[str, float]:
+def ratios_of(model: nn.Module, traced: Trace, rule: str) -> dict[str, float]:
     """`density_ratios` of a network that was traced already."""
-    groups = [g for g in find_groups(facts) if g.frozen is None and not facts.is_dead(g.producers)]
+    groups = [g for g in find_groups(traced) if g.frozen is None and not traced.is_dead(g.producers)]
     # A reader whose own result nobody reads constraints nothing; it is dense, since no gradient ever reached it.
-    layers = {path: layer for path, layer in density(model).items() if not facts.is_dead([path])}
+    layers = {path: layer for path, layer in density(model).items() if not traced.is_dead([path])}
     entry = ratio_rules[rule]
     keep = [_share(entry.value, rule, group, layers) for group in groups]
     if entry.facts.get("scaled"):
-        keep = _scaled(model, facts, groups, keep)
+        keep = _scaled(model, traced, groups, keep)
     return {path: 1.0 - share for group, share in zip(groups, keep, strict=True) for path in group.producers}
 
 
-def _share(function: Rule, rule: str, group: Group, layers: dict[str, LayerDensity]) -> float:
+def _share(function: RatioRule, rule: str, group: Group, layers: dict[str, LayerDensity]) -> float:
     def around(paths: dict[str, int]) -> dict[str, float]:
         return {path: layers[path].density for path in paths if path in layers}
 
@@ -129,11 +132,11 @@ def _share(function: Rule, rule: str, group: Group, layers: dict[str, LayerDensi
     return float(share)
 
 
-def _scaled(model: nn.Module, facts: Trace, groups: list[Group], keep: list[float]) -> list[float]:
+def _scaled(model: nn.Module, traced: Trace, groups: list[Group], keep: list[float]) -> list[float]:
     """Shares raised to the one exponent that leaves as many parameters as are not zero."""
-    alive = [p for name, p in model.named_parameters() if name not in facts.dead_parameters]
+    alive = [p for name, p in model.named_parameters() if name not in traced.dead_parameters]
     wanted = sum(int((p != 0).sum()) for p in alive)
-    cost = Cost.of(facts, groups, without=tuple(facts.dead))
+    cost = NetworkCost.of(traced, groups, without=tuple(traced.dead))
     channels = np.array([g.channels for g in groups], dtype=np.float64)
     shares = np.maximum(np.array(keep), 0.5 / channels) if groups else np.array(keep)
 
@@ -175,13 +178,13 @@ def compare_rules(model: nn.Module, inputs: Any = None, rules: list[str] | None 
         inputs: as in `density_ratios`.
         rules: names; all registered ones by default.
     """
-    facts = trace(model, examples_of(model) if inputs is None else inputs)
-    dead = tuple(facts.dead)
-    groups = [g for g in find_groups(facts) if not facts.is_dead(g.producers)]
-    cost = Cost.of(facts, [g for g in groups if g.frozen is None], without=dead)
+    traced = trace(model, examples_of(model) if inputs is None else inputs)
+    dead = tuple(traced.dead)
+    groups = [g for g in find_groups(traced) if not traced.is_dead(g.producers)]
+    cost = NetworkCost.of(traced, [g for g in groups if g.frozen is None], without=dead)
     reports = []
     for rule in rules or list(ratio_rules):
-        plan = make_plan(groups, cost, Settings.of(ratios=ratios_of(model, facts, rule)), dead=dead)
+        plan = make_plan(groups, cost, Settings.of(ratios=ratios_of(model, traced, rule)), dead=dead)
         before, after = sum(n for _, n, _ in plan.widths), sum(k for _, _, k in plan.widths)
         shares = (after / max(before, 1), plan.params[1] / plan.params[0], plan.macs[1] / max(plan.macs[0], 1))
         reports.append(RuleReport(rule, overall(density(model)), *shares))

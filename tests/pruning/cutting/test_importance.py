@@ -16,7 +16,7 @@ from compressvqa.errors import PruneError
 from compressvqa.pruning import Importance, find_groups, prune, trace
 from compressvqa.pruning.cutting import importance
 from compressvqa.pruning.cutting.activations import mean_activations
-from compressvqa.pruning.cutting.choice import Scores
+from compressvqa.pruning.cutting.choice import ChannelScores
 
 IMAGES = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
 
@@ -33,7 +33,7 @@ def network() -> nn.Sequential:
 def scores(net: nn.Module, name: str, inputs: Any = IMAGES, batches: Any = None, group: str = "0") -> Tensor:
     facts = trace(net, inputs)
     found = next(g for g in find_groups(facts) if g.name == group)
-    return Scores(net, Importance(name, batches), inputs, torch.Generator()).of(found)
+    return ChannelScores(net, Importance(name, batches), inputs, torch.Generator()).of(found)
 
 
 def peer(criterion: Callable[..., Any], net: nn.Module) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from compressvqa.errors import PruneError
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import trace
-from compressvqa.pruning.dependency.explain import Explanation, GroupFacts, explain
+from compressvqa.pruning.dependency.explain import ExplainedGroup, Explanation, explain
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.names import compact
 from compressvqa.pruning.dependency.tree import to_tree
@@ -63,7 +63,7 @@ def told() -> Explanation:
     return explain(trace(Net(), (torch.randn(1, 3, 8, 8),)))
 
 
-def about(told: Explanation, name: str) -> GroupFacts:
+def about(told: Explanation, name: str) -> ExplainedGroup:
     (fact,) = (f for f in told.groups if f.group.name == name)
     return fact
 
@@ -164,7 +164,7 @@ def test_a_coupling_is_shown(told: Explanation) -> None:
 
     stem = about(told, "stem")
     values = {f.name: getattr(stem.group, f.name) for f in fields(Group) if f.name not in ("coupling", "unit")}
-    fact = GroupFacts(Bundled(**values), (), (), (), (), (), False)
+    fact = ExplainedGroup(Bundled(**values), (), (), (), (), (), False)
     lines = rows(Explanation((fact,), ("stem",), 1, 1, {}, (), ()))
     assert "stem: 8 channels, 4 at a time, coupling stream" in lines
     assert "stem: 2 units of 4 channels" in lines

@@ -125,6 +125,67 @@ def test_mixtures_of_kernels(how: str) -> None:
     assert small.kernels.shape == (3, 6, 8, 3, 3) and small.norm.num_features == 6
 
 
+# -- outer products, flattened -----------------------------------------------------------------------------------------
+
+
+class Outer(nn.Module):
+    """Bilinear pooling: each pair of channels of two layers is a column of the next."""
+
+    def __init__(self, how: Any, columns: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = Conv(3, 8), Conv(3, 6), Conv(3, 4)
+        self.read, self.head, self.how = nn.Linear(columns, 10), nn.Linear(10, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.read(self.how(self, x)).relu())
+
+
+def pooled(one: Tensor, other: Tensor) -> Tensor:
+    one, other = one.relu().flatten(2), other.relu().flatten(2)
+    return (one @ other.mT / one.shape[2]).flatten(1)
+
+
+def signed_root(y: Tensor) -> Tensor:
+    return F.normalize(y.sign() * (y.abs() + 1e-5).sqrt())
+
+
+OUTER: dict[str, tuple[Any, int]] = {
+    "two means": (lambda s, x: torch.einsum("bi,bj->bij", mean(s.a(x)), mean(s.b(x))).flatten(1), 48),
+    "by broadcasting": (lambda s, x: (mean(s.a(x))[:, :, None] * mean(s.b(x))[:, None]).reshape(len(x), -1), 48),
+    "two layers": (lambda s, x: pooled(s.a(x), s.b(x)), 48),
+    "with itself": (lambda s, x: pooled(*[s.a(x)] * 2), 64),
+    "with its root": (lambda s, x: signed_root(pooled(s.a(x), s.b(x))), 48),
+    "with itself and its root": (lambda s, x: signed_root(pooled(*[s.a(x)] * 2)), 64),
+    "of three": (lambda s, x: torch.einsum(
+        "bi,bj,bk->bijk", mean(s.a(x)), mean(s.b(x)), mean(s.c(x))).flatten(1), 192),
+}  # fmt: skip
+
+
+def mean(y: Tensor) -> Tensor:
+    return y.relu().mean((2, 3))
+
+
+@pytest.mark.parametrize("how", OUTER)
+def test_outer_products(how: str) -> None:
+    forward, columns = OUTER[how]
+    small = half(Outer(forward, columns)).model
+    factors = {48: 4 * 3, 64: 4 * 4, 192: 4 * 3 * 2}
+    assert small.read.weight.shape == (5, factors[columns])
+
+
+@pytest.mark.parametrize("how", ["two layers", "with itself", "of three"])
+@pytest.mark.parametrize("target", ["target_params", "target_macs"])
+def test_the_cost_of_outer_products_is_known(how: str, target: str) -> None:
+    forward, columns = OUTER[how]
+    net = Outer(forward, columns).eval()
+    pruned = prune(net, X, **{target: 0.4})
+    assert pruned.plan.params[1] == sum(p.numel() for p in pruned.model.parameters())
+    # An einsum of three factors without a sum is no product of matrices below: torch multiplies them one by one.
+    after = pruned.complexity_after
+    assert pruned.plan.macs[1] == (after.macs_conv_linear if how == "of three" else after.macs)
+
+
 # -- shortcuts padded with zeros ---------------------------------------------------------------------------------------
 
 

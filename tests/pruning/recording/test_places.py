@@ -159,6 +159,44 @@ def test_a_width_is_followed_wherever_it_is_held(where: str) -> None:
     assert not isinstance(read(held), Int) and read(held) == C
 
 
+class Refuses(dict[str, int]):
+    """A dictionary that can't be written to."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        raise TypeError("frozen")
+
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
+
+
+class Odd(tuple[int, ...]):
+    """A tuple that is made in a way of its own."""
+
+    def __new__(cls, a: int, b: int) -> Odd:
+        return super().__new__(cls, (a, b))
+
+    def __getnewargs__(self) -> tuple[int, ...]:
+        return tuple(self)
+
+
+@pytest.mark.parametrize("held", [Refuses(width=C), Odd(C, 3)])
+def test_what_cannot_be_written_to_hides_no_other_number(held: Any) -> None:
+    class Two(Holder):
+        def __init__(self) -> None:
+            super().__init__(held, None)
+            self.c = nn.Conv2d(3, C, 3)
+            self.width = C
+
+        def forward(self, x: Tensor) -> Tensor:
+            one = self.a(x).view(len(x), self.width, -1).mean(2)
+            width = self.held["width"] if isinstance(self.held, dict) else self.held[0]
+            return self.b(one) + self.c(x).view(len(x), width, -1).mean(2)[:, :2]
+
+    pruned = prune(Two(), X, ratios=0.5)
+    assert pruned.model.a.out_channels == C // 2 and pruned.model.c.out_channels == C
+    assert "given as a plain 12 in view at test_places.py:" in pruned.plan.frozen["c"]
+
+
 def test_one_config_for_two_networks_and_two_modules() -> None:
     config = Plain()
     one, other = (Holder(config, lambda h: h.width) for _ in range(2))

@@ -16,8 +16,8 @@ from torch import nn
 from compressvqa.pruning import Verification, prune
 
 # Networks in which every layer's own forward runs, so that each breakage changes what they compute.
-NAMES = ("Plain", "DenseCat", "Siamese", "SqueezeExcite", "ChannelsLastNorm", "FoldPermute", "InvertedResidual",
-         "WeightNorm", "ChannelSplit", "PerHeadWeights", "TransposedConv", "LayerScale", "GRUFrames")  # fmt: skip
+NAMES = ("ChannelsLastNorm", "Plain", "DenseCat", "Siamese", "SqueezeExcite", "FoldPermute", "WeightNorm",
+         "ChannelSplit", "InvertedResidual", "GRUFrames")  # fmt: skip
 
 Verify = Callable[..., Verification]
 

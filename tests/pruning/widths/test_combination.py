@@ -9,11 +9,11 @@ import pytest
 
 from compressvqa.pruning.widths.allocation import LocalAllocation
 from compressvqa.pruning.widths.budget import NEAR, Budget, meet
-from compressvqa.pruning.widths.cost import Cost, Products
+from compressvqa.pruning.widths.cost import NetworkCost, Products
 from compressvqa.pruning.widths.limits import Coupling
 
 
-def network(units: list[int], generator: np.random.Generator) -> tuple[list[Coupling], Cost]:
+def network(units: list[int], generator: np.random.Generator) -> tuple[list[Coupling], NetworkCost]:
     """Couplings with these numbers of units, and work that is a sum of products of pairs of them."""
     count = len(units)
     couplings = [Coupling((i,), (f"layer{i}",), (1,), n, 1, 1) for i, n in enumerate(units)]
@@ -25,7 +25,7 @@ def network(units: list[int], generator: np.random.Generator) -> tuple[list[Coup
             sizes[row, d] = units[i]
             per_channel[row * 8 + d, i] = 1
     work = Products(factors * 1e6, sizes, per_channel)
-    return couplings, Cost(work, work, work.at(np.zeros(count)), work.at(np.zeros(count)))
+    return couplings, NetworkCost(work, work, work.at(np.zeros(count)), work.at(np.zeros(count)))
 
 
 @pytest.mark.parametrize("units", [[4, 24], [3, 6, 16], [4, 4, 12], [2, 3, 5, 8], [6, 6, 6], [40, 3]], ids=str)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from compressvqa.errors import PruneError
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.settings import Settings
-from compressvqa.pruning.widths.cost import Cost, Products
+from compressvqa.pruning.widths.cost import NetworkCost, Products
 from compressvqa.pruning.widths.limits import couplings_of, widths_of
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.planning import make_plan
@@ -32,7 +32,7 @@ def group(name: str, channels: int, *, outputs: int = 1, frozen: str | None = No
     return Tied(name, channels, (), {name: outputs}, {}, frozen, (), **tie)
 
 
-def cost_of(groups: list[Tied], macs_per_channel: list[float] | None = None) -> Cost:
+def cost_of(groups: list[Tied], macs_per_channel: list[float] | None = None) -> NetworkCost:
     """A network whose parameters are its channels, and whose MACs are channels times a number."""
     free = [g for g in groups if g.frozen is None]
 
@@ -46,7 +46,7 @@ def cost_of(groups: list[Tied], macs_per_channel: list[float] | None = None) -> 
     work = macs_per_channel or [10.0] * len(free)
     macs = products(work)
     zero = np.zeros(len(free), dtype=np.int64)
-    return Cost(products([1.0] * len(free)), macs, sum(g.channels for g in free), macs.at(zero))
+    return NetworkCost(products([1.0] * len(free)), macs, sum(g.channels for g in free), macs.at(zero))
 
 
 class Given:

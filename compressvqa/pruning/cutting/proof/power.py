@@ -124,7 +124,9 @@ def effects(small: nn.Module, cuts: Sequence[Cut], gradients: Gradients, *, role
                     change.movedim(slot.dim, 0).reshape(change.shape[slot.dim], -1).sum(1).double().cpu().numpy()
                 )
             old = slot.indices[kept]
-            changes = sums[key][old - np.searchsorted(gone[key], old)].sum(1)
+            there = ~np.isin(old, gone[key]) if slot.shared else np.ones_like(old, dtype=bool)
+            places = np.minimum(old - np.searchsorted(gone[key], old), len(sums[key]) - 1)
+            changes = np.where(there, sums[key][places], 0.0).sum(1)
             together = float(np.sqrt(np.square(changes).mean() * min(len(one.channels), len(kept))))
             most = max(most, together if math.isfinite(together) else 0.0)
         found[one.group.name] = most

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from compressvqa.pruning.dependency import moves
 from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register themselves)
+    bilinear,
     contraction,
     creation,
     deformable,
     distance,
+    gating,
     indexing,
     joining,
     movement,
@@ -30,6 +32,8 @@ from compressvqa.pruning.dependency.rules import (  # noqa: F401  (they register
 from compressvqa.pruning.dependency.rules.registry import OperatorRule, known, rule, rule_of
 
 # Operators whose rules carry labels that are merged with others (`ChannelLabels.merged`), or freeze them.
-MERGED_CARRIERS = frozenset(moves.NAMES) | contraction.PRODUCTS
+MERGED_CARRIERS = (
+    frozenset({*moves.NAMES, *pointwise.UNARY, *pointwise.BINARY}) | contraction.PRODUCTS | reduction.REDUCTIONS
+)
 
 __all__ = ["MERGED_CARRIERS", "OperatorRule", "known", "rule", "rule_of"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compressvqa.pruning.dependency import moves
-from compressvqa.pruning.dependency.algebra import join, lift, place
+from compressvqa.pruning.dependency.algebra import carried, join, lift, place
 from compressvqa.pruning.dependency.labels import MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.registry import rule
 from compressvqa.pruning.recording.graph import Value
@@ -31,6 +31,7 @@ def contract(
     macs: int,
     *,
     zero: Callable[[list[bool]], bool] = any,
+    factors: Sequence[AxisLabels] = (),
 ) -> tuple[AxisLabels, ...]:
     """Axis labels of a sum of products; both operands are already placed in one space.
 
@@ -42,6 +43,7 @@ def contract(
         shared: dimensions that are summed over.
         macs: multiply-accumulates of the whole operator.
         zero: which of the operands must be zero at a cut position for its term to be; one does in a product.
+        factors: further labels along the dimensions, which go with columns of the weight as well.
     """
     attends = _attends(run, node, left, right)
     for weight, other in ((left, right), (right, left)):
@@ -55,7 +57,7 @@ def contract(
             # Values that all heads share: how the result is labelled along the heads is not known yet.
             left, right = (ChannelLabels(t.shape, (), t.free | set(range(len(t.shape)))) for t in (left, right))
     per_axis, _ = join(run, node, (left, right), zero)
-    run.cost(node, macs, per_axis)
+    run.cost(node, macs, (*per_axis, *factors))
     results = []
     for axis_labels in per_axis:
         if not set(axis_labels.axes) & set(shared):
@@ -159,18 +161,17 @@ def _product(run: Labelling, node: Node, left: Value, right: Value, shape: tuple
         left_dims, right_dims, shared = [*range(rank - 1)], [*range(rank - 3), rank - 2, rank - 1], rank - 2
         # The left operand's last dimension is the shared one, its first ones are the batch and its rows.
         left_dims = [*range(rank - 2), rank - 2]
-    per_axis = contract(
-        run, node, place(a, left_dims, rank), place(b, right_dims, rank), [shared], math.prod(shape) * k
-    )
+    placed = place(a, left_dims, rank), place(b, right_dims, rank)
+    factors = _factors(run, node, place(ChannelLabels(a.shape, a.merged), left_dims, rank), placed[1], shared)
+    per_axis = contract(run, node, *placed, [shared], math.prod(shape) * k, factors=factors)
     left_over = tuple(AxisLabels(p.ids.squeeze(shared), p.zero) for p in per_axis)
-    merged = _merged(run, node, a, b, lambda channels: place(channels, right_dims, rank), shared)
+    merged = _merged(run, node, b, lambda channels: place(channels, right_dims, rank), shared)
     return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight, merged)
 
 
 def _merged(
     run: Labelling,
     node: Node,
-    left: ChannelLabels,
     right: ChannelLabels,
     placed: Callable[[ChannelLabels], ChannelLabels],
     shared: int,
@@ -182,8 +183,21 @@ def _merged(
             run.freeze(axis_labels.ids, f"{MERGED} at {node}")
         else:
             found.append(AxisLabels(axis_labels.ids.squeeze(shared), axis_labels.zero))
-    for axis_labels in left.merged:
-        run.freeze(axis_labels.ids, f"{MERGED} at {node}")
+    return tuple(found)
+
+
+def _factors(
+    run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels, shared: int
+) -> tuple[AxisLabels, ...]:
+    """Labels of the second factor of an outer product that a weight reads, flattened: its columns go with both."""
+    columns = [p.ids for p in right.per_axis if p.axes == (shared,) and right.weight and (p.ids > 0).all()]
+    found = []
+    for axis_labels in left.per_axis:
+        if columns and axis_labels.axes == (shared,):
+            run.factor(columns[0], axis_labels.ids)
+            found.append(axis_labels)
+        else:
+            run.freeze(axis_labels.ids, f"{MERGED} at {node}")
     return tuple(found)
 
 
@@ -193,10 +207,10 @@ def _shape(node: Node) -> tuple[int, ...]:
     return output.shape
 
 
-PRODUCTS = frozenset({"mm", "bmm", "mv", "dot", "vdot"})
+PRODUCTS = frozenset({"mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv"})
 
 
-@rule(*PRODUCTS)
+@rule("mm", "bmm", "mv", "dot", "vdot")
 def product(run: Labelling, node: Node) -> list[ChannelLabels]:
     """A matrix product, a batch of them, or with vectors."""
     return [_product(run, node, node.args[0], node.args[1], _shape(node))]
@@ -206,9 +220,9 @@ def product(run: Labelling, node: Node) -> list[ChannelLabels]:
 def added_product(run: Labelling, node: Node) -> list[ChannelLabels]:
     """A matrix product and something added to it, such as a bias."""
     result = _product(run, node, node.args[1], node.args[2], _shape(node))
-    rank = len(result.shape)
-    per_axis, free = join(run, node, (lift(run.labels_of(node.args[0]), rank), result), all)
-    return [ChannelLabels(result.shape, per_axis, free)]
+    operands = lift(run.labels_of(node.args[0]), len(result.shape)), result
+    per_axis, free = join(run, node, operands, all)
+    return [ChannelLabels(result.shape, per_axis, free, False, carried(run, node, operands, all))]
 
 
 @rule("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution")

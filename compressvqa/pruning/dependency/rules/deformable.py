@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compressvqa.pruning.recording.graph import Node
 
 
-@rule("deform_conv2d")
+@rule("torchvision::deform_conv2d")
 def deformable(run: Labelling, node: Node) -> list[ChannelLabels]:
     """Channels go as in a convolution; offsets and masks are all needed, for every tap."""
     data, weight, offset, mask, bias = node.args[:5]

@@ -27,5 +27,5 @@ def pairs(run: Labelling, node: Node) -> list[ChannelLabels]:
     rank = len(output.shape)
     left = place(a, [*range(rank - 1), rank], rank + 1)
     right = place(b, [*range(rank - 2), rank - 1, rank], rank + 1)
-    per_axis = contract(run, node, left, right, [rank], 0 * math.prod(output.shape), zero=all)
+    per_axis = contract(run, node, left, right, [rank], math.prod(output.shape) * a.shape[-1], zero=all)
     return [ChannelLabels(output.shape, tuple(AxisLabels(p.ids.squeeze(rank), False) for p in per_axis))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compressvqa.pruning.dependency.algebra import join, lift
+from compressvqa.pruning.dependency.algebra import carried, join, lift
 from compressvqa.pruning.dependency.labels import ChannelLabels
 from compressvqa.pruning.dependency.rules.registry import rule
 
@@ -56,6 +56,7 @@ def pointwise(run: Labelling, node: Node) -> list[ChannelLabels]:
             per_axis,
             free,
             all(t.weight or not t.shape for t in channel_labels) and any(t.weight for t in channel_labels),
+            carried(run, node, channel_labels, lambda flags: stays_zero(node, flags)),
         )
     ]
 

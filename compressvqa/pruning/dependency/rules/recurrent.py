@@ -89,9 +89,3 @@ def _along_last(ids: Ids, shape: tuple[int, ...]) -> ChannelLabels:
 def kernel(run: Labelling, node: Node) -> list[ChannelLabels]:
     """A recurrent kernel that is called by itself."""
     return run.block(node, "recurrent kernels are kept as they are")
-
-
-@rule("_trilinear")
-def bilinear(run: Labelling, node: Node) -> list[ChannelLabels]:
-    """A bilinear layer."""
-    return run.block(node, "bilinear layers are kept as they are")

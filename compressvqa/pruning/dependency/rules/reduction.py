@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from compressvqa.pruning.dependency.labels import AxisLabels, ChannelLabels, Ids
+from compressvqa.pruning.dependency.labels import MERGED, AxisLabels, ChannelLabels, Ids
 from compressvqa.pruning.dependency.rules.by_hand import STATISTICS, only_normalises
 from compressvqa.pruning.dependency.rules.registry import rule
 
@@ -19,6 +19,9 @@ _DIM_FIRST = (
     "sum", "mean", "amax", "amin", "max", "min", "prod", "var", "std", "var_mean", "std_mean", "any", "all",
     "logsumexp", "argmax", "argmin", "median", "nansum", "count_nonzero", "aminmax", "mode", "nanmedian",
 )  # fmt: skip
+
+
+REDUCTIONS = frozenset({*_DIM_FIRST, "linalg_vector_norm", "norm"})
 
 
 @rule(*_DIM_FIRST)
@@ -83,6 +86,9 @@ def _reduce(run: Labelling, node: Node, dims: Sequence[int] | None) -> list[Chan
     channels = run.labels_of(node.args[0])
     rank = len(channels.shape)
     gone = sorted({d % rank for d in dims} if dims else range(rank)) if rank else []
+    for axis_labels in channels.merged:
+        if not (axis_labels.zero and node.op in _SUMS and set(axis_labels.axes) <= set(gone)):
+            run.freeze(axis_labels.ids, f"{MERGED} at {node}")
     taken = _normalised(run, node, channels, gone)
     per_axis = [
         passed

@@ -119,7 +119,7 @@ def unpool(run: Labelling, node: Node) -> list[ChannelLabels]:
     return [ChannelLabels(() if v is None else v.shape, per_axis) for v in node.outputs]
 
 
-@rule("roi_align", "roi_pool")
+@rule("torchvision::roi_align", "torchvision::roi_pool")
 def regions(run: Labelling, node: Node) -> list[ChannelLabels]:
     """Regions of pictures, cut out and resized: channels pass; where the regions lie must stay."""
     for axis_labels in run.labels_of(node.args[1]).per_axis:
