@@ -201,10 +201,12 @@ def _come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[P
 
 
 def shipped() -> dict[str, Path]:
-    """The recipes that ship with the package: {name: file}."""
+    """The recipes that ship with the package: {name: file}; one in a folder is named ``folder/recipe``."""
     here = Path(__file__).parent
     folder = next((f for f in (here / "_recipes", here.parent / "recipes") if f.is_dir()), None)
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
+    if folder is None:
+        return {}
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
 
 
 def find(path: str | Path) -> Path:

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_what_users_need_and_no_more(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    recipes = {path.name for path in (ROOT / "recipes").glob("*.yaml")}
+    recipes = {path.name for path in (ROOT / "recipes").rglob("*.yaml")}
     assert recipes == {Path(name).name for name in names if name.endswith(".yaml")}
     assert "compressvqa/py.typed" in names and "compressvqa/report/page.css" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]

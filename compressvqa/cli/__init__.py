@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score, verify
@@ -31,6 +32,7 @@ def main() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("compressvqa").addHandler(handler)
     logging.getLogger("compressvqa").setLevel(logging.INFO)
+    _yield_cores()
     try:
         app()
     except CompressVQAError as error:
@@ -38,3 +40,14 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _yield_cores() -> None:
+    """Threads that wait for others give up their core soon, where the user has not said otherwise.
+
+    OpenMP's busy waiting makes two programs on two cores crawl: a training step of 0.22 s took 0.50 s beside other
+    programs with this setting and up to 4.7 s without, and no more on a quiet machine. It counts only if it is set
+    before PyTorch is imported, which every command does by itself.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from compressvqa.data import ladder
-from compressvqa.data.ladder import Distorted, Rung
+from compressvqa.data.ladder import AnyRung, Distorted
 from compressvqa.data.patches import FORMAT, INDEX, PatchSet
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.sources import Cutting, Reference, Source
@@ -42,7 +42,7 @@ def build(
     sources: Sequence[Source],
     folder: Path,
     cutting: Cutting,
-    rungs: Sequence[Rung],
+    rungs: Sequence[AnyRung],
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -88,9 +88,9 @@ def build(
     return PatchSet(folder)
 
 
-def _shard_name(source: Source, cutting: Cutting, rungs: Sequence[Rung]) -> str:
+def _shard_name(source: Source, cutting: Cutting, rungs: Sequence[AnyRung]) -> str:
     """A name that changes with everything that the shard depends on."""
-    settings = [FORMAT, source.identity, asdict(cutting), [asdict(rung) for rung in rungs]]
+    settings = [FORMAT, source.identity, asdict(cutting), [rung.facts() for rung in rungs]]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9.+]+', '_', source.content)[:48]}-{digest}"
 
@@ -149,7 +149,7 @@ class _Build:
     """One run over the sources. Sources are read by a few threads, their rungs go through a pool of encoders."""
 
     def __init__(
-        self, folder: Path, work: Path, cutting: Cutting, rungs: list[Rung], workers: int, progress: Progress | None
+        self, folder: Path, work: Path, cutting: Cutting, rungs: list[AnyRung], workers: int, progress: Progress | None
     ) -> None:
         self.folder, self.work, self.cutting, self.rungs = folder, work, cutting, rungs
         self.workers, self.progress = workers, progress
@@ -202,8 +202,8 @@ class _Build:
 
     def _distort(
         self, references: list[Reference], place: Path, encoders: ThreadPoolExecutor
-    ) -> list[tuple[int, Rung, Distorted | DataError]]:
-        jobs: list[tuple[int, Rung, Future[Distorted | DataError]]] = []
+    ) -> list[tuple[int, AnyRung, Distorted | DataError]]:
+        jobs: list[tuple[int, AnyRung, Future[Distorted | DataError]]] = []
         for number, reference in enumerate(references):
             path = place / f"{number}.yuv"
             path.write_bytes(reference.samples.astype(reference.samples.dtype.newbyteorder("<"), copy=False).tobytes())
@@ -211,7 +211,7 @@ class _Build:
             jobs += [(number, rung, encoders.submit(self._rung, path, raw, rung)) for rung in self.rungs]
         return [(number, rung, job.result()) for number, rung, job in jobs]
 
-    def _rung(self, path: Path, raw: RawFormat, rung: Rung) -> Distorted | DataError:
+    def _rung(self, path: Path, raw: RawFormat, rung: AnyRung) -> Distorted | DataError:
         try:
             return ladder.distort(path, raw, rung)
         except DataError as error:  # one encoder that fails on one patch must not cost the others
@@ -224,7 +224,7 @@ class _Build:
         name: str,
         source: Source,
         references: list[Reference],
-        made: list[tuple[int, Rung, Distorted | DataError]],
+        made: list[tuple[int, AnyRung, Distorted | DataError]],
     ) -> dict[str, Any]:
         good = [(number, rung, result) for number, rung, result in made if isinstance(result, Distorted)]
         notes = [f"{source.content}, patch {number}: {bad}" for number, _, bad in made if isinstance(bad, DataError)]
@@ -248,10 +248,7 @@ class _Build:
                 {"start": r.start, "top": r.top, "left": r.left, "downscale": r.downscale} for r in references
             ],
             "distorted": [
-                {
-                    "reference": number, "codec": rung.codec, "quality": rung.quality, "scale": rung.scale,
-                    "bytes": result.bytes, "labels": result.labels,
-                }
+                {"reference": number, **rung.facts(), "bytes": result.bytes, "labels": result.labels}
                 for number, rung, result in good
             ],
-        }  # fmt: skip
+        }

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from compressvqa.data.pictures import SUFFIXES as PICTURE_SUFFIXES
 from compressvqa.errors import DataError
 
 # fmt: off
@@ -26,18 +27,31 @@ def list_videos(place: str | Path) -> list[tuple[str, Path]]:
     Raises:
         DataError: the place does not exist, or holds no video.
     """
-    place = Path(place)
+    return _listed(Path(place), VIDEO_SUFFIXES, "video", "", "files ending in .mp4, .mkv, .mov, .webm, .y4m, ...")
+
+
+def list_media(place: str | Path) -> list[tuple[str, Path]]:
+    """Video files and photographs of a folder and its subfolders, or one file; otherwise as `list_videos`.
+
+    Raises:
+        DataError: the place does not exist, or holds neither.
+    """
+    hint = "files ending in .mp4, .mkv, .mov, .webm, .y4m, ..., or .png, .jpg, ..."
+    return _listed(Path(place), VIDEO_SUFFIXES | PICTURE_SUFFIXES, "video", " and no photograph", hint)
+
+
+def _listed(place: Path, suffixes: frozenset[str], what: str, more: str, hint: str) -> list[tuple[str, Path]]:
     if place.is_file():
         return [(place.name, place)]
     if not place.is_dir():
-        raise DataError("no such folder or file of videos", where=place)
+        raise DataError(f"no such folder or file of {what}s", where=place)
     found = [
         (path.relative_to(place).as_posix(), path)
         for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
     ]
     if not found:
-        raise DataError("holds no video", where=place, hint="files ending in .mp4, .mkv, .mov, .webm, .y4m, ...")
+        raise DataError(f"holds no {what}{more}", where=place, hint=hint)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Encoding ladders: one clip, through real encoders, at several rates and resolutions, and back.
+"""Encoding ladders: one clip, through real encoders, at several rates, resolutions and generations, and back.
 
 Presets are fast ones: what is learnt from is the kind of distortion that a codec makes at a quality, not its rate.
 Every encoder runs with one thread, which makes its output the same on every run of one machine.
@@ -6,13 +6,16 @@ Every encoder runs with one thread, which makes its output the same on every run
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from compressvqa.data import ffmpeg, vmaf
+from compressvqa.data.filters import Filter
 from compressvqa.data.frames import Samples, sample_type
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.vmaf import Labels
@@ -74,37 +77,56 @@ CODECS: dict[str, Codec] = {
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to distort a clip.
+    """One way to code a clip.
 
     Args:
         codec: a key of `CODECS`.
         quality: the encoder's constant quality (CRF; QP for vvc); larger is worse.
         scale: the share of width and height that is coded; the decoded picture is scaled back up.
+        depth: bit depth that is coded, 8 or 10; None: that of the clip, if the encoder takes it.
+        first: the clip is coded so first, and what is decoded of it is coded again: a second generation.
 
     Raises:
-        DataError: no such codec, quality or scale.
+        DataError: no such codec, quality, scale or depth, or a third generation.
 
     >>> Rung("x264", 30).name, Rung("vvc", 37, 0.5).name
     ('x264-q30', 'vvc-q37-s0.5')
+    >>> Rung("x265", 30, depth=10, first=Rung("x264", 24)).name
+    'x265-q30-10bit-after-x264-q24'
     """
 
     codec: str
     quality: int
     scale: float = 1.0
+    depth: int | None = None
+    first: Rung | None = None
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
             raise DataError(f"unknown codec {self.codec!r}", hint=", ".join(CODECS))
-        highest = CODECS[self.codec].highest
+        highest, depths = CODECS[self.codec].highest, CODECS[self.codec].depths
         if not 0 <= self.quality <= highest:
             raise DataError(f"{self.codec} has no quality {self.quality}", hint=f"0 (best) to {highest} (worst)")
         if not 0.125 <= self.scale <= 1:
             raise DataError(f"a scale of {self.scale}", hint="0.125 to 1")
+        if self.depth is not None and self.depth not in depths:
+            raise DataError(f"{self.codec} does not code {self.depth} bit", hint=" or ".join(map(str, depths)))
+        if self.first is not None and self.first.first is not None:
+            raise DataError(f"{self.first.name} is a second generation already", hint="one `first` only")
 
     @property
     def name(self) -> str:
         """A short name, the same for equal rungs."""
-        return f"{self.codec}-q{self.quality}" + ("" if self.scale == 1 else f"-s{self.scale:g}")
+        scale = "" if self.scale == 1 else f"-s{self.scale:g}"
+        depth = "" if self.depth is None else f"-{self.depth}bit"
+        return f"{self.codec}-q{self.quality}{scale}{depth}" + (f"-after-{self.first.name}" if self.first else "")
+
+    def facts(self) -> dict[str, Any]:
+        """What a set of patches stores of it; what was not asked for is left out."""
+        facts: dict[str, Any] = {"codec": self.codec, "quality": self.quality, "scale": self.scale}
+        if self.depth is not None:
+            facts["depth"] = self.depth
+        return facts if self.first is None else facts | {"first": self.first.name}
 
     def coded_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the coded picture, even numbers.
@@ -115,7 +137,23 @@ class Rung:
         h, w = (max(2, 2 * round(side * self.scale / 2)) for side in (height, width))
         if min(h, w) < MIN_CODED_SIDE:
             raise DataError(f"rung {self.name} would code {w}x{h} pixels", hint=f"at least {MIN_CODED_SIDE} a side")
+        if self.first is not None:
+            self.first.coded_size(height, width)
         return h, w
+
+    def coded_depth(self, bitdepth: int) -> int:
+        """Bit depth of the coded picture of a clip of some depth."""
+        return self.depth or (bitdepth if bitdepth in CODECS[self.codec].depths else 10)
+
+    @property
+    def encoders(self) -> set[str]:
+        """Keys of `CODECS` that it needs."""
+        return {self.codec} | (set() if self.first is None else self.first.encoders)
+
+
+AnyRung: TypeAlias = Rung | Filter
+"""A way to distort a clip: with a codec, or without one."""
+R = TypeVar("R", bound=AnyRung)
 
 
 @dataclass(frozen=True)
@@ -124,7 +162,7 @@ class Distorted:
 
     Args:
         samples: decoded and scaled back, (frames, samples of a frame), in the format of the reference.
-        bytes: length of the coded file.
+        bytes: length of the coded file; 0 where there is none.
         labels: VMAF and PSNR against the reference.
     """
 
@@ -133,15 +171,16 @@ class Distorted:
     labels: Labels
 
 
-def usable(rungs: list[Rung]) -> tuple[list[Rung], list[str]]:
-    """The rungs that this ffmpeg can encode, and the names of the codecs that it lacks.
+def usable(rungs: Sequence[R]) -> tuple[list[R], list[str]]:
+    """The rungs that this ffmpeg can make, and the names of the codecs that it lacks.
 
     Raises:
-        DataError: it can encode none of them, or has no libvmaf.
+        DataError: it can make none of them, or has no libvmaf.
     """
     ffmpeg.require(filter="libvmaf")
-    lacking = sorted({rung.codec for rung in rungs if CODECS[rung.codec].encoder not in ffmpeg.encoders()})
-    kept = [rung for rung in rungs if rung.codec not in lacking]
+    needed = {codec for rung in rungs for codec in rung.encoders}
+    lacking = sorted(codec for codec in needed if CODECS[codec].encoder not in ffmpeg.encoders())
+    kept = [rung for rung in rungs if not rung.encoders & set(lacking)]
     if not kept:
         raise DataError(f"ffmpeg lacks every encoder of the ladder: {', '.join(lacking)}", where=ffmpeg.binary())
     return kept, lacking
@@ -163,7 +202,7 @@ def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path, *, tagg
     """
     codec = CODECS[rung.codec]
     h, w = rung.coded_size(raw.height, raw.width)
-    depth = raw.bitdepth if raw.bitdepth in codec.depths else 10
+    depth = rung.coded_depth(raw.bitdepth)
     chroma = raw.pixel_format if raw.pixel_format in codec.chromas else "420"
     pixels = f"yuv{chroma}p" + ("" if depth == 8 else f"{depth}le")
     steps = [] if (h, w) == (raw.height, raw.width) else [f"scale={w}:{h}:flags=lanczos"]
@@ -174,6 +213,16 @@ def encode(reference: Path, raw: RawFormat, rung: Rung, bitstream: Path, *, tagg
                 "-c:v", codec.encoder, *codec.options(rung.quality), "-an",
                *(["-fflags", "+bitexact"] if tagged else []), bitstream.name],
                folder=bitstream.parent)  # fmt: skip
+
+
+def decode(bitstream: Path, raw: RawFormat, decoded: Path) -> None:
+    """Decodes a coded clip to a headerless file, scaled to the size and brought to the format of `raw`.
+
+    Raises:
+        DataError: it can't be decoded.
+    """
+    ffmpeg.run(["-threads", "1", "-i", f"file:{bitstream.absolute()}", "-vf", _as_reference(raw),
+                "-fps_mode", "passthrough", "-f", "rawvideo", decoded.name], folder=decoded.parent)  # fmt: skip
 
 
 def decode_and_measure(bitstream: Path, reference: Path, raw: RawFormat) -> tuple[Samples, Labels]:
@@ -190,7 +239,7 @@ def decode_and_measure(bitstream: Path, reference: Path, raw: RawFormat) -> tupl
     log, decoded = f"{bitstream.name}.json", folder / f"{bitstream.name}.yuv"
     # Frames are numbered anew, so that the two inputs meet by number and not by what a container says of time.
     graph = (
-        f"[0:v]scale={raw.width}:{raw.height}:flags=bicubic,format={vmaf.pixel_format(raw)},settb=1/25,setpts=N,split[a][kept];"
+        f"[0:v]{_as_reference(raw)},settb=1/25,setpts=N,split[a][kept];"
         f"[1:v]settb=1/25,setpts=N[r];[a][r]{vmaf.vmaf_filter(raw.height, raw.width, log)}[measured]"
     )
     ffmpeg.run(["-threads", "1", "-i", f"file:{bitstream.absolute()}",
@@ -199,25 +248,51 @@ def decode_and_measure(bitstream: Path, reference: Path, raw: RawFormat) -> tupl
                 "-map", "[kept]", "-fps_mode", "passthrough", "-f", "rawvideo", decoded.name,
                 "-map", "[measured]", "-fps_mode", "passthrough", "-f", "null", "-"],
                folder=folder)  # fmt: skip
-    samples = np.fromfile(decoded, sample_type(raw.bitdepth))
+    return _samples(decoded, raw, frames, bitstream.name), vmaf.read_log(folder / log, frames)
+
+
+def _as_reference(raw: RawFormat) -> str:
+    return f"scale={raw.width}:{raw.height}:flags=bicubic,format={vmaf.pixel_format(raw)}"
+
+
+def _samples(path: Path, raw: RawFormat, frames: int, what: str) -> Samples:
+    samples = np.fromfile(path, sample_type(raw.bitdepth))
     if samples.nbytes != frames * raw.frame_bytes:
-        raise DataError(f"{samples.nbytes // raw.frame_bytes} of {frames} frames came back", where=bitstream.name)
-    return samples.reshape(frames, -1), vmaf.read_log(folder / log, frames)
+        raise DataError(f"{samples.nbytes // raw.frame_bytes} of {frames} frames came back", where=what)
+    return samples.reshape(frames, -1)
 
 
-def distort(reference: Path, raw: RawFormat, rung: Rung) -> Distorted:
-    """Sends a headerless .yuv file through one rung; the files on the way lie beside it and are removed.
+def distort(reference: Path, raw: RawFormat, rung: AnyRung) -> Distorted:
+    """Sends a headerless .yuv file through one rung; the files on the way lie in a folder beside it and are removed.
 
     Raises:
         DataError: the encoder, the decoder or libvmaf failed; the message names the rung.
     """
-    bitstream = reference.with_name(f"{reference.stem}-{rung.name}{CODECS[rung.codec].suffix}")
     try:
-        encode(reference, raw, rung, bitstream)
-        samples, labels = decode_and_measure(bitstream, reference, raw)
-        return Distorted(samples, bitstream.stat().st_size, labels)
+        with tempfile.TemporaryDirectory(dir=reference.parent, prefix="rung-") as place:
+            if isinstance(rung, Filter):
+                return _filtered(reference, raw, rung, Path(place))
+            return _coded(reference, raw, rung, Path(place))
     except DataError as error:
         raise DataError(error.what, where=rung.name) from error
-    finally:
-        for suffix in ("", ".yuv", ".json"):
-            bitstream.with_name(bitstream.name + suffix).unlink(missing_ok=True)
+
+
+def _coded(reference: Path, raw: RawFormat, rung: Rung, place: Path) -> Distorted:
+    source = reference
+    if rung.first is not None:
+        before, source = place / f"first{CODECS[rung.first.codec].suffix}", place / "first.yuv"
+        encode(reference, raw, rung.first, before)
+        decode(before, raw, source)
+        _samples(source, raw, reference.stat().st_size // raw.frame_bytes, rung.first.name)
+    bitstream = place / f"coded{CODECS[rung.codec].suffix}"
+    encode(source, raw, rung, bitstream)
+    samples, labels = decode_and_measure(bitstream, reference, raw)
+    return Distorted(samples, bitstream.stat().st_size, labels)
+
+
+def _filtered(reference: Path, raw: RawFormat, rung: Filter, place: Path) -> Distorted:
+    frames = reference.stat().st_size // raw.frame_bytes
+    made = place / "filtered.yuv"
+    samples = rung(_samples(reference, raw, frames, rung.name), raw)
+    made.write_bytes(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
+    return Distorted(samples, 0, vmaf.measure(reference, made, raw, folder=place))

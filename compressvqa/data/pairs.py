@@ -3,11 +3,16 @@
 Feng et al., "RankDVQA: Deep VQA based on Ranking-inspired Hybrid Training", arXiv 2202.08595: 70 % of the pairs show
 two contents, 30 % one; pairs nearer than about one just-noticeable difference (6 VMAF points) are not used. When the
 order of a pair is swapped, references and label go along.
+
+A label is one metric's word. Beyond the paper, pairs on which other labels disagree can be left out or count less,
+pairs whose order is certain (`compressvqa.data.orders`) can be drawn as well, and a label can be a probability: how
+many viewers would prefer the one clip, where 3 of 4 see a just-noticeable difference.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,19 +21,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compressvqa.data.certain import Certain
 from compressvqa.data.compare import MIN_SIDE
 from compressvqa.data.frames import Planes
+from compressvqa.data.judge import Judge
+from compressvqa.data.orders import Kind
 from compressvqa.data.patches import PatchSet
 from compressvqa.errors import DataError
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
+# A patch whose partners are all disputed is given up for another one, so often.
+TRIES = 1000
 
 
 class RankBatch(NamedTuple):
     """B pairs of clips.
 
-    Clips are (B, T, 3, H, W), float32 RGB in [0, 1]. `better_a` is (B,): 1 where a has the higher label, else 0. A key
-    names a clip exactly (patch, size, variant): equal keys mean equal pixels of reference and distorted clip.
+    Clips are (B, T, 3, H, W), float32 RGB in [0, 1]. `better_a` is (B,), the probability that a is better: 1 where a
+    has the higher label, else 0, or between them. A key names a clip exactly (patch, size, variant): equal keys mean
+    equal pixels of reference and distorted clip. `preferred` and `weight`, (2B, 2B), say the same of any two clips,
+    all a before all b: the probability that the row's is better than the column's, and how much that is to count; None
+    from a data set that knows its pairs only.
     """
 
     reference_a: Tensor
@@ -38,10 +51,12 @@ class RankBatch(NamedTuple):
     better_a: Tensor
     keys_a: list[str]
     keys_b: list[str]
+    preferred: Tensor | None = None
+    weight: Tensor | None = None
 
 
 class Draw(NamedTuple):
-    """One batch before its pixels are read: entries of the set, and how they are fitted to the batch's size."""
+    """One batch before its pixels are read: entries of the set (``~r``: reference r), and how they fit the size."""
 
     a: list[int]
     b: list[int]
@@ -63,9 +78,14 @@ class PairSampler:
         variants: how many crops of each patch there are; few of them let a teacher's scores be kept and reused.
         fit: "crop" cuts the size out of a patch, at a place that the variant fixes; "resize" scales the whole patch.
         seed: another seed gives other pairs.
+        flip: odd variants are mirrored left to right.
+        jnd: the difference of labels that three of four viewers see: labels become probabilities. None: 0 or 1.
+        agree: further labels. A pair that one of them puts the other way round is not used; one on which the
+            differences agree in order but not in size counts by the ratio of the smallest to the largest.
+        certain: {kind of certain order: share of the pairs that are drawn from it}; the others are drawn by label.
 
     Raises:
-        DataError: a size that networks or patches don't allow, or no pair is as far apart as `gap`.
+        DataError: a size that networks or patches don't allow, or no pair of a kind that is to be drawn.
     """
 
     def __init__(
@@ -81,11 +101,17 @@ class PairSampler:
         variants: int = 4,
         fit: Literal["crop", "resize"] = "crop",
         seed: int = 0,
+        flip: bool = False,
+        jnd: float | None = None,
+        agree: tuple[str, ...] = (),
+        certain: Mapping[Kind, float] | None = None,
     ) -> None:
         _check_sizes(patches, sizes, fit)
         self.patches, self.gap, self.two_content_share, self.swap = patches, gap, two_content_share, swap
-        self.batch, self.sizes, self.fit, self.seed = batch, tuple(sizes), fit, seed
-        self.variants = variants if fit == "crop" else 1
+        self.batch, self.sizes, self.fit, self.seed, self.jnd = batch, tuple(sizes), fit, seed, jnd
+        # Whole patches have two variants at most: as they are, and mirrored.
+        self.variants = variants if fit == "crop" else min(variants, 2) if flip else 1
+        self.flip = flip
         values = patches.label(label)
         self._rows = np.array([row for row, value in enumerate(values) if value is not None])
         self._values = np.array([value for value in values if value is not None], dtype=np.float64)
@@ -99,21 +125,25 @@ class PairSampler:
                 kind = "two contents" if two else "one content"
                 raise DataError(f"no pair of {kind} has {label} values {gap:g} or more apart", where=patches.folder,
                                 hint="a smaller gap, more rungs, or more videos")  # fmt: skip
+        self.judge = Judge(patches, (label, *agree), gap=gap, jnd=jnd, certain=tuple(certain or ()))
+        self._agreed = len(agree) > 0
+        self._certain = Certain(patches, self.judge.orders, dict(certain or {}))
 
     def batch_at(self, step: int) -> RankBatch:
         """The batch of one step; threads may ask for several at a time."""
         draw = self.draw_at(step)
         clips_a, clips_b = ([self._clip(row, draw) for row in rows] for rows in (draw.a, draw.b))
-        labels = dict(zip(self._rows.tolist(), self._values.tolist(), strict=True))
-        better = [float(labels[a] > labels[b]) for a, b in zip(draw.a, draw.b, strict=True)]
+        preferred, weight = self.judge(np.array([*draw.a, *draw.b]))
         return RankBatch(
             torch.stack([clip[0] for clip in clips_a]),
             torch.stack([clip[1] for clip in clips_a]),
             torch.stack([clip[0] for clip in clips_b]),
             torch.stack([clip[1] for clip in clips_b]),
-            torch.tensor(better),
+            torch.from_numpy(preferred.diagonal(len(draw.a)).copy()),
             [self._key(row, draw) for row in draw.a],
             [self._key(row, draw) for row in draw.b],
+            torch.from_numpy(preferred),
+            torch.from_numpy(weight),
         )
 
     def draw_at(self, step: int) -> Draw:
@@ -124,17 +154,33 @@ class PairSampler:
         return Draw([a for a, _ in pairs], [b for _, b in pairs], size, variant)
 
     def _pair(self, rng: np.random.Generator) -> tuple[int, int]:
-        two = bool(rng.random() < self.two_content_share)
-        first = int(rng.choice(self._firsts[two]))
-        second = int(rng.choice(np.flatnonzero(self._partners(first, two))))
+        pair = self._certain.pair(rng) or self._labelled(rng)
         if self.swap and rng.random() < 0.5:
-            first, second = second, first
-        return int(self._rows[first]), int(self._rows[second])
+            return pair[1], pair[0]
+        return pair
+
+    def _labelled(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Two patches whose labels say which is better."""
+        for _ in range(TRIES):
+            two = bool(rng.random() < self.two_content_share)
+            first = int(rng.choice(self._firsts[two]))
+            partners = np.flatnonzero(self._partners(first, two))
+            if len(partners):
+                second = int(rng.choice(partners))
+                return int(self._rows[first]), int(self._rows[second])
+        raise DataError(
+            "the labels agree on hardly any pair", where=self.patches.folder, hint="fewer labels in `agree`"
+        )
 
     def _partners(self, first: int, two: bool) -> Flags:
         far: Flags = np.abs(self._values - self._values[first]) >= self.gap
         allowed: Flags = self._contents != self._contents[first] if two else self._references == self._references[first]
-        return far & allowed
+        allowed &= far
+        allowed[first] = False
+        if self._agreed:
+            found = np.flatnonzero(allowed)
+            allowed[found] = self.judge.agreement(self._rows[first], self._rows[found]) > 0
+        return allowed
 
     def _with_partner(self, two: bool) -> npt.NDArray[np.intp]:
         """Positions of the patches that have a partner, found from the extremes of each group."""
@@ -158,14 +204,23 @@ class PairSampler:
         return np.array(kept, dtype=np.intp)
 
     def _key(self, row: int, draw: Draw) -> str:
-        return f"{self.patches.entries[row].id}@{self.fit}{draw.size}v{draw.variant}"
+        name = self.patches.references[~row].id if row < 0 else self.patches.entries[row].id
+        mirrored = "m" if self._mirrored(draw) else ""
+        return f"{name}@{self.fit}{draw.size}v{draw.variant}{mirrored}"
+
+    def _mirrored(self, draw: Draw) -> bool:
+        return self.flip and draw.variant % 2 == 1
 
     def _clip(self, row: int, draw: Draw) -> tuple[Tensor, Tensor]:
+        reference, distorted = self._fitted(row, draw)
+        return (reference.flip(-1), distorted.flip(-1)) if self._mirrored(draw) else (reference, distorted)
+
+    def _fitted(self, row: int, draw: Draw) -> tuple[Tensor, Tensor]:
         if self.fit == "resize":
             reference, distorted = self.patches.load(row)
             return _resized(reference, draw.size), _resized(distorted, draw.size)
-        name = self.patches.references[self.patches.entries[row].reference].id
-        top, left = crop_place(name, draw.variant, draw.size, self.patches.size)
+        number = ~row if row < 0 else self.patches.entries[row].reference
+        top, left = crop_place(self.patches.references[number].id, draw.variant, draw.size, self.patches.size)
         reference, distorted = self.patches.load(row, box=(top, left, draw.size, draw.size))
         return reference.to_rgb(), distorted.to_rgb()
 

@@ -62,13 +62,15 @@ class PatchEntry:
         id: a name for it, unique in the set and stable as long as its pixels are.
         content: what is seen.
         reference: index of its reference in `PatchSet.references`.
-        codec: the codec, as the ladder names it.
-        quality: the encoder's constant quality (CRF or QP).
+        codec: the codec, as the ladder names it; or the distortion, where no codec was at work.
+        quality: the encoder's constant quality (CRF or QP), or the distortion's level; larger is worse.
         scale: the share of width and height that was coded.
-        bytes: length of the coded clip.
+        bytes: length of the coded clip; 0 without a codec.
         labels: VMAF in its versions and PSNR of luma, mean over the frames; None where one is not defined.
         shard: name of its shard.
         row: its row in the shard.
+        depth: bit depth that was coded, where the ladder asked for one.
+        first: name of the rung that it is a second generation of.
     """
 
     id: str
@@ -81,6 +83,8 @@ class PatchEntry:
     labels: Labels
     shard: str
     row: int
+    depth: int | None = None
+    first: str | None = None
 
 
 class EvaluationBatch(NamedTuple):
@@ -149,11 +153,16 @@ class PatchSet:
     def load(self, index: int, *, box: tuple[int, int, int, int] | None = None) -> tuple[Planes, Planes]:
         """Reference and distorted planes of ``entries[index]``, or of a box (top, left, height, width) of them.
 
+        A negative index ``~r`` is reference r itself, unchanged, beside itself.
+
         Raises:
             DataError: the box leaves the patch or begins between two chroma samples, or the shard is damaged.
         """
-        entry = self.entries[index]
-        reference, distorted = self.planes(self.references[entry.reference]), self.planes(entry)
+        if index < 0:
+            reference = distorted = self.planes(self.references[~index])
+        else:
+            entry = self.entries[index]
+            reference, distorted = self.planes(self.references[entry.reference]), self.planes(entry)
         return (reference, distorted) if box is None else (reference.crop(*box), distorted.crop(*box))
 
     def label(self, name: str) -> list[float | None]:

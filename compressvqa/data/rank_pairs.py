@@ -1,8 +1,8 @@
-"""The dataset ``rank-pairs``: source videos in, labelled patches on disk, batches of rank pairs out."""
+"""The dataset ``rank-pairs``: source videos and photographs in, labelled patches on disk, batches of rank pairs out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,80 +10,27 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress, build
+from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
 from compressvqa.data.compare import MIN_SIDE
-from compressvqa.data.folders import list_videos, split_contents
-from compressvqa.data.ladder import Rung
+from compressvqa.data.filters import Filter
+from compressvqa.data.folders import split_contents
+from compressvqa.data.ladder import AnyRung
+from compressvqa.data.media import BUILTIN, MediaSource, Part, media_sources, shared_files
+from compressvqa.data.orders import Kind
 from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.sources import Cutting, FileSource, PhotographSource, Source
+from compressvqa.data.sources import Cutting, Source
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
 
-Part = Literal["train", "validation"]
 Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
 Places = str | list[str]
-BUILTIN = "builtin"
-
-
-class LadderChoice(BaseModel):
-    """Some rungs of one codec: every quality at every scale."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    codec: Literal["x264", "x265", "svt-av1", "vp9", "vvc"] = Field(description="the encoder")
-    crf: list[int] = Field(min_length=1, description="constant qualities; larger is worse (vvc: QP)")
-    scales: list[float] = Field(
-        default=[1.0], min_length=1, description="coded share of width and height, scaled back up"
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> LadderChoice:
-        try:
-            self.rungs()
-        except DataError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def rungs(self) -> list[Rung]:
-        """One rung for each quality and scale."""
-        return [Rung(self.codec, quality, scale) for scale in self.scales for quality in self.crf]
-
-
-class RawChoice(BaseModel):
-    """What headerless .yuv files hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    width: int = Field(gt=0, description="luma samples in a row")
-    height: int = Field(gt=0, description="luma rows")
-    pixel_format: Literal["420", "422", "444"] = Field(default="420", description="chroma subsampling")
-    bitdepth: Literal[8, 10, 12, 16] = Field(
-        default=8, description="bits of a sample; above 8 in two bytes, low byte first"
-    )
-
-    def format(self) -> RawFormat:
-        """The same as the reader wants it."""
-        return RawFormat(self.width, self.height, self.pixel_format, self.bitdepth)
-
-
-# Ten rungs that spread VMAF over about 20 to 99: every codec, and three rungs with a change of resolution.
-DEFAULT_LADDER = [
-    LadderChoice(codec="x264", crf=[22, 32, 41]),
-    LadderChoice(codec="x264", crf=[36], scales=[0.5]),
-    LadderChoice(codec="x265", crf=[30, 40]),
-    LadderChoice(codec="svt-av1", crf=[58]),
-    LadderChoice(codec="svt-av1", crf=[48], scales=[0.5]),
-    LadderChoice(codec="vp9", crf=[54]),
-    LadderChoice(codec="vvc", crf=[44], scales=[0.5]),
-]
 
 
 @datasets.register("rank-pairs")
 class RankPairs:
-    """Pairs of distorted patches of source videos, ranked by VMAF.
+    """Pairs of distorted patches of source videos and filmed photographs, ranked by VMAF.
 
     Patches are cut from the sources, sent through the ladder and labelled once, into a folder; training draws pairs
     from it. Training and validation never share a content, where a content is a source file (or a photograph):
@@ -97,7 +44,12 @@ class RankPairs:
         reference: ClassVar[bool] = True  # pairs come with their references
 
         sources: Places = Field(
-            default=BUILTIN, description="folder of videos, a list of folders and files, or `builtin`"
+            default=BUILTIN,
+            description="folder of videos and photographs, or a list of folders, files and `builtin`; photographs are "
+            "filmed by a virtual camera",
+        )
+        camera: CameraChoice = Field(
+            default=CameraChoice(), description="what happens when photographs are filmed, in training and validation"
         )
         validation: Places | float = Field(
             default=BUILTIN,
@@ -108,6 +60,9 @@ class RankPairs:
         validation_patches_per_clip: int = Field(
             default=1, ge=1, description="patches cut from each source for validation"
         )
+        takes_per_photograph: int | None = Field(
+            default=None, ge=1, description="takes of each photograph, in training; null: as many as patches per clip"
+        )
         frames: int = Field(default=12, ge=1, description="frames of a patch")
         size: int = Field(default=256, ge=MIN_SIDE, multiple_of=2, description="width and height of a patch")
         downscale: int | Literal["auto"] = Field(
@@ -115,11 +70,28 @@ class RankPairs:
             description="factor by which sources are made smaller first, to hide what their own codec did",
         )
         source_frames: int = Field(default=1500, ge=1, description="only so many frames of a source are looked at")
-        ladder: list[LadderChoice] = Field(
-            default=DEFAULT_LADDER, min_length=1, description="how patches are distorted"
+        ladder: list[LadderChoice] = Field(default=DEFAULT_LADDER, min_length=1, description="how patches are coded")
+        distortions: dict[str, list[int]] = Field(
+            default={}, description="distortions without a codec, as `distorted-images` knows them: {name: [levels]}"
         )
         label: Label = Field(default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored")
         gap: float = Field(default=6.0, ge=0, description="pairs with labels nearer than this are not used")
+        jnd: float | None = Field(
+            default=None,
+            gt=0,
+            description="difference of labels that three of four viewers see: labels become probabilities; null: they "
+            "are 0 or 1",
+        )
+        agree: list[Label] = Field(
+            default=[],
+            description="further labels: pairs that they put the other way round are dropped, pairs on which they "
+            "differ in size count less",
+        )
+        certain: dict[Kind, float] = Field(
+            default={},
+            description="pairs in an order that is certain, whatever labels say: {ladder, generation, reference or "
+            "identity: share of the pairs}",
+        )
         two_content_share: float = Field(
             default=0.7, ge=0, le=1, description="probability that a pair shows two contents"
         )
@@ -131,6 +103,7 @@ class RankPairs:
             default="crop", description="cut clips out of patches, or scale whole patches"
         )
         variants: int = Field(default=4, ge=1, description="crops of a patch; few of them let teacher scores be reused")
+        flip: bool = Field(default=False, description="mirror half of the crops left to right")
         evaluation_size: int | None = Field(
             default=None, ge=MIN_SIDE, description="judge a patch's middle; null: all of it"
         )
@@ -144,10 +117,27 @@ class RankPairs:
                 raise ValueError(f"validation: a share of {self.validation} leaves one side empty; use 0.1 to 0.5")
             if self.downscale != "auto" and self.downscale < 1:
                 raise ValueError(f"downscale: {self.downscale} is not a factor; use 1, 2, ... or auto")
+            if min(self.certain.values(), default=0) < 0 or sum(self.certain.values()) > 1:
+                raise ValueError(f"certain: shares of {sum(self.certain.values()):g} together; from 0 to 1")
+            if self.label in self.agree:
+                raise ValueError(f"agree: {self.label} is the label itself")
+            try:
+                self.rungs()
+            except DataError as error:
+                raise ValueError(f"distortions: {error}") from error
             for size in self.sizes:
                 if size < MIN_SIDE or (size > self.size and self.fit == "crop"):
                     raise ValueError(f"sizes: {size} is outside {MIN_SIDE} (networks) to {self.size} (patches)")
             return self
+
+        def rungs(self) -> list[AnyRung]:
+            """Everything that a patch goes through.
+
+            Raises:
+                DataError: no such distortion or level.
+            """
+            coded: list[AnyRung] = [rung for choice in self.ladder for rung in choice.rungs()]
+            return coded + [Filter(name, level) for name, levels in self.distortions.items() for level in levels]
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -166,15 +156,17 @@ class RankPairs:
         config = self.config
         count = config.patches_per_clip if part == "train" else config.validation_patches_per_clip
         cutting = Cutting(count, config.frames, config.size, config.downscale, config.source_frames, config.seed)
-        rungs = [rung for choice in config.ladder for rung in choice.rungs()]
-        return build(self.sources(part), Path(folder), cutting, rungs, workers=config.workers, progress=progress)
+        return build(
+            self.sources(part), Path(folder), cutting, config.rungs(), workers=config.workers, progress=progress
+        )
 
     def batches(self, examples: PatchSet, *, batch: int = 8, seed: int = 0) -> PairSampler:
         """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""
         c = self.config
         return PairSampler(
             examples, label=c.label, gap=c.gap, two_content_share=c.two_content_share, swap=c.swap, batch=batch,
-            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed,
+            sizes=tuple(c.sizes), variants=c.variants, fit=c.fit, seed=seed, flip=c.flip, jnd=c.jnd,
+            agree=tuple(c.agree), certain=c.certain,
         )  # fmt: skip
 
     def evaluate(
@@ -209,7 +201,7 @@ class RankPairs:
         accuracy = pair_accuracy(judged[a].numpy(), judged[b].numpy(), (truth[a] > truth[b]).numpy())
         return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
 
-    def sources(self, part: Part) -> list[Source]:
+    def sources(self, part: Part) -> Sequence[Source]:
         """What the patches of a part are cut from.
 
         Raises:
@@ -218,42 +210,24 @@ class RankPairs:
         config = self.config
         validation = config.validation
         if isinstance(validation, float):
-            found = self._places(config.sources, None)
+            found = self._media(config.sources, None)
             sides = split_contents([source.content for source in found], validation, config.seed)
             wanted = set(sides[0] if part == "train" else sides[1])
             return [source for source in found if source.content in wanted]
-        train, held = self._places(config.sources, "train"), self._places(validation, "validation")
-        shared = {_file(source) for source in train} & {_file(source) for source in held} - {None}
+        train, held = self._media(config.sources, "train"), self._media(validation, "validation")
+        shared = shared_files(train, held)
         if shared:
-            what, hint = f"{len(shared)} videos are in training and in validation", "two folders, or `validation: 0.2`"
+            what = f"{len(shared)} of the files are in training and in validation"
+            hint = "two folders, or `validation: 0.2`"
             raise DataError(what, where=min(map(str, shared)), hint=hint)
         return train if part == "train" else held
 
-    def _places(self, places: Places, part: Part | None) -> list[Source]:
-        found: list[Source] = []
-        for place in [places] if isinstance(places, str) else places:
-            if place == BUILTIN:
-                parts: tuple[Part, ...] = ("train", "validation") if part is None else (part,)
-                found += [PhotographSource(name) for side in parts for name in virtual_camera.photographs(side)]
-            else:
-                raw = None if self.config.raw is None else self.config.raw.format()
-                found += [
-                    FileSource(content, path, raw if path.suffix.lower() == ".yuv" else None)
-                    for content, path in list_videos(place)
-                ]
-        return _told_apart(found)
-
-
-def _file(source: Source) -> Path | None:
-    return source.path.resolve() if isinstance(source, FileSource) else None
-
-
-def _told_apart(sources: list[Source]) -> list[Source]:
-    """Contents of equal names in several folders get the folder's name in front."""
-    names = [source.content for source in sources]
-    return [
-        FileSource(f"{source.path.absolute().parent.name}/{source.content}", source.path, source.raw)
-        if isinstance(source, FileSource) and names.count(source.content) > 1
-        else source
-        for source in sources
-    ]
+    def _media(self, places: Places, part: Part | None) -> list[MediaSource]:
+        config = self.config
+        return media_sources(
+            [places] if isinstance(places, str) else places,
+            part=part,
+            camera=config.camera.camera(),
+            takes=None if part == "validation" else config.takes_per_photograph,
+            raw=None if config.raw is None else config.raw.format(),
+        )

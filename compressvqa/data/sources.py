@@ -17,7 +17,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from compressvqa.data import virtual_camera
+from compressvqa.data.filming import PLAIN, Camera, film
 from compressvqa.data.frames import SUBSAMPLING, Colour, Planes, Samples
+from compressvqa.data.identity import file_digest
 from compressvqa.data.raw import RawFormat
 from compressvqa.data.video import probe, read_frames
 from compressvqa.errors import DataError
@@ -97,22 +99,42 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class PhotographSource:
-    """A photograph under the virtual camera: each patch is one take."""
+    """A photograph under the virtual camera: each patch is one take.
+
+    Args:
+        content: its name, or the file name of a built-in one.
+        path: its file; None for a built-in one.
+        camera: what happens in takes beside the camera's own move.
+        takes: how many there are, whatever the cutting says; None: as many as it wants patches.
+    """
 
     content: str
+    path: Path | None = None
+    camera: Camera = PLAIN
+    takes: int | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name and version of the camera."""
-        return {"photograph": self.content, "camera": virtual_camera.VERSION}
+        """Name and content of the photograph, version and settings of the camera."""
+        what: dict[str, Any] = {"photograph": self.content, "camera": virtual_camera.VERSION}
+        if self.path is not None:
+            what["digest"] = file_digest(self.path)
+        if self.takes is not None:
+            what["takes"] = self.takes
+        return what if self.camera == PLAIN else what | {"settings": asdict(self.camera)}
 
     def cut(self, cutting: Cutting) -> list[Reference]:
         """One patch for each take."""
+        if self.path is None:
+            photograph = virtual_camera.load_photograph(self.content)
+        else:
+            photograph = virtual_camera.open_photograph(self.path, cutting.size)
         found = []
-        for number in range(cutting.patches):
+        for number in range(cutting.patches if self.takes is None else self.takes):
             # The seed shifts the takes in whole rounds of moves.
             take = number + len(virtual_camera.MOVES) * 1000 * cutting.seed
-            frames = list(virtual_camera.render_take(self.content, take, frames=cutting.frames, size=cutting.size))
+            filmed = film(photograph, self.content, take, frames=cutting.frames, size=cutting.size, camera=self.camera)
+            frames = list(filmed)
             found.append(Reference(np.stack([_flat(frame) for frame in frames]), frames[0].colour, take, 0, 0, 1))
         return found
 
@@ -127,10 +149,9 @@ class FileSource:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name, length and time of change, and the format of a headerless file."""
-        stat = self.path.stat()
+        """Name and content of the file, and the format of a headerless one."""
         raw = None if self.raw is None else {name: str(value) for name, value in asdict(self.raw).items()}
-        return {"file": self.content, "bytes": stat.st_size, "changed": stat.st_mtime_ns, "raw": raw}
+        return {"file": self.content, "digest": file_digest(self.path), "raw": raw}
 
     def cut(self, cutting: Cutting) -> list[Reference]:
         """Patches from moments spread over the file, which is read once."""

@@ -1,15 +1,12 @@
-"""Built-in content: photographs that ship inside scikit-image's wheel, filmed by a virtual camera.
+"""A virtual camera and its photographs: those that ship inside scikit-image's wheel, or any others.
 
-A *take* is a short clip of one photograph. The camera pans, zooms, or sees two layers that move at different speeds
-(parallax). Every pixel is the mean of four sub-pixel samples read with cubic interpolation from a picture that was
-blurred to the camera's resolution first, so that slow motion neither flickers nor aliases. Takes depend on the
-photograph's name, the take's number and the size only: they are the same on every machine, to rounding.
+The camera pans, zooms, or sees two layers that move at different speeds (parallax). Every pixel is the mean of four
+sub-pixel samples read with cubic interpolation from a picture that was blurred to the camera's resolution first, so
+that slow motion neither flickers nor aliases.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.frames import LUMA_WEIGHTS, Colour, Planes
+from compressvqa.data.pictures import read_picture
 from compressvqa.errors import DataError, MissingExtraError
 
 # Told apart by photograph, so that nothing seen in training is seen in validation. Both hold people or things,
@@ -32,6 +29,8 @@ VALIDATION = ("coffee.png", "camera.png", "rocket.jpg", "gravel.png", "coins.png
 MOVES: tuple[Literal["pan", "zoom", "parallax"], ...] = ("pan", "zoom", "parallax")
 # Changes with anything that changes the pictures, so that shards of an older camera are not taken for these.
 VERSION = 1
+# A photograph of a file is kept at so many times a take's side: room to move and to look from further away.
+ROOM = 3
 
 
 def photographs(part: Literal["train", "validation"]) -> list[str]:
@@ -60,6 +59,29 @@ def load_photograph(name: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div_(255)
 
 
+def open_photograph(path: Path, size: int) -> Tensor:
+    """A photograph of a file for takes of a size: (3, H, W), float32 in [0, 1]; a large one is made smaller.
+
+    Args:
+        path: the file.
+        size: width and height of the takes. The short side becomes `ROOM` times as long at most, which averages away
+            much of what the photograph's own coding did.
+
+    Raises:
+        DataError: no picture that can be read, or one smaller than a take.
+    """
+    photograph = read_picture(path).to_rgb()
+    short = min(photograph.shape[1:])
+    if short < size:
+        width, height = photograph.shape[2], photograph.shape[1]
+        raise DataError(f"a photograph of {width}x{height} is smaller than a patch of {size}x{size}", where=path)
+    if short <= ROOM * size:
+        return photograph
+    sides = [round(side * ROOM * size / short) for side in photograph.shape[1:]]
+    smaller = functional.interpolate(photograph[None], sides, mode="bicubic", antialias=True, align_corners=False)
+    return smaller[0].clamp_(0, 1)
+
+
 @dataclass(frozen=True)
 class Path2D:
     """Where the camera looks: the view's top left corner (in photograph pixels) and scale, frame by frame."""
@@ -68,40 +90,64 @@ class Path2D:
     left: np.ndarray[Any, np.dtype[np.float64]]
     scale: np.ndarray[Any, np.dtype[np.float64]]
 
+    def at(self, time: float) -> tuple[float, float, float]:
+        """(top, left, scale) at a moment counted in frames; a little before the first and after the last one too."""
+        first = min(max(int(np.floor(time)), 0), max(0, len(self.top) - 2))
+        share = time - first
+        top, left, scale = (_between(line, first, share) for line in (self.top, self.left, self.scale))
+        return top, left, scale
 
-def render_take(name: str, take: int, *, frames: int = 12, size: int = 256) -> Iterator[Planes]:
-    """Frames of one take: 8 bit 4:2:0 BT.709, limited range, `size` x `size`.
 
-    Args:
-        name: file name of a photograph.
-        take: number of the take; takes go through pan, zoom and parallax in turn, each at another place.
-        frames: how many frames.
-        size: width and height, even.
+def _between(line: np.ndarray[Any, np.dtype[np.float64]], first: int, share: float) -> float:
+    # A whole frame is read as it is, so that a plain take does not depend on rounding here.
+    return float(line[first] if share == 0 or len(line) == 1 else line[first] + share * (line[first + 1] - line[first]))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One run of the camera over a photograph: (picture, path, mask) of each layer, the furthest first.
+
+    A mask, (1, 3 * size, 3 * size), is the hole that a nearer layer is seen through.
     """
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{name}/{take}".encode()).digest()[:8], "little"))
-    photograph = _at_least(load_photograph(name), size)
-    move = MOVES[take % len(MOVES)]
-    back = _path(rng, photograph.shape[-2:], frames, size, zoom=move == "zoom")
-    layers: list[tuple[Tensor, Path2D, Tensor | None]] = [(photograph, back, None)]
-    if move == "parallax":
-        # The nearer layer is another look at the same photograph through a soft, irregular hole, and moves faster.
-        front = _path(rng, photograph.shape[-2:], frames, size, zoom=False, speed=2.0)
-        layers.append((photograph, front, _blobs(rng, size)))
-    for number in range(frames):
-        picture = torch.zeros(3, size, size)
-        for source, path, mask in layers:
-            view = _look(source, path, number, size)
+
+    layers: tuple[tuple[Tensor, Path2D, Tensor | None], ...]
+    size: int
+
+    def at(self, time: float) -> Tensor:
+        """The view at a moment counted in frames, (3, size, size) in [0, 1]."""
+        picture = torch.zeros(3, self.size, self.size)
+        for source, path, mask in self.layers:
+            top, left, scale = path.at(time)
+            view = _look(source, top, left, scale, self.size)
             if mask is None:
                 picture = view
             else:
                 # The hole is drawn in the nearer layer's own coordinates: it moves with what is seen through it.
-                shift = (path.top[number] - path.top[0], path.left[number] - path.left[0])
-                alpha = _slide(mask, shift[0] / path.scale[number], shift[1] / path.scale[number], size)
+                alpha = _slide(mask, (top - path.top[0]) / scale, (left - path.left[0]) / scale, self.size)
                 picture = alpha * view + (1 - alpha) * picture
-        yield to_planes(picture)
+        return picture
 
 
-def _at_least(photograph: Tensor, size: int) -> Tensor:
+def shot_of(dice: np.random.Generator, photograph: Tensor, move: str, frames: int, size: int) -> Shot:
+    """A run of the camera over a photograph, (3, H, W), at a place and of a speed that are drawn.
+
+    Args:
+        dice: where from.
+        photograph: at least `size` high and wide, see `at_least`.
+        move: one of `MOVES`.
+        frames: how many frames.
+        size: width and height of the view.
+    """
+    back = _path(dice, photograph.shape[-2:], frames, size, zoom=move == "zoom")
+    layers: list[tuple[Tensor, Path2D, Tensor | None]] = [(photograph, back, None)]
+    if move == "parallax":
+        # The nearer layer is another look at the same photograph through a soft, irregular hole, and moves faster.
+        front = _path(dice, photograph.shape[-2:], frames, size, zoom=False, speed=2.0)
+        layers.append((photograph, front, _blobs(dice, size)))
+    return Shot(tuple(layers), size)
+
+
+def at_least(photograph: Tensor, size: int) -> Tensor:
     """A photograph with room for the camera to move: small ones are enlarged."""
     room = 1.25 * size / min(photograph.shape[-2:])
     if room <= 1:
@@ -141,8 +187,7 @@ def _fitted(line: Any, view: Any, side: int, margin: float, rng: np.random.Gener
     return line + rng.uniform(lowest, max(lowest, highest))
 
 
-def _look(photograph: Tensor, path: Path2D, number: int, size: int) -> Tensor:
-    top, left, scale = float(path.top[number]), float(path.left[number]), float(path.scale[number])
+def _look(photograph: Tensor, top: float, left: float, scale: float, size: int) -> Tensor:
     H, W = photograph.shape[-2:]
     fine = 2 * size
     steps = (torch.arange(fine, dtype=torch.float64) + 0.5) / 2 * scale
@@ -180,14 +225,3 @@ def _slide(mask: Tensor, down: float, right: float, size: int) -> Tensor:
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=-1).float()
     seen = functional.grid_sample(mask[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False)
     return seen[0]
-
-
-def to_planes(picture: Tensor) -> Planes:
-    """RGB, (3, H, W) in [0, 1], as 8 bit 4:2:0 BT.709 limited range; H and W even."""
-    kr, kb = LUMA_WEIGHTS["bt709"]
-    r, g, b = picture
-    y = kr * r + (1 - kr - kb) * g + kb * b
-    u, v = ((b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr)))
-    small = functional.avg_pool2d(torch.stack([u, v])[None], 2)[0] * 224 + 128
-    codes = [(y * 219 + 16).round().to(torch.uint8).numpy(), *small.round().to(torch.uint8).numpy()]
-    return Planes(codes[0], codes[1], codes[2], "420", Colour(8, "bt709", False))

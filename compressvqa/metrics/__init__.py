@@ -11,6 +11,7 @@ from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, c
 from compressvqa.metrics.latency import Latency, compare_latency, latency
 from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
 from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
+from compressvqa.metrics.violations import Violations, top_violations, violations
 
 __all__ = [
     "Agreement",
@@ -23,6 +24,7 @@ __all__ = [
     "Latency",
     "PairAnalysis",
     "PairTest",
+    "Violations",
     "agreement",
     "analyse_pairs",
     "compare_correlations",
@@ -41,4 +43,6 @@ __all__ = [
     "pair_accuracy",
     "pair_rule",
     "profile",
+    "top_violations",
+    "violations",
 ]

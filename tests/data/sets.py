@@ -10,9 +10,11 @@ import numpy as np
 from compressvqa.data import PatchSet
 from compressvqa.data.patches import FORMAT
 
+Made = float | None | dict[str, object]
 
-def write_set(folder: Path, labels: list[list[list[float | None]]], *, size: int = 128, frames: int = 3) -> PatchSet:
-    """``labels[content][reference]`` lists the labels of its distorted patches.
+
+def write_set(folder: Path, labels: list[list[list[Made]]], *, size: int = 128, frames: int = 3) -> PatchSet:
+    """``labels[content][reference]`` lists the labels of its distorted patches, or dictionaries of their facts.
 
     Luma of a patch is noise whose first two bits of columns are unique; so equal pixels mean an equal patch.
     """
@@ -30,8 +32,9 @@ def write_set(folder: Path, labels: list[list[list[float | None]]], *, size: int
         for number, values in enumerate(references):
             for quality, value in enumerate(values):
                 made = {"vmaf_v0.6.1": value, "vmaf_v0.6.1neg": value, "vmaf_v1.0.16_3d0h": None, "psnr_y": value}
+                given = value if isinstance(value, dict) else {"labels": made}
                 facts["distorted"].append({"reference": number, "codec": "x264", "quality": quality, "scale": 1.0,
-                                           "bytes": 100, "labels": made})  # fmt: skip
+                                           "bytes": 100} | given)  # fmt: skip
                 rows.append(rng.integers(16, 236, (frames, size * size * 3 // 2), dtype=np.uint8))
         np.save(folder / f"shard{content}.npy", np.stack(rows))
         (folder / f"shard{content}.json").write_text(json.dumps(facts))

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from compressvqa.data import RawFormat, ffmpeg, ladder, vmaf
+from compressvqa.data import RawFormat, ffmpeg, ladder, probe, vmaf
+from compressvqa.data.filters import Filter
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.errors import DataError
 
@@ -149,3 +151,80 @@ def test_a_value_that_is_no_number_is_refused(tmp_path):
     (tmp_path / "log.json").write_text('{"frames": [{"metrics": {"vmaf": 1.0}}, {"metrics": {"vmaf": null}}]}')
     with pytest.raises(DataError, match=r"no number for vmaf_v0.6.1"):
         vmaf.read_log(tmp_path / "log.json", 2)
+
+
+def test_a_second_generation_is_an_encode_of_an_encode(tmp_path):
+    path, raw = clip(tmp_path)
+    first, second = Rung("x264", 30), Rung("x265", 30, first=Rung("x264", 30))
+    once = ladder.distort(path, raw, first)
+    # By hand: what the first rung left is the second one's clip.
+    (tmp_path / "left.yuv").write_bytes(once.samples.tobytes())
+    by_hand = ladder.distort(tmp_path / "left.yuv", raw, Rung("x265", 30))
+    twice = ladder.distort(path, raw, second)
+    assert np.array_equal(twice.samples, by_hand.samples) and twice.bytes == by_hand.bytes
+    assert twice.labels["psnr_y"] == pytest.approx(psnr_y(samples_of(path, raw), twice.samples, raw), abs=0.01)
+    assert twice.labels["vmaf_v0.6.1"] < once.labels["vmaf_v0.6.1"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.yuv", "left.yuv"]
+
+
+def test_a_rung_of_ten_bit_codes_ten_bit(tmp_path):
+    path, raw = clip(tmp_path)
+    rung = Rung("x265", 34, depth=10)
+    ladder.encode(path, raw, rung, tmp_path / "deep.mkv")
+    assert probe(tmp_path / "deep.mkv").colour.bitdepth == 10
+    deep, plain = ladder.distort(path, raw, rung), ladder.distort(path, raw, Rung("x265", 34))
+    assert deep.samples.dtype == np.uint8 and not np.array_equal(deep.samples, plain.samples)
+    assert (rung.coded_depth(8), Rung("x265", 34).coded_depth(8), Rung("vvc", 34).coded_depth(8)) == (10, 8, 10)
+
+
+def test_facts_of_plain_rungs_did_not_change():
+    """Sets of patches that were built before are found again."""
+    assert Rung("x264", 30, 0.5).facts() == {"codec": "x264", "quality": 30, "scale": 0.5}
+    assert Rung("x265", 30, depth=10, first=Rung("x264", 24)).facts() == {
+        "codec": "x265", "quality": 30, "scale": 1.0, "depth": 10, "first": "x264-q24",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make_rung", "message"),
+    [
+        (lambda: Rung("vvc", 30, depth=8), "vvc does not code 8 bit"),
+        (lambda: Rung("x264", 1, first=Rung("x264", 1, first=Rung("x264", 1))), "second generation already"),
+        (lambda: Filter("nois", 3), "unknown distortion 'nois' .*noise"),
+        (lambda: Filter("noise", 6), "no level 6 of 'noise'"),
+    ],
+)
+def test_rungs_that_cannot_be(make_rung, message):
+    with pytest.raises(DataError, match=message):
+        make_rung()
+
+
+@pytest.mark.parametrize("bitdepth", [8, 10])
+def test_a_filter_is_the_distortion_frame_by_frame(tmp_path, bitdepth):
+    path, raw = clip(tmp_path, bitdepth=bitdepth)
+    made = ladder.distort(path, raw, Filter("gaussian-blur", 4))
+    reference = samples_of(path, raw)
+    assert made.samples.shape == reference.shape and made.samples.dtype == reference.dtype and made.bytes == 0
+    assert made.labels["psnr_y"] == pytest.approx(psnr_y(reference, made.samples, raw), abs=0.01)
+    # scipy's Gaussian on luma of the middle: blur is linear, so luma of the blurred picture is the blurred luma.
+    luma = (s[:, : 256 * 256].reshape(-1, 256, 256).astype(float) for s in (reference, made.samples))
+    before, after = (planes[:, 20:-20, 20:-20] for planes in luma)
+    expected = ndimage.gaussian_filter(before, (0, 2.1, 2.1), truncate=3.4)[:, 10:-10, 10:-10]
+    error = np.abs(after[:, 10:-10, 10:-10] - expected) / 2 ** (bitdepth - 8)
+    assert np.median(error) < 1 and np.percentile(error, 99) < 6  # colours that do not exist are clipped
+
+
+def test_noise_changes_from_frame_to_frame_and_grows_with_the_level(tmp_path):
+    grey = np.full((3, 256 * 256 * 3 // 2), 128, np.uint8)
+    raw = RawFormat(256, 256)
+    low, high = (Filter("noise", level)(grey, raw)[:, : 256 * 256].astype(float) - 128 for level in (1, 4))
+    assert abs(np.corrcoef(low[0], low[1])[0, 1]) < 0.02
+    assert np.corrcoef(low[0], high[0])[0, 1] > 0.9  # the same draw, stronger
+    assert high.std() / low.std() == pytest.approx(0.07 / 0.015, rel=0.05)
+    assert np.array_equal(Filter("noise", 1)(grey, raw), Filter("noise", 1)(grey, raw))
+
+
+def test_a_codec_that_is_missing_takes_its_second_generations_along(monkeypatch):
+    monkeypatch.setattr(ffmpeg, "encoders", lambda: frozenset({"libx264"}))
+    rungs = [Rung("x264", 30), Rung("x264", 30, first=Rung("x265", 20)), Filter("noise", 1)]
+    assert ladder.usable(rungs) == ([rungs[0], rungs[2]], ["x265"])

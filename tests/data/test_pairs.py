@@ -109,6 +109,21 @@ def test_a_crop_is_a_part_of_the_patch(patches):
     assert int(same.sum()) == 1
 
 
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_odd_variants_are_mirrored(patches, fit):
+    plain, flipped = (PairSampler(patches, batch=4, variants=2, fit=fit, flip=flip, seed=8) for flip in (False, True))
+    variants = set()
+    for step in range(6):
+        ours, draw = flipped.batch_at(step), flipped.draw_at(step)
+        variants.add(draw.variant)
+        row, mirrored = draw.a[0], draw.variant % 2 == 1
+        reference, distorted = plain._clip(row, draw)
+        assert torch.equal(ours.reference_a[0], reference.flip(-1) if mirrored else reference)
+        assert torch.equal(ours.distorted_a[0], distorted.flip(-1) if mirrored else distorted)
+        assert ours.keys_a[0].endswith("m") == mirrored
+    assert variants == {0, 1}
+
+
 def test_resizing_shows_the_whole_patch(patches):
     sampler = PairSampler(patches, batch=2, sizes=(96, 120), fit="resize", seed=9)
     for step in range(3):

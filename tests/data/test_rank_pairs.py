@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
-from compressvqa.data import RankPairs, virtual_camera
+from compressvqa.data import RankPairs, identity, virtual_camera
+from compressvqa.data.filming import Camera
+from compressvqa.data.orders import rung_name
+from compressvqa.data.sources import PhotographSource
 from compressvqa.data.vmaf import LABELS
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
@@ -64,7 +72,7 @@ def test_lists_of_folders_and_files(videos, tmp_path):
 
 def test_a_video_on_both_sides_is_refused(videos):
     dataset = RankPairs(config(sources=str(videos), validation=[str(videos / "v2.mkv")]))
-    with pytest.raises(DataError, match=r"v2\.mkv: 1 videos are in training and in validation"):
+    with pytest.raises(DataError, match=r"v2\.mkv: 1 of the files are in training and in validation"):
         dataset.sources("train")
 
 
@@ -91,6 +99,14 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path):
         ({"label": "ssim"}, "vmaf_v0.6.1"),
         ({"soures": "x"}, "soures"),
         ({"two_content_share": 1.1}, "two_content_share"),
+        ({"distortions": {"nois": [1]}}, "distortions: unknown distortion 'nois'"),
+        ({"distortions": {"noise": [9]}}, "distortions: there is no level 9"),
+        ({"ladder": [{"codec": "vvc", "crf": [30], "depth": 8}]}, "vvc does not code 8 bit"),
+        ({"ladder": [{"codec": "x264", "crf": [30], "first": {"codec": "x264", "crf": 99}}]}, "no quality 99"),
+        ({"certain": {"ladder": 0.7, "reference": 0.7}}, "shares of 1.4 together"),
+        ({"certain": {"leader": 0.1}}, "ladder"),
+        ({"agree": ["vmaf_v0.6.1"]}, "is the label itself"),
+        ({"camera": {"noise": 2}}, "camera.noise"),
     ],
 )
 def test_settings_that_cannot_be(change, message):
@@ -101,7 +117,9 @@ def test_settings_that_cannot_be(change, message):
 def test_settings_have_a_json_schema_that_editors_can_read():
     properties = RankPairs.Config.model_json_schema()["properties"]
     assert all(text.get("description") for text in properties.values())
-    assert set(RankPairs.Config.model_json_schema()["$defs"]) == {"LadderChoice", "RawChoice"}
+    assert set(RankPairs.Config.model_json_schema()["$defs"]) == {
+        "CameraChoice", "FirstChoice", "LadderChoice", "RawChoice",
+    }  # fmt: skip
 
 
 def test_settings_of_drawing_do_not_build_again(videos, tmp_path, monkeypatch):
@@ -143,3 +161,71 @@ def test_built_in_content_goes_through(tmp_path, monkeypatch):
     monkeypatch.setattr(virtual_camera, "VALIDATION", ("coffee.png",))
     examples = RankPairs(config()).prepare(tmp_path, part="validation")
     assert len(examples) == 3 and set(examples.entries[0].labels) == set(LABELS)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for number, name in enumerate(["a.png", "b.jpg", "small.png"]):
+        noise = np.random.default_rng(number).integers(0, 256, (10, 12, 3), np.uint8)
+        side = 40 if name == "small.png" else 160
+        Image.fromarray(noise).resize((side + 20, side), Image.Resampling.BICUBIC).save(folder / name)
+    (folder / "licence.txt").write_text("mine")
+    return folder
+
+
+def test_videos_photographs_and_built_in_content_go_through_together(videos, photographs, tmp_path):
+    once = {"codec": "x264", "crf": [40]}
+    choices = {
+        "sources": [str(videos), str(photographs), "builtin"], "validation": 0.2, "takes_per_photograph": 2,
+        "camera": {"noise": 1.0, "ten_bit": 0.5}, "distortions": {"noise": [2, 4]},
+        "ladder": [once, once | {"first": {"codec": "x265", "crf": 30}}],
+    }  # fmt: skip
+    dataset = RankPairs(config(**choices))
+    train, held = names(dataset, "train"), names(dataset, "validation")
+    assert {"v0.mkv", "a.png", "b.jpg", "coffee.png", "page.png"} < {*train, *held} and not set(train) & set(held)
+    few = [str(videos / "v0.mkv"), str(photographs)]
+    dataset = RankPairs(config(**choices | {"sources": few, "validation": "builtin"}))
+    examples = dataset.prepare(tmp_path / "set", part="train")
+    assert [(s["source"], s["reason"]) for s in examples.skipped] == [
+        ("small.png", "a photograph of 60x40 is smaller than a patch of 96x96")
+    ]
+    counts = Counter(reference.content for reference in examples.references)
+    assert counts == {"v0.mkv": 1, "a.png": 2, "b.jpg": 2}
+    assert Counter(rung_name(entry) for entry in examples.entries) == dict.fromkeys(
+        ["x264-q40", "x264-q40-after-x265-q30", "noise-2", "noise-4"], 5
+    )
+    assert examples.summary()["codecs"] == {"noise": 10, "x264": 10}
+
+
+def test_a_photograph_is_told_by_what_it_holds(photographs, tmp_path):
+    shutil.copy(photographs / "a.png", tmp_path / "other.png")
+    with pytest.raises(DataError, match=r"other.png: 1 of the files are in training and in validation"):
+        RankPairs(config(sources=str(photographs), validation=str(tmp_path))).sources("train")
+    with pytest.raises(DataError, match=r"other.png: is the same file as .*a.png"):
+        RankPairs(config(sources=[str(photographs), str(tmp_path)])).sources("train")
+
+
+def test_identity_is_content_and_name_and_camera(photographs, tmp_path):
+    path = tmp_path / "a.png"
+    shutil.copy(photographs / "a.png", path)
+    one = PhotographSource("a.png", path)
+    assert one.identity == PhotographSource("a.png", photographs / "a.png").identity
+    assert one.identity != PhotographSource("b.png", path).identity
+    assert one.identity != PhotographSource("a.png", path, Camera(noise=0.5)).identity
+    shutil.copy(photographs / "b.jpg", path)
+    assert one.identity != PhotographSource("a.png", photographs / "a.png").identity
+
+
+def test_large_files_are_told_by_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "PIECE", 8)
+    monkeypatch.setattr(identity, "PIECES", 4)
+    path, data = tmp_path / "file", bytearray(range(200))
+    found = set()
+    for change in (None, 0, 199, 64):  # 64: in a piece; first and last bytes always are
+        path.write_bytes(bytes(data) if change is None else bytes(data[:change] + b"\xff" + data[change + 1 :]))
+        found.add(identity.file_digest(path))
+    path.write_bytes(bytes(data) + b"x")
+    assert len(found | {identity.file_digest(path)}) == 5
+    with pytest.raises(DataError, match="can't be read"):
+        identity.file_digest(tmp_path / "none")

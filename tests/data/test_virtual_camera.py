@@ -5,10 +5,12 @@ import importlib.metadata
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from compressvqa.data import virtual_camera
-from compressvqa.data.virtual_camera import Path2D, load_photograph, photographs, render_take, to_planes
-from compressvqa.errors import CompressVQAError
+from compressvqa.data.filming import render_take, to_planes
+from compressvqa.data.virtual_camera import load_photograph, open_photograph, photographs
+from compressvqa.errors import CompressVQAError, DataError
 
 
 def take(name: str, number: int, **options) -> np.ndarray:
@@ -51,16 +53,14 @@ def wave(period: float, height: int = 300, width: int = 400) -> torch.Tensor:
 @pytest.mark.parametrize(("left", "scale"), [(20.0, 1.0), (20.25, 1.0), (33.7, 1.4), (10.1, 0.8)])
 def test_sub_pixel_positions_are_exact(left, scale):
     """A slow sine wave has a known value at every position."""
-    path = Path2D(np.array([5.0]), np.array([left]), np.array([scale]))
-    seen = virtual_camera._look(wave(40.0), path, 0, 64)
+    seen = virtual_camera._look(wave(40.0), 5.0, left, scale, 64)
     x = left + (torch.arange(64) + 0.5) * scale
     expected = 0.5 + 0.4 * torch.sin(x / 40 * 2 * torch.pi)
     assert (seen[0, 32] - expected).abs().max() < 0.004
 
 
 def test_detail_that_a_camera_cannot_resolve_turns_grey():
-    path = Path2D(np.array([5.0]), np.array([5.0]), np.array([3.0]))
-    seen = virtual_camera._look(wave(2.5), path, 0, 64)  # 1.2 cycles to the pixel
+    seen = virtual_camera._look(wave(2.5), 5.0, 5.0, 3.0, 64)  # 1.2 cycles to the pixel
     assert float(seen.std()) < 0.03
 
 
@@ -90,3 +90,16 @@ def test_without_scikit_image_the_error_names_the_extra(monkeypatch):
 def test_a_photograph_that_is_not_there():
     with pytest.raises(CompressVQAError, match=r"does not hold the photograph nothing.png"):
         load_photograph("nothing.png")
+
+
+def test_photographs_of_files_are_read_and_made_smaller(tmp_path):
+    squares = torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(0)).mul(255).byte().permute(1, 2, 0)
+    picture = np.kron(squares.numpy(), np.ones((50, 50, 1), np.uint8))
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    assert open_photograph(tmp_path / "photo.png", 256).shape == (3, 400, 300)
+    kept = open_photograph(tmp_path / "photo.png", 64)
+    assert kept.shape == (3, 256, 192)
+    means = torch.from_numpy(picture).float().div(255).mean(dim=(0, 1))
+    assert (kept.mean(dim=(1, 2)) - means).abs().max() < 0.01
+    with pytest.raises(DataError, match=r"photo.png: a photograph of 300x400 is smaller than a patch of 320x320"):
+        open_photograph(tmp_path / "photo.png", 320)

@@ -10,6 +10,7 @@ from typing import Literal
 from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress
 from compressvqa.data.clip import Clip
+from compressvqa.data.filming import render_take
 from compressvqa.data.ladder import Rung
 from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.data.proxy.build import build_proxy_set
@@ -58,7 +59,7 @@ def builtin_set(
                 if not file.exists():
                     file.parent.mkdir(parents=True, exist_ok=True)
                     temporary = file.with_suffix(".part")
-                    write_y4m(temporary, virtual_camera.render_take(photograph, number, frames=FRAMES, size=SIZE))
+                    write_y4m(temporary, render_take(photograph, number, frames=FRAMES, size=SIZE))
                     temporary.replace(file)
                 splits[file.stem] = part
                 takes.append(file)

@@ -81,7 +81,7 @@ def store_encode(reference: Path, facts: Reference, rung: Rung, stored: Path) ->
         coded = RawFormat(
             width, height,
             raw.pixel_format if raw.pixel_format in codec.chromas else "420",
-            raw.bitdepth if raw.bitdepth in codec.depths else 10,
+            rung.coded_depth(raw.bitdepth),
             raw.frame_rate, matrix=raw.matrix,
         )  # fmt: skip
         with tempfile.TemporaryDirectory(dir=stored.parent) as place:

@@ -1,0 +1,185 @@
+"""How often metrics break orders that are certain, on contents that no network was trained on.
+
+Four kinds of orders are known without asking anyone: a rung of a ladder is better than a lower one; an encode is better
+than what is left of it when it is coded again; a reference is better than whatever was made of it; and a clip that is
+its own reference is better than a distorted one of another content. VMAF 0.6.1, its NEG form, version 1, PSNR and SSIM
+are compared with any networks given; a network that learnt from VMAF and from these orders should break fewer.
+
+    python benchmarks/orders.py                                             # built-in content, no network
+    python benchmarks/orders.py --sources FOLDER --network teacher=runs/teacher/model --network mini=runs/mini/model
+
+Every patch goes through the ladder of the recipe `reference/teacher`. Prints a table, writes
+``benchmarks/results/orders.{json,md}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+import compressvqa as cv
+from compressvqa.data import PatchSet, RankPairs, RawFormat, vmaf
+from compressvqa.data.frames import Planes
+from compressvqa.data.orders import CertainOrders
+from compressvqa.data.vmaf import LABELS
+from compressvqa.environment import processor
+from compressvqa.metrics import Violations, correlation, top_violations, violations
+from compressvqa.progress import bar
+
+RESULTS = Path(__file__).parent / "results"
+TITLES = {"vmaf_v0.6.1": "VMAF 0.6.1", "vmaf_v0.6.1neg": "VMAF 0.6.1 NEG", "vmaf_v1.0.16_3d0h": "VMAF 1.0.16 (3d0h)",
+          "psnr_y": "PSNR", "ssim": "SSIM"}  # fmt: skip
+KINDS = ("ladder", "generation", "reference", "identity")
+LEGEND = (
+    "ladder: rungs of one encoder on one reference. generation: an encode, and the same coded again. reference: a clip "
+    "beside anything made of it. identity: a clip beside itself, against a distorted one of another content. Identical "
+    "clips: the range of scores of clips beside themselves, of the range over distorted ones; 0 is a top that all "
+    "share. SROCC is against VMAF 0.6.1, a proxy; within a content: the mean over contents."
+)
+Pair = Callable[[Planes, Planes], float]
+
+
+def of_all(patches: PatchSet, score: Pair, title: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of every reference beside itself, and of every distorted patch."""
+    rows = [*(~number for number in range(len(patches.references))), *range(len(patches))]
+    found = []
+    with bar(f"orders: {title}") as progress:
+        for done, row in enumerate(rows):
+            found.append(score(*patches.load(row)))
+            progress(done + 1, len(rows))
+    count = len(patches.references)
+    return np.array(found[:count]), np.array(found[count:])
+
+
+def ssim(reference: Planes, distorted: Planes) -> float:
+    """SSIM of luma, the mean over the frames."""
+    top = float(2**reference.colour.bitdepth - 1)
+    a, b = (torch.from_numpy(planes.y.astype(np.float32))[:, None] for planes in (reference, distorted))
+    return float(structural_similarity_index_measure(b, a, data_range=top))
+
+
+def by_network(network: torch.nn.Module) -> Pair:
+    """A network's score of a pair."""
+
+    def score(reference: Planes, distorted: Planes) -> float:
+        with torch.inference_mode():
+            return float(network(reference.to_rgb()[None], distorted.to_rgb()[None]))
+
+    return score
+
+
+def labels_of_references(patches: PatchSet) -> dict[str, np.ndarray]:
+    """What libvmaf says of each reference beside itself: not 100 for every clip."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "reference.yuv"
+        for reference in patches.references:
+            planes = patches.planes(reference)
+            path.write_bytes(planes.to_bytes())
+            raw = RawFormat(patches.size, patches.size, "420", planes.colour.bitdepth)
+            rows.append(vmaf.measure(path, path, raw, folder=Path(place)))
+    return {name: np.array([row[name] for row in rows], dtype=float) for name in LABELS}
+
+
+def judged(patches: PatchSet, whole: np.ndarray, distorted: np.ndarray) -> dict[str, Violations]:
+    """Broken orders of each kind."""
+    orders = CertainOrders(patches)
+
+    def of(rows: np.ndarray) -> np.ndarray:
+        return np.where(rows < 0, whole[np.where(rows < 0, ~rows, 0)], distorted[np.where(rows < 0, 0, rows)])
+
+    found = {}
+    for kind in ("ladder", "generation", "reference"):
+        listed = orders.listed(kind)
+        found[kind] = violations(of(listed.better), of(listed.worse))
+    contents = [reference.content for reference in patches.references], [entry.content for entry in patches.entries]
+    found["identity"] = top_violations(whole, contents[0], distorted, contents[1])
+    return found
+
+
+def within(scores: np.ndarray, label: np.ndarray, contents: list[str]) -> float:
+    """The mean over contents of Spearman's correlation with the label."""
+    names = np.array(contents)
+    return float(np.mean([correlation(scores[names == n], label[names == n], "none").srocc for n in set(contents)]))
+
+
+def row_of(name: str, whole: np.ndarray, distorted: np.ndarray, patches: PatchSet) -> dict[str, Any]:
+    """One metric's line."""
+    label = np.array(patches.label("vmaf_v0.6.1"), dtype=float)
+    spread = float(np.ptp(whole) / np.ptp(distorted)) if np.ptp(distorted) else float("nan")
+    return {
+        "metric": name,
+        "srocc": correlation(distorted, label, "none").srocc,
+        "srocc_within": within(distorted, label, [entry.content for entry in patches.entries]),
+        "spread_of_identical": spread,
+        **{kind: counted.to_dict() for kind, counted in judged(patches, whole, distorted).items()},
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines of the table, in markdown."""
+    lines = ["| metric | " + " | ".join(KINDS) + " | identical clips | SROCC | within a content |",
+             "|---|" + "---:|" * (len(KINDS) + 3)]  # fmt: skip
+    for row in rows:
+        cells = [f"{100 * row[kind]['share']:.2f} % ({row[kind]['wrong']} + {row[kind]['tied']})" for kind in KINDS]
+        figures = [f"{100 * row['spread_of_identical']:.2f} %", f"{row['srocc']:.4f}", f"{row['srocc_within']:.4f}"]
+        lines.append(f"| {row['metric']} | " + " | ".join([*cells, *figures]) + " |")
+    return lines
+
+
+def _public(place: str) -> str:
+    """The name of a folder, without where it lies on this machine."""
+    return Path(place).name
+
+
+def main() -> None:
+    """Scores, counts, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", action="append", help="folder or file of videos or photographs, or `builtin`")
+    parser.add_argument("--data", type=Path, default=Path("runs/orders"), help="where patches are kept")
+    parser.add_argument("--patches", type=int, default=1, help="patches of each content")
+    parser.add_argument("--network", action="append", default=[], metavar="NAME=FOLDER", help="a saved network")
+    parser.add_argument("--name", default="orders", help="of the files of results")
+    choice = parser.parse_args()
+    torch.manual_seed(0)
+    places = choice.sources or ["builtin"]
+    recipe = cv.Recipe.load("reference/teacher", [f"data.validation={json.dumps(places)}",
+                                                  f"data.validation_patches_per_clip={choice.patches}"])  # fmt: skip
+    with bar("orders: patches") as progress:
+        patches = RankPairs(recipe.data).prepare(choice.data, part="validation", progress=progress)
+    own = labels_of_references(patches)
+    rows = [row_of(TITLES[name], own[name], np.array(patches.label(name), dtype=float), patches) for name in LABELS]
+    rows.append(row_of(TITLES["ssim"], *of_all(patches, ssim, "SSIM"), patches))
+    for given in choice.network:
+        name, _, folder = given.partition("=")
+        network = cv.load(folder).eval()
+        rows.append(row_of(name, *of_all(patches, by_network(network), name), patches))
+    summary = patches.summary()
+    counts = ", ".join(f"{kind} {rows[0][kind]['pairs']}" for kind in KINDS)
+    size = f"{summary['size']}x{summary['size']}, {summary['frames']} frames"
+    kinds = {"patches": "distorted patches", "references": "references", "contents": "contents"}
+    what = " of ".join(f"{summary[key]} {name}" for key, name in kinds.items())
+    machine = f"{processor()}, {os.cpu_count()} cores, compressvqa {cv.__version__}, patches {summary['identity']}."
+    text = "\n".join(
+        ["# Orders that are certain, and how often metrics break them", "",
+         f"{what} ({', '.join(map(_public, places))}), {size}. In brackets: wrong and tied pairs. Pairs: {counts}.", "",
+         *table(rows), "", LEGEND, "", machine, ""]
+    )  # fmt: skip
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{choice.name}.md").write_text(text)
+    facts = {"rows": rows, "data": summary, "sources": [_public(place) for place in places], "machine": processor()}
+    (RESULTS / f"{choice.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
