@@ -23,6 +23,7 @@ from compressvqa.pruning.notes import (
 )
 from compressvqa.pruning.pruned import Pruned
 from compressvqa.pruning.recording.doors import enter, has_numbers
+from compressvqa.pruning.recording.garbage import only_new_garbage
 from compressvqa.pruning.search import Search
 from compressvqa.pruning.settings import Importance, Ratios, Runtime, Settings, described
 
@@ -87,7 +88,8 @@ def prune(
     )
     network, inputs, wrappers = enter(model, inputs)
     has_numbers(network)
-    pruned = prune_traced(network, trace(network, inputs, also=settings.also), settings)
+    with only_new_garbage():
+        pruned = prune_traced(network, trace(network, inputs, also=settings.also), settings)
     return pruned.noting(*(f"{wrapper} is left out: the result is the network inside" for wrapper in wrappers))
 
 

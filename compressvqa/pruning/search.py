@@ -21,6 +21,7 @@ from compressvqa.pruning.dependency.grouping import find_groups
 from compressvqa.pruning.dependency.names import unmatched
 from compressvqa.pruning.dependency.plain import plain_numbers
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.settings import Settings
 from compressvqa.pruning.widths.cost import NetworkCost
 from compressvqa.pruning.widths.latency import find
@@ -146,7 +147,7 @@ class Search:
 def _of_one_channel(model: nn.Module) -> list[str]:
     """Paths of the layers with one output, such as the head of a scorer: they keep it, asked for or not."""
     found = []
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         weight = tables(module)[0].get("weight")
         if weight is not None and weight.ndim > 1 and weight.shape[int(getattr(module, "transposed", False))] == 1:
             found.append(path)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 from compressvqa.torch_private import TorchFunctionMode
 
@@ -52,7 +53,7 @@ def mean_activations(model: nn.Module, batches: Iterable[Any]) -> Activations:
     """
     watch = _Watch()
     with quiet(model), parametrize.cached():
-        for path, module in model.named_modules():
+        for path, module in modules_of(model):
             names = [name for name, _ in module.named_parameters(recurse=False)]
             names += list(getattr(module, "parametrizations", ()))
             for name in names:

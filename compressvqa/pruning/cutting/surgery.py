@@ -14,6 +14,7 @@ from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.dependency.bindings import Key
 from compressvqa.pruning.dependency.labels import Ids
 from compressvqa.pruning.recording.copying import copied
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.steps import changed
 from compressvqa.torch_private import BATCH_OR_INSTANCE_NORM, CONVOLUTION, flatten_weights_anew, tables, weight_hooks
@@ -41,7 +42,7 @@ def cut(model: nn.Module, slots: Positions, attributes: Mapping[Key, int], dead:
         if hasattr(module, attribute) and (steps or isinstance(getattr(module, attribute), (int, np.integer))):
             held, original = getattr(module, attribute), getattr(model.get_submodule(path), attribute)
             setattr(module, attribute, changed(held, steps, value, original))
-    modes = {module: module.training for module in small.modules()}
+    modes = {module: module.training for _, module in modules_of(small)}
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
     for module in modes:
         _work_out(module)
@@ -51,7 +52,7 @@ def cut(model: nn.Module, slots: Positions, attributes: Mapping[Key, int], dead:
     for module, mode in modes.items():
         module.training = mode
         if isinstance(module, nn.Transformer):  # it compares its inputs' width with its own note
-            inside = (m.embed_dim for m in module.modules() if isinstance(m, nn.MultiheadAttention))
+            inside = (m.embed_dim for _, m in modules_of(module) if isinstance(m, nn.MultiheadAttention))
             module.d_model = next(inside, module.d_model)
     for path in dead:
         parent, _, child = path.rpartition(".")
@@ -68,7 +69,7 @@ def _copy_without(model: nn.Module, slots: Positions) -> nn.Module:
             raise PruneError(f"no parameter or buffer is called {name!r}")
         gone.setdefault(id(leaves[name]), {})[d] = positions
     memo: dict[int, Any] = {}
-    for module in model.modules():
+    for _, module in modules_of(model):
         parameters, buffers, _ = tables(module)
         for held in (*parameters.values(), *buffers.values()):
             if held is None or id(held) in memo or (id(held) not in gone and not isinstance(held, nn.Parameter)):

@@ -23,6 +23,7 @@ from compressvqa.pruning.dependency.rules import known
 from compressvqa.pruning.recording.doors import enter
 from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.unexplored import follow
@@ -163,7 +164,7 @@ def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> 
             above = above.rpartition(".")[0]
     dead_tensors = {id(leaf) for name, leaf in leaves_of(model).items() if name in dead_parameters}
     dead: dict[str, int] = {}
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if path in busy or any(path.startswith(f"{gone}.") for gone in dead):
             continue
         # Lists are walked over and an uncalled sequence may be: their members are left out one by one.
@@ -179,6 +180,6 @@ def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> 
 def _uncalled(model: nn.Module, graph: Graph) -> tuple[str, ...]:
     return tuple(
         path
-        for path, module in model.named_modules()
+        for path, module in modules_of(model)
         if path and path not in graph.called and any(True for _ in module.parameters(recurse=False))
     )

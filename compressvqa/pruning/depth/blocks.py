@@ -16,6 +16,7 @@ from compressvqa.errors import PruneError
 from compressvqa.module_paths import named, unmatched
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.depth.residual import BlockCall, watched
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 
 _LISTS = (nn.ModuleList, nn.Sequential)
@@ -84,13 +85,13 @@ def places_of(model: nn.Module, path: str) -> list[str]:
 
 def unknown_module(model: nn.Module, path: str, where: str) -> PruneError:
     """The error for a path or pattern that names no module, with near ones."""
-    return unmatched(path, (name for name, _ in model.named_modules()), PruneError, where=where)
+    return unmatched(path, (name for name, _ in modules_of(model)), PruneError, where=where)
 
 
 def _elements(model: nn.Module) -> list[str]:
     """Paths of the elements of lists and sequences that hold parameters."""
     found = []
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if isinstance(module, _LISTS):
             below = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
             found += [name for name, child in below if next(child.parameters(), None) is not None]

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.steps import parts_of, replaced
 from compressvqa.torch_private import COMPILED_IN_PLACE, tree_leaves
 
@@ -24,7 +25,7 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
         return cast("nn.Module", known)
     kind = type(model)
     if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
-        for module in model.modules():
+        for _, module in modules_of(model):
             for tensor in _worked_out(list(vars(module).values())):
                 memo.setdefault(id(tensor), tensor.detach().clone())
         return copy.deepcopy(model, memo)
@@ -39,11 +40,20 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
             vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
         elif type(held) in (dict, OrderedDict) and not held:
             vars(small)[name] = type(held)()
+        elif type(held) in (set, list) and all(type(item) in _PLAIN for item in held):
+            vars(small)[name] = _known_or_new(held, memo)
         elif type(held) is FunctionType and any(isinstance(inside, nn.Module) for _, inside in parts_of(held)):
             vars(small)[name] = _rebound(held, memo)
         else:
             vars(small)[name] = _held(held, memo)
     return small
+
+
+def _known_or_new(held: Any, memo: dict[int, Any]) -> Any:
+    """A copy of a set or list of plain values, one for all who hold it."""
+    if id(held) not in memo:
+        memo[id(held)] = type(held)(held)
+    return memo[id(held)]
 
 
 def _rebound(held: FunctionType, memo: dict[int, Any]) -> FunctionType:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.wrappers import bare
 from compressvqa.torch_private import is_graph_of_operators, tables, tree_leaves
@@ -38,7 +39,7 @@ def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
             raise PruneError("a lazy layer has no weights yet", where=name, hint=hint)
     model, left = bare(model)
     members = {id(member) for member in (*model.modules(), *model.parameters())}
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         where = path or None
         _is_open(module, where)
         replaced = vars(module).get("forward")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.dropout import WithoutDropout
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import call, quiet
 from compressvqa.pruning.recording.untouched import seed_all
 from compressvqa.torch_private import tree_map_only
@@ -128,7 +129,7 @@ def _method(model: nn.Module, function: Any) -> str:
     """The dotted name of a bound method, or of a module, of the network."""
     owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
     name = "" if isinstance(function, nn.Module) else getattr(function, "__name__", "")
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if module is owner:
             found = ".".join(part for part in (path, name) if part)
             _check(model, found)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 from compressvqa.torch_private import tree_leaves
 
@@ -51,7 +52,7 @@ def place_of(error: BaseException) -> str | None:
 
 def _module_of(model: nn.Module, error: BaseException) -> str | None:
     """Path of the innermost module that an error went through, where it is torch's own code throughout."""
-    paths = {id(module): path for path, module in model.named_modules()}
+    paths = {id(module): path for path, module in modules_of(model)}
     running = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return next((paths[id(module)] for module in reversed(running) if id(module) in paths), None) or None
 

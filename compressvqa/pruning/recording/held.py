@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.steps import ITEM, Steps, said
 
 _LONG = 64  # a longer list is data and no part of a network
@@ -33,7 +34,7 @@ def held_tensors(model: nn.Module) -> dict[str, Held]:
     ['tables[0]', "tables[1]['a']"]
     """
     found: dict[str, Held] = {}
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         for name, value in vars(module).items():
             if type(value) in _KINDS and name not in _EVERY_MODULE:
                 for steps, tensor in _tensors(value):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.integers import Attribute, Computed, Int, Origin, SizeOf
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.steps import (
     ARGUMENT,
     CELL,
@@ -60,7 +61,7 @@ def tagged(model: nn.Module, leaves: Mapping[int, Value] | None = None) -> Itera
     """
     tags, product = _Tags(leaves or {}), np.prod
     try:
-        for path, module in model.named_modules():
+        for path, module in modules_of(model):
             tags.module(path, module)
         np.prod = _product
         yield

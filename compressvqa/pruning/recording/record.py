@@ -27,6 +27,7 @@ from compressvqa.pruning.recording.failures import explained, said
 from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.integers import Remark, integers_in, sizes_of, watched
 from compressvqa.pruning.recording.lines import LineLog, tensors_inside, unfollowed
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.places import tagged
 from compressvqa.pruning.recording.running import leaves_of, quiet, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
@@ -136,7 +137,7 @@ def _kind_of(outputs: Any) -> str:
 @contextlib.contextmanager
 def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, set[Value]] | None) -> Iterator[None]:
     """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
-    paths = {id(m): name for name, m in model.named_modules()}
+    paths = {id(m): name for name, m in modules_of(model)}
 
     def enter(module: nn.Module, args: Any) -> None:
         recorder.stack.append(paths.get(id(module), recorder.stack[-1]))

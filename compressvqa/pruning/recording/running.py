@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.untouched import random_states, untouched
-from compressvqa.torch_private import CONVOLUTION, tree_leaves, tree_map_only, uncompiled
+from compressvqa.torch_private import CONVOLUTION, tables, tree_leaves, tree_map_only, uncompiled
 
 WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
 
@@ -50,9 +51,20 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 def leaves_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters, floating-point buffers and tensors held otherwise, by name; a shared one under its first name."""
-    buffers = ((name, b) for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex())
-    found = {**dict(model.named_parameters()), **dict(buffers)}
-    known = {id(tensor) for tensor in found.values()}
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for path, module in modules_of(model):
+        prefix = f"{path}." if path else ""
+        own, kept, _ = tables(module)
+        for found, table in ((parameters, own), (buffers, kept)):
+            for name, tensor in table.items():
+                if tensor is None or id(tensor) in known:
+                    continue
+                if table is own or tensor.is_floating_point() or tensor.is_complex():
+                    known.add(id(tensor))
+                    found[prefix + name] = tensor
+    found = {**parameters, **buffers}
     for name, held in held_tensors(model).items():
         if id(held.tensor) not in known and name not in found:
             known.add(id(held.tensor))

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.torch_private import tables
 
 # Attributes by which code gets at modules without naming them.
@@ -106,7 +107,7 @@ def words_of(code: CodeType) -> set[str]:
 
 def words_of_constructors(model: nn.Module) -> set[str]:
     """Words of the constructors of the user's classes, among them the methods that they call."""
-    kinds = {above for module in model.modules() for above in type(module).__mro__}
+    kinds = {above for _, module in modules_of(model) for above in type(module).__mro__}
     codes = (getattr(vars(kind).get("__init__"), "__code__", None) for kind in kinds)
     return {word for code in codes if code is not None for word in words_of(code)}
 
@@ -115,7 +116,7 @@ def functions_of(model: nn.Module) -> dict[CodeType, FunctionType]:
     """The user's functions that a run of the network may come to: methods of its classes, what these name, and what its
     modules keep. Constructors and the like are left out."""
     found: dict[CodeType, FunctionType] = {}
-    for kind in {type(module) for module in model.modules()}:
+    for kind in {type(module) for _, module in modules_of(model)}:
         hidden: set[str] = set()  # overridden, and not called by `super`
         for above in kind.__mro__:
             if above.__module__.startswith("torch.") or above is object:
@@ -128,7 +129,7 @@ def functions_of(model: nn.Module) -> dict[CodeType, FunctionType]:
                     _add(function, found)
                 if not any("super" in words_of(function.__code__) for function in functions):
                     hidden.add(name)
-    for module in model.modules():
+    for _, module in modules_of(model):
         for held in vars(module).values():
             for item in _items(held):
                 for function in _functions_behind(item):

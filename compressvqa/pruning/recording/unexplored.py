@@ -17,6 +17,7 @@ from torch import nn
 
 from compressvqa.pruning.recording.graph import Graph, Value
 from compressvqa.pruning.recording.lines import FollowedCall, LineLog
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.reading import Reading
 from compressvqa.pruning.recording.regions import FunctionCall
 from compressvqa.pruning.recording.running import leaves_of
@@ -64,7 +65,7 @@ class Exploration:
             self.known.append(found)
         building = words_of_constructors(model)
         self.changing = {n for code in words if code.co_name not in building for n in attributes_set_by(code)}
-        weighty = ((path, m) for path, m in model.named_modules() if path and any(True for _ in m.parameters()))
+        weighty = ((path, m) for path, m in modules_of(model) if path and any(True for _ in m.parameters()))
         self.path_of = {id(m): path for path, m in weighty}
         self.path_of |= {id(t): name for name, t in leaves_of(model).items()}
 
@@ -102,7 +103,7 @@ class Exploration:
             if code in executed or _SETTING_UP.match(code.co_name):
                 continue
             tree = tree_of(code)
-            owners = [path for path, module in self.model.named_modules() if code in _codes_of(type(module))]
+            owners = [path for path, module in modules_of(self.model) if code in _codes_of(type(module))]
             if tree is None:
                 chains = [["self", word] for word in words_of(code)]
             else:
@@ -122,7 +123,7 @@ class Exploration:
     def _paths(self, chain: Sequence[str], owners: Sequence[str]) -> Iterator[str]:
         """Modules and tensors that ``self.a.b`` may mean in a method of some modules."""
         if chain[0] not in ("self", "cls"):
-            yield from (p for p, _ in self.model.named_modules() if p and p.rpartition(".")[2] == chain[-1])
+            yield from (p for p, _ in modules_of(self.model) if p and p.rpartition(".")[2] == chain[-1])
             return
         for owner in owners:
             for end in range(2, len(chain) + 1):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from compressvqa.pruning.recording.graph import Graph
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.torch_private import tables
 
@@ -70,7 +71,7 @@ def unreached(model: nn.Module, graph: Graph) -> list[Unreached]:
     if not missed:
         return []
     silent = {id(tensor) for tensor in missed.values()}
-    modules = dict(model.named_modules())
+    modules = dict(modules_of(model))
     found: list[Unreached] = []
     inside: set[int] = set()  # ids of the tensors that were found
     for path, module in modules.items():
@@ -82,7 +83,7 @@ def unreached(model: nn.Module, graph: Graph) -> list[Unreached]:
         inside |= {id(t) for t in tensors}
         mine = {id(t) for t in tensors}
         names = tuple(name for name, tensor in missed.items() if id(tensor) in mine)
-        things = {id(module)} | {id(m) for m in module.modules() if isinstance(module, CONTAINERS)}
+        things = {id(module)} | {id(m) for _, m in modules_of(module) if isinstance(module, CONTAINERS)}
         elements = sum(p.numel() for p in module.parameters())
         found.append(Unreached(path, elements, _names(model, path), names, frozenset(things)))
     for name, tensor in missed.items():
@@ -107,7 +108,7 @@ def _names(model: nn.Module, path: str) -> frozenset[str]:
         chain.append(parent)
         owner, _, last = owner.rpartition(".")
     known = {id(thing) for thing in chain}
-    for module in model.modules():
+    for _, module in modules_of(model):
         for name, held in _held(module):
             if any(id(item) in known for item in _inside(held)):
                 names.add(name)

@@ -72,6 +72,7 @@ class _Memory:
     def __init__(self) -> None:
         self._seen: dict[int, Any] = {}  # by id; the objects are held, so that no id is used twice
         self._undo: list[Callable[[], None]] = []
+        self._keepers: dict[type, Callable[[Any], Callable[[], None]] | None] = {}  # what keeps objects of a class
 
     def keep(self, held: Any) -> None:
         """Writes down what an object holds, and what that holds."""
@@ -90,7 +91,10 @@ class _Memory:
 
     def _inside(self, held: Any) -> Any:
         """Writes an object down and returns what is to be looked at next."""
-        kept = next((keep for kinds, keep in _KEEPING if isinstance(held, kinds)), None)
+        kind = type(held)
+        if kind not in self._keepers:
+            self._keepers[kind] = next((keep for kinds, keep in _KEEPING if issubclass(kind, kinds)), None)
+        kept = self._keepers[kind]
         if kept is not None:
             self._undo.append(kept(held))
             return held.values() if isinstance(held, dict) else held if isinstance(held, _LISTED) else ()

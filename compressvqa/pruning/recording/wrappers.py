@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from compressvqa.pruning.recording.copying import copied
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.torch_private import COMPILED_IN_PLACE, compiled_inside, is_compiled_in_place, tables
 
 
@@ -25,9 +26,9 @@ def bare(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     while (inside := _inside(model)) is not None:
         left.append(type(model).__name__)
         model = inside
-    wrapped = {path: type(m).__name__ for path, m in model.named_modules() if _inside(m) is not None}
+    wrapped = {path: type(m).__name__ for path, m in modules_of(model) if _inside(m) is not None}
     left += [f"{kind} at {path}" for path, kind in wrapped.items()]
-    compiled = [m for m in model.modules() if is_compiled_in_place(m)]
+    compiled = [m for _, m in modules_of(model) if is_compiled_in_place(m)]
     left += ["compile()"] if compiled else []
     if wrapped or compiled:
         model = _without(model, {})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from compressvqa.errors import VerifyError
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.torch_private import tree_leaves
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
@@ -45,7 +46,7 @@ def isolated(model: nn.Module, *, wide: bool = False) -> nn.Module:
             f"the network can't be copied ({type(error).__name__}: {error})".splitlines()[0],
             hint="keep open files, locks and generators out of its modules",
         ) from error
-    for module in made.modules():
+    for _, module in modules_of(made):
         for table in (vars(module), *(vars(module)[name] for name in _HOOKS)):
             for key, held in list(table.items()):
                 if isinstance(held, types.FunctionType) and held.__closure__:
@@ -55,7 +56,7 @@ def isolated(model: nn.Module, *, wide: bool = False) -> nn.Module:
 
 def held_tensors(model: nn.Module) -> Iterator[Tensor]:
     """Every tensor that a network's modules hold, also as a plain attribute or in a list or dict."""
-    for module in model.modules():
+    for _, module in modules_of(model):
         for held in tree_leaves([value for name, value in vars(module).items() if name != "_modules"]):
             if isinstance(held, Tensor) and not isinstance(held, (UninitializedBuffer, UninitializedParameter)):
                 yield held

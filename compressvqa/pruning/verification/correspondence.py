@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.verification.locate import Place, locate
 from compressvqa.torch_private import stored_names, tables
 
@@ -154,9 +155,9 @@ def _renamed(name: str, tensor: Tensor, free: Mapping[str, Tensor], may_be_open:
 
 def _without_weight(original: nn.Module, smaller: nn.Module) -> dict[str, tuple[int, int]]:
     """Layer and group norms that hold no weight and other widths in the two networks."""
-    others = dict(smaller.named_modules())
+    others = dict(modules_of(smaller))
     found = {}
-    for path, module in original.named_modules():
+    for path, module in modules_of(original):
         widths = [_width_without_weight(m) for m in (module, others.get(path))]
         if widths[0] is not None and widths[1] is not None and widths[0] > widths[1]:
             found[path] = (widths[0], widths[1])

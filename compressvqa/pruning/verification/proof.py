@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import VerifyError
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.verification.comparison import all_finite, difference, movement
 from compressvqa.pruning.verification.copies import isolated
 from compressvqa.pruning.verification.correspondence import Correspondence, named_tensors
@@ -278,7 +279,7 @@ def _first_not_finite(zeroed: Zeroed, inputs: Any, seed: int) -> str | None:
 
         return hook
 
-    handles = [module.register_forward_hook(note(path)) for path, module in zeroed.model.named_modules()]
+    handles = [module.register_forward_hook(note(path)) for path, module in modules_of(zeroed.model)]
     try:
         zeroed.answers(inputs, seed)
     finally:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import run, tensors_of
 from compressvqa.torch_private import tree_map_only
 
@@ -61,7 +62,7 @@ def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
 
 def _held_by_classes(model: nn.Module) -> list[tuple[type, str, Any, Any]]:
     """Counters and containers that stand on the classes of a network's modules, with copies of the containers."""
-    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+    kinds = {kind for _, module in modules_of(model) for kind in type(module).__mro__}
     found: list[tuple[type, str, Any, Any]] = []
     for kind in kinds:
         if kind.__module__.partition(".")[0] in ("torch", "builtins"):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from compressvqa.errors import VerifyError
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.wrappers import bare
 from compressvqa.pruning.verification.by_running import first_layers, settled_by_running
 from compressvqa.pruning.verification.correspondence import Correspondence, find, removed_outputs
@@ -81,7 +82,7 @@ def _network(model: nn.Module, which: str) -> nn.Module:
 
     if not isinstance(model, nn.Module):
         raise VerifyError(f"{which} is {_article(type(model).__name__)}, not a torch.nn.Module")
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if isinstance(module, torch.jit.ScriptModule):
             raise VerifyError("a ScriptModule can't be looked into", where=path or which, hint="the network it is of")
         held = [t for table in tables(module)[:2] for t in table.values()]

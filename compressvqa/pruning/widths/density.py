@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import WEIGHTED, quiet
 
 
@@ -38,7 +39,7 @@ def density(model: nn.Module) -> dict[str, LayerDensity]:
     """
     found = {}
     with quiet(model):  # in training mode a parametrised weight changes whenever it is looked at
-        for path, module in model.named_modules():
+        for path, module in modules_of(model):
             if isinstance(module, WEIGHTED):
                 weight = module.weight
                 found[path] = LayerDensity(int(torch.count_nonzero(weight)), weight.numel())

@@ -37,6 +37,7 @@ from compressvqa.pruning.cutting.proof.statistics import KeptStatistics
 from compressvqa.pruning.cutting.proof.verdict import TOLERANCE, Verdict
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import WEIGHTED
 from compressvqa.pruning.recording.untouched import untouched
 from compressvqa.torch_private import tree_map_only
@@ -116,7 +117,7 @@ class Proof:
                 return again
             noticed = _asked(trials[:1], cuts, noticed, lambda trial, k, left: trial.noticed_in_outputs(k))
         if len(noticed) < len(cuts):
-            layers = {path for path, module in self.model.named_modules() if isinstance(module, WEIGHTED)}
+            layers = {path for path, module in modules_of(self.model) if isinstance(module, WEIGHTED)}
             inside = read_by_layers(self.trace, [c.group for c in cuts if c.group.name not in noticed], layers)
             by_layers: _Question = lambda trial, k, left: trial.noticed_in_layers(k, inside)  # noqa: E731
             noticed = _asked(trials, cuts, noticed, by_layers) if inside else noticed

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import WEIGHTED, quiet, tensors_of
 from compressvqa.pruning.recording.untouched import seed_all
 from compressvqa.torch_private import is_transformed
@@ -63,7 +64,7 @@ def observe(
 
         return hook
 
-    handles = [m.register_forward_hook(note(path)) for path, m in model.named_modules() if isinstance(m, WEIGHTED)]
+    handles = [m.register_forward_hook(note(path)) for path, m in modules_of(model) if isinstance(m, WEIGHTED)]
     try:
         with quiet(model, train=entry.train, gradients=gradients), within or contextlib.nullcontext():
             seed_all(seed)

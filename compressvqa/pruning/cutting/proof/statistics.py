@@ -20,6 +20,7 @@ from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.record import calling_place
 from compressvqa.torch_private import TorchDispatchMode, operator_name
 
@@ -55,7 +56,7 @@ class KeptStatistics:
         if not self._kept:
             yield
             return
-        paths, stack = {id(m): name for name, m in model.named_modules()}, [""]
+        paths, stack = {id(m): name for name, m in modules_of(model)}, [""]
         handles = [
             hooks.register_module_forward_pre_hook(lambda m, args: stack.append(paths.get(id(m), stack[-1]))),
             hooks.register_module_forward_hook(lambda m, args, output: (stack.pop(), None)[1], always_call=True),

@@ -9,6 +9,7 @@ from torch import nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning.cutting.proof.power import Power
+from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.torch_private import has_hooks
 
 TOLERANCE = 1e-5
@@ -54,7 +55,7 @@ class Verdict:
 
 def refused(verdict: Verdict, names: Sequence[str], model: nn.Module) -> PruneError:
     """The error for a pruning that does not pass."""
-    hooked = [path or "the network" for path, m in model.named_modules() if has_hooks(m)]
+    hooked = [path or "the network" for path, m in modules_of(model) if has_hooks(m)]
     if hooked:
         return PruneError(
             f"the pruned copy is not right ({verdict.failure or f'off by {verdict.error:.1e}'}): a hook that holds the "
