@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_LARGE = 2**17  # elements from which on a tensor is drawn at random: a few values may then stand twice
+_LARGE = 2**17  # elements from which on a tensor loses the order of its elements
 _SPREAD = 0.25  # of a tensor whose elements are all equal, as those of a new normalisation are
 _SEED = 11
 
@@ -40,7 +40,9 @@ def spread(tensor: Tensor, dice: torch.Generator) -> Tensor:
     """
     if tensor.numel() > _LARGE:
         mean, deviation = float(tensor.mean()), float(tensor.std())
-        return torch.randn(tensor.shape, generator=dice).mul_(deviation or _SPREAD).add_(mean).to(tensor.dtype)
+        # Evenly spaced and in no order: beyond 2 ** 23 of them 32 bits would give some twice.
+        places = torch.randperm(tensor.numel(), generator=dice).double().add_(0.5).mul_(2 / tensor.numel()).sub_(1)
+        return places.mul_(3**0.5 * (deviation or _SPREAD)).add_(mean).to(tensor.dtype).view(tensor.shape)
     flat = tensor.detach().double().flatten()
     shuffled = torch.randperm(len(flat), generator=dice)
     order = shuffled[flat[shuffled].argsort(stable=True)]
