@@ -97,7 +97,7 @@ def prune(
     # What was not asked for has its default where it is declared, in `Settings`.
     asked = {name: context.params[name] for name in WrittenSettings.model_fields}
     asked["ratios"] = _shares(ratio, ratios or (), zeros)
-    choices: dict[str, Any] = {name: wish for name, wish in asked.items() if wish is not None}
+    choices: dict[str, Any] = {name: wish for name, wish in asked.items() if wish is not None and wish not in ([], ())}
     shorter = _without_blocks(network, arguments, depth, depth_by)
     if shorter is not None:
         network = shorter.model
