@@ -66,7 +66,9 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         },
         "round_trip": dict(Counter(_trip(r) for r in rows if r["ours"]["outcome"] in RIGHT)),
         "torch_pruning": dict(Counter(r["torch_pruning"]["outcome"] for r in rows)),
-        "time_ratio": _quartiles([r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"] for r in both]),
+        "time_ratio": _quartiles(
+            [r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"] for r in both if r["torch_pruning"]["prune_s"] > 0]
+        ),
         "time_ratio_right": _quartiles(
             [
                 r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"]
