@@ -73,7 +73,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
             [
                 r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"]
                 for r in both
-                if r["torch_pruning"]["outcome"] == "right"
+                if r["torch_pruning"]["outcome"] == "right" and r["torch_pruning"]["prune_s"] > 0
             ]
         ),
         "proof_ratio": _quartiles(
