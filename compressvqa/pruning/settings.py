@@ -70,7 +70,8 @@ def _importance(given: object) -> object:
 def _runtime(given: object) -> object:
     if callable(given) or given in RUNTIMES:
         return given
-    raise ValueError("no such runtime")
+    *first, last = map(repr, RUNTIMES)
+    raise ValueError(f"a runtime is {', '.join(first)} or {last}, or a function")
 
 
 def _patterns(given: object) -> object:
