@@ -19,6 +19,7 @@ def soft_threshold(u: Tensor, threshold: float) -> Tensor:
 
     It is the x that minimises ``(x - u)^2 / 2 + threshold * |x|``. Any shape, `threshold` >= 0.
 
+    >>> import torch
     >>> soft_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0)
     tensor([-2.,  0.,  1.])
     """
@@ -42,6 +43,7 @@ def orthant_step(u: Tensor, sign: Tensor, threshold: float, eps: float = 0.0) ->
     With ``h = u - threshold * sign`` the result is h where ``h * sign > eps`` and 0 elsewhere, so a weight that was
     zero stays zero, and one that would change its sign becomes zero.
 
+    >>> import torch
     >>> u, sign = torch.tensor([-3.0, 0.5, 2.0, 9.0]), torch.tensor([-1.0, -1.0, 1.0, 0.0])
     >>> orthant_step(u, sign, 1.0) + 0.0
     tensor([-2.,  0.,  1.,  0.])
