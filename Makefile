@@ -10,13 +10,13 @@ demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about si
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
 
 test: $(VENV)/.ready  ## every test, doctest and example of the documents
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.ready  ## style, types, and the tests that take under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 bench: $(VENV)/.ready  ## measures the claims; tables go to benchmarks/results/
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -27,13 +27,14 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import compressvqa as cv
-from compressvqa.data import PatchSet, RankPairs, RawFormat, vmaf
-from compressvqa.data.frames import Planes
+from compressvqa.data import PatchSet, RankPairs
 from compressvqa.data.orders import CertainOrders
-from compressvqa.data.vmaf import LABELS
 from compressvqa.environment import processor
 from compressvqa.metrics import Violations, correlation, top_violations, violations
 from compressvqa.progress import bar
+from compressvqa.video import RawFormat, vmaf
+from compressvqa.video.frames import Planes
+from compressvqa.video.vmaf import LABELS
 
 RESULTS = Path(__file__).parent / "results"
 TITLES = {"vmaf_v0.6.1": "VMAF 0.6.1", "vmaf_v0.6.1neg": "VMAF 0.6.1 NEG", "vmaf_v1.0.16_3d0h": "VMAF 1.0.16 (3d0h)",

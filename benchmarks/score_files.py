@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 
-from compressvqa.data import ffmpeg
-from compressvqa.data.mos import Item, Manifest
 from compressvqa.environment import processor
 from compressvqa.evaluation import evaluate
 from compressvqa.models import create_model
+from compressvqa.opinions import Item, Manifest
 from compressvqa.scoring import NetworkScorer, Scorer, find_scorers, score_several
+from compressvqa.video import ffmpeg
 
 RESULTS = Path(__file__).parent / "results"
 RATES = (24, 30, 36, 42)

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 
 import compressvqa as cv
-from compressvqa.data.align import blocks, stacked
-from compressvqa.data.clip import Pairing
-from compressvqa.data.compare import look
-from compressvqa.data.mos import Manifest, read_dataset
 from compressvqa.environment import environment
 from compressvqa.files import write_json, write_text
 from compressvqa.metrics import correlation
+from compressvqa.opinions import Manifest, read_dataset
+from compressvqa.video.align import blocks, stacked
+from compressvqa.video.clip import Pairing
+from compressvqa.video.compare import look
 
 RESULTS = Path(__file__).parent / "results"
 

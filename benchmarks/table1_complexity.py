@@ -29,7 +29,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressvqa.metrics import profile
+from compressvqa.cost import profile
 from compressvqa.models import STANet, create_model, example_inputs
 
 RESULTS = Path(__file__).parent / "results"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from compressvqa import metrics, sparsity
+    from compressvqa import cost, metrics, sparsity
+    from compressvqa.cost import profile
     from compressvqa.distillation import losses
     from compressvqa.evaluation import Evaluation, evaluate
-    from compressvqa.metrics import profile
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
     from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify
@@ -27,7 +27,7 @@ _HOME = {
     "list_models": "compressvqa.models",
     "load": "compressvqa.models",
     "save": "compressvqa.models",
-    "profile": "compressvqa.metrics",
+    "profile": "compressvqa.cost",
     "PerFrame": "compressvqa.models",
     "WholeClip": "compressvqa.models",
     "prune": "compressvqa.pruning",
@@ -48,6 +48,7 @@ _PACKAGES = {
     "losses": "compressvqa.distillation.losses",
     "pruning": "compressvqa.pruning",
     "metrics": "compressvqa.metrics",
+    "cost": "compressvqa.cost",
     "sparsity": "compressvqa.sparsity",
 }
 _REGISTRIES = {
@@ -71,6 +72,7 @@ __all__ = [
     "Score",
     "Verification",
     "WholeClip",
+    "cost",
     "create_model",
     "density",
     "density_ratios",

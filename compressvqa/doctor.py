@@ -15,7 +15,7 @@ EXTRAS = {"skimage": "demo"}
 
 def examine() -> dict[str, Any]:
     """Versions, processor and video encoders, as plain JSON values."""
-    from compressvqa.data import ffmpeg
+    from compressvqa.video import ffmpeg
 
     found = environment()
     packages = found.pop("packages")
@@ -32,7 +32,7 @@ def examine() -> dict[str, Any]:
 
 def missing() -> list[str]:
     """One line for each thing that a user would miss; empty when all is well."""
-    from compressvqa.data import ffmpeg
+    from compressvqa.video import ffmpeg
 
     faults = [f"the package {name}" for name, version in versions().items() if version is None]
     faults += [f"ffmpeg has no encoder {name}" for name in sorted(_encoders() - ffmpeg.encoders())]

@@ -16,10 +16,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from compressvqa import registry
+from compressvqa.cost import compare_latency, profile
 from compressvqa.environment import environment, fast_bf16
 from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import write_json
-from compressvqa.metrics import compare_latency, correlation, profile
+from compressvqa.metrics import correlation
 from compressvqa.models import load, save
 from compressvqa.networks import Networks, Which
 from compressvqa.progress import bar

@@ -212,6 +212,6 @@ objectives = Registry(
     "objective", "compressvqa.training", _check_configured("objective", ("inputs", "keys", "margins", "loss"))
 )
 datasets = Registry("dataset", "compressvqa.data", _check_configured("dataset", ("prepare", "batches", "evaluate")))
-mos_sets = Registry("MOS data set", "compressvqa.data.mos", _check_function("MOS data set", 1, "(folder)"))
+mos_sets = Registry("MOS data set", "compressvqa.opinions", _check_function("MOS data set", 1, "(folder)"))
 scorers = Registry("scorer", "compressvqa.scoring", _check_scorer)
 stages = Registry("stage", "compressvqa.stages", _check_configured("stage", ("run",)))

@@ -10,7 +10,7 @@ import pytest
 from evaluation.conftest import make_set
 from running import command
 
-from compressvqa.data.mos import write_manifest
+from compressvqa.opinions import write_manifest
 
 pytestmark = pytest.mark.slow  # processes of their own
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compressvqa.data.mos import write_manifest
+from compressvqa.opinions import write_manifest
 from compressvqa.recipe import Recipe
 from tests.data.scored import write_scored
 from tests.running import command

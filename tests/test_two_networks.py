@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import compressvqa as cv
-from compressvqa.data.mos import write_manifest
 from compressvqa.errors import CompressVQAError
+from compressvqa.opinions import write_manifest
 from compressvqa.pipeline import run
 from compressvqa.recipe import Recipe
 

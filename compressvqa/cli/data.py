@@ -29,7 +29,7 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
     """List the data sets with human scores that are read in their published layout."""
-    from compressvqa.data.mos.published import facts_of
+    from compressvqa.opinions.published import facts_of
     from compressvqa.registry import mos_sets
 
     entries = [(name, mos_sets[name].summary, facts_of(name)) for name in mos_sets]
@@ -51,7 +51,7 @@ def data_check(
 
     Example: compressvqa data check tid2013 ~/datasets/tid2013
     """
-    from compressvqa.data.mos import check
+    from compressvqa.opinions import check
 
     report = check(name, folder, thorough=thorough)
     if as_json:
@@ -82,9 +82,9 @@ def data_proxy(
 
     Example: compressvqa data proxy clips/ --out runs/proxy
     """
-    from compressvqa.data.folders import list_videos
     from compressvqa.data.proxy import build_proxy_set
     from compressvqa.progress import bar
+    from compressvqa.video.folders import list_videos
 
     if downscale != "auto" and not downscale.isdigit():
         raise CompressVQAError(f"{downscale!r} is no whole number", where="--downscale", hint="1, 2, ... or auto")

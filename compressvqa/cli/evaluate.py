@@ -67,10 +67,10 @@ def evaluate(
 
     Example: compressvqa evaluate runs/mini vmaf_v0.6.1 psnr live-vqa=LIVE/ --teacher mini --out runs/judged
     """
-    from compressvqa.data.clip import Pairing
-    from compressvqa.data.mos import looks_like_dataset
     from compressvqa.evaluation import evaluate as judge
+    from compressvqa.opinions import looks_like_dataset
     from compressvqa.progress import bar
+    from compressvqa.video.clip import Pairing
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]

@@ -31,13 +31,13 @@ def profile(
     as_json: Json = False,
 ) -> None:
     """Count parameters and MACs of a model, and say how they were counted."""
-    from compressvqa import metrics
+    from compressvqa import cost
     from compressvqa.models import example_inputs
 
     network = load_network(model)
     inputs = example_inputs(network, size=size, frames=frames)
-    counted = metrics.profile(network, inputs)
-    timed = metrics.latency(network, inputs) if latency else None
+    counted = cost.profile(network, inputs)
+    timed = cost.latency(network, inputs) if latency else None
     if as_json:
         print_json(counted.to_dict() | ({"latency": timed.to_dict()} if timed else {}))
         return

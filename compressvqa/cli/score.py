@@ -55,9 +55,9 @@ def score(
 
     Example: compressvqa score reference.mp4 low.mp4 high.mp4 --model vmaf_v0.6.1 --plot course.svg
     """
-    from compressvqa.data.clip import Pairing
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_several, score_table, scores_table, segments_table
+    from compressvqa.video.clip import Pairing
 
     scorer = find_scorers([model], device=device)[0]
     reference, distorted = _sides(files or [], reference_file, distorted_files or [], scorer.facts[0].mode)
@@ -107,7 +107,7 @@ def _sides(
 
 def _raw(width: int | None, height: int | None, pixel_format: Literal["420", "422", "444"], bitdepth: int) -> Any:
     """The format of headerless files, None where none was given."""
-    from compressvqa.data.raw import RawFormat
+    from compressvqa.video.raw import RawFormat
 
     if (width is None) != (height is None):
         raise CompressVQAError("headerless video needs both --width and --height")

@@ -27,10 +27,10 @@ import numpy as np
 from compressvqa.data import ladder
 from compressvqa.data.ladder import AnyRung, Distorted
 from compressvqa.data.patches import FORMAT, INDEX, PatchSet
-from compressvqa.data.raw import RawFormat
 from compressvqa.data.sources import Cutting, Reference, Source
 from compressvqa.errors import DataError
 from compressvqa.files import replacing, write_json
+from compressvqa.video.raw import RawFormat
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], object]

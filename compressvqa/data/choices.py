@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from compressvqa.data.filming import Camera
 from compressvqa.data.ladder import Rung
-from compressvqa.data.raw import RawFormat
 from compressvqa.errors import DataError
+from compressvqa.video.raw import RawFormat
 
 Codecs = Literal["x264", "x265", "svt-av1", "vp9", "vvc"]
 

@@ -21,10 +21,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data import pictures, virtual_camera
+from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress
 from compressvqa.data.distortions import DISTORTIONS, LEVELS, Distortion, distortion_named
-from compressvqa.data.folders import VIDEO_SUFFIXES
 from compressvqa.data.kept import (
     Bytes,
     Cut,
@@ -38,11 +37,13 @@ from compressvqa.data.kept import (
     to_values,
     with_short_side,
 )
-from compressvqa.data.mos.parts import Part
 from compressvqa.data.scored import ScoredBatch
-from compressvqa.data.video import RAW_SUFFIXES, probe, read_frames
 from compressvqa.errors import DataError
+from compressvqa.opinions.parts import Part
 from compressvqa.registry import datasets
+from compressvqa.video import pictures
+from compressvqa.video.folders import VIDEO_SUFFIXES
+from compressvqa.video.read import RAW_SUFFIXES, probe, read_frames
 
 log = logging.getLogger(__name__)
 BUILTIN = "builtin"

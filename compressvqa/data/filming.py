@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressvqa.data import camera_effects as effects
-from compressvqa.data.frames import LUMA_WEIGHTS, Colour, Matrix, Planes
 from compressvqa.data.overlays import Text, Thing
 from compressvqa.data.virtual_camera import MOVES, Shot, at_least, load_photograph, shot_of
 from compressvqa.errors import DataError
+from compressvqa.video.frames import LUMA_WEIGHTS, Colour, Matrix, Planes
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from compressvqa.data.distortions import LEVELS, distortion_named
 from compressvqa.data.filming import to_planes
-from compressvqa.data.frames import Planes, Samples, split_planes
-from compressvqa.data.raw import RawFormat
 from compressvqa.errors import DataError
+from compressvqa.video.frames import Planes, Samples, split_planes
+from compressvqa.video.raw import RawFormat
 
 # Drawn anew for each frame; a blur's direction, say, stays.
 FLICKERS = frozenset({"noise"})

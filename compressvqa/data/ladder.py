@@ -14,12 +14,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from compressvqa.data import ffmpeg, vmaf
 from compressvqa.data.filters import Filter
-from compressvqa.data.frames import Samples, sample_type
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.vmaf import Labels
 from compressvqa.errors import DataError
+from compressvqa.video import ffmpeg, vmaf
+from compressvqa.video.frames import Samples, sample_type
+from compressvqa.video.raw import RawFormat
+from compressvqa.video.vmaf import Labels
 
 # The smallest picture that all five encoders take.
 MIN_CODED_SIDE = 64

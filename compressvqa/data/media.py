@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias
 
 from compressvqa.data import virtual_camera
 from compressvqa.data.filming import Camera
-from compressvqa.data.folders import list_media
-from compressvqa.data.identity import file_digest
-from compressvqa.data.pictures import is_picture
-from compressvqa.data.raw import RawFormat
 from compressvqa.data.sources import FileSource, PhotographSource
 from compressvqa.errors import DataError
+from compressvqa.fingerprint import file_digest
+from compressvqa.video.folders import list_media
+from compressvqa.video.pictures import is_picture
+from compressvqa.video.raw import RawFormat
 
 MediaSource: TypeAlias = FileSource | PhotographSource
 Part: TypeAlias = Literal["train", "validation"]

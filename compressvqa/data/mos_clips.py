@@ -15,11 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.align import blocks
 from compressvqa.data.build import Progress
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import look
-from compressvqa.data.frames import Planes
 from compressvqa.data.kept import (
     Bytes,
     Cut,
@@ -35,12 +31,16 @@ from compressvqa.data.kept import (
     to_values,
     with_short_side,
 )
-from compressvqa.data.mos import Item, Manifest
-from compressvqa.data.mos.parts import BY_COLUMN, Part, Side, check_share, read_parts
 from compressvqa.data.scored import ScoredBatch
-from compressvqa.data.video import probe
 from compressvqa.errors import DataError
+from compressvqa.opinions import Item, Manifest
+from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_share, read_parts
 from compressvqa.registry import datasets
+from compressvqa.video.align import blocks
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import look
+from compressvqa.video.frames import Planes
+from compressvqa.video.read import probe
 
 BUILTIN = "builtin"
 PREFIX = "clip-"  # of the names of kept files

@@ -15,14 +15,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.align import blocks, stacked
 from compressvqa.data.build import Progress
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import MIN_SIDE, look
-from compressvqa.data.mos import Item, Manifest
-from compressvqa.data.mos.parts import Part, check_share, read_parts
 from compressvqa.errors import DataError
+from compressvqa.opinions import Item, Manifest
+from compressvqa.opinions.parts import Part, check_share, read_parts
 from compressvqa.registry import datasets
+from compressvqa.video.align import blocks, stacked
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import MIN_SIDE, look
 
 
 class MosBatch(NamedTuple):

@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressvqa.data.certain import Certain
-from compressvqa.data.compare import MIN_SIDE
-from compressvqa.data.frames import Planes
 from compressvqa.data.judge import Judge
 from compressvqa.data.orders import Kind
 from compressvqa.data.patches import PatchSet
 from compressvqa.errors import DataError
+from compressvqa.video.compare import MIN_SIDE
+from compressvqa.video.frames import Planes
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 # A patch whose partners are all disputed is given up for another one, so often.

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressvqa.data.frames import Colour, Planes, Samples, split_planes
-from compressvqa.data.vmaf import LABELS, Labels
 from compressvqa.errors import DataError
+from compressvqa.video.frames import Colour, Planes, Samples, split_planes
+from compressvqa.video.vmaf import LABELS, Labels
 
 INDEX = "index.json"
 # Changes with the layout of the files.

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from compressvqa.data.build import Progress, build
 from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
-from compressvqa.data.compare import MIN_SIDE
 from compressvqa.data.filters import Filter
-from compressvqa.data.folders import split_contents
 from compressvqa.data.ladder import AnyRung
 from compressvqa.data.media import BUILTIN, MediaSource, Part, media_sources, shared_files
 from compressvqa.data.orders import Kind
@@ -23,6 +21,8 @@ from compressvqa.data.patches import PatchSet
 from compressvqa.data.sources import Cutting, Source
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
+from compressvqa.video.compare import MIN_SIDE
+from compressvqa.video.folders import split_contents
 
 Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
 Places = str | list[str]

@@ -18,11 +18,11 @@ import numpy as np
 
 from compressvqa.data import virtual_camera
 from compressvqa.data.filming import PLAIN, Camera, film
-from compressvqa.data.frames import SUBSAMPLING, Colour, Planes, Samples
-from compressvqa.data.identity import file_digest
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.video import probe, read_frames
 from compressvqa.errors import DataError
+from compressvqa.fingerprint import file_digest
+from compressvqa.video.frames import SUBSAMPLING, Colour, Planes, Samples
+from compressvqa.video.raw import RawFormat
+from compressvqa.video.read import probe, read_frames
 
 # Mean absolute difference of neighbouring luma samples, in 8-bit codes: below it a patch is called flat.
 FLAT = 2.0

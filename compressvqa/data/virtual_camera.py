@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.pictures import read_picture
 from compressvqa.errors import DataError, MissingExtraError
+from compressvqa.video.pictures import read_picture
 
 # Told apart by photograph, so that nothing seen in training is seen in validation. Both hold people or things,
 # natural texture, and something far away; the package's drawings and blurred pictures are left out.

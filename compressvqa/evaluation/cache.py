@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from compressvqa.data.clip import Clip, Pairing
 from compressvqa.errors import DataError
 from compressvqa.scoring.scorer import Course, Facts, Segment
+from compressvqa.video.clip import Clip, Pairing
 
 # Changes when equal files, scorer and pairing would give another score: a mend in how files are read or aligned.
 VERSION = 1

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.cache import ScoreCache
+from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.scoring.scorer import Scorer
+from compressvqa.video.clip import Clip, Pairing
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, "int | None"], object]

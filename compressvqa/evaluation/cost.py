@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.metrics import compare_latency, profile
+from compressvqa.cost import compare_latency, profile
 from compressvqa.models import example_inputs
 from compressvqa.scoring.image_metrics import FrameScorer
 from compressvqa.scoring.network import NetworkScorer

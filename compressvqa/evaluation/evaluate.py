@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressvqa.data.clip import Pairing
-from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.environment import environment
 from compressvqa.errors import DataError
 from compressvqa.evaluation.cache import ScoreCache
@@ -22,9 +20,11 @@ from compressvqa.files import finite, write_json, write_text
 from compressvqa.metrics import f_test_matrix, f_test_table, judge
 from compressvqa.metrics.agreement import agreement
 from compressvqa.metrics.krasula import pair_rule
+from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.scoring import find_scorers
 from compressvqa.scoring.scorer import Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
+from compressvqa.video.clip import Pairing
 
 SCHEMA = 1
 ALPHA = 0.05
@@ -115,7 +115,7 @@ def evaluate(
     Args:
         models: names or folders, see `compressvqa.scoring.find_scorers`, or scorers.
         datasets: manifests, files of other forms, NAME=FOLDER for a data set in its published layout, see
-            `compressvqa.data.mos.read_dataset`.
+            `compressvqa.opinions.read_dataset`.
         titles: what models are called in the tables, by what was typed.
         split: only items of this part of a data set.
         teacher: title of the model that retention refers to: SROCC over the teacher's. Where it is a network, the
@@ -203,7 +203,7 @@ def _in_order(facts: Sequence[Facts], wanted: Sequence[str]) -> list[Facts]:
 def _read(dataset: str | Path | Manifest) -> Manifest:
     if isinstance(dataset, Manifest):
         return dataset
-    from compressvqa.data.mos import read_dataset
+    from compressvqa.opinions import read_dataset
 
     return read_dataset(str(dataset))
 

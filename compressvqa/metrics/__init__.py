@@ -1,34 +1,29 @@
-"""What a network costs and what its scores are worth."""
+"""What scores are worth: correlation with opinions, intervals, significance."""
 
 from compressvqa.metrics.agreement import Agreement, agreement
-from compressvqa.metrics.complexity import Complexity, profile
 from compressvqa.metrics.correlation import Correlation, correlation
 from compressvqa.metrics.dependent import CorrelationTest, compare_correlations
 from compressvqa.metrics.fits import Fit, fit_scores
 from compressvqa.metrics.intervals import Interval, intervals
 from compressvqa.metrics.judge import judge
 from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, compare_pairs, pair_rule
-from compressvqa.metrics.latency import Latency, compare_latency, latency
 from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
 from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
 from compressvqa.metrics.violations import Violations, top_violations, violations
 
 __all__ = [
     "Agreement",
-    "Complexity",
     "Correlation",
     "CorrelationTest",
     "FTestTable",
     "Fit",
     "Interval",
-    "Latency",
     "PairAnalysis",
     "PairTest",
     "Violations",
     "agreement",
     "analyse_pairs",
     "compare_correlations",
-    "compare_latency",
     "compare_pairs",
     "correlation",
     "f_test",
@@ -39,10 +34,8 @@ __all__ = [
     "intervals",
     "judge",
     "ladder_accuracy",
-    "latency",
     "pair_accuracy",
     "pair_rule",
-    "profile",
     "top_violations",
     "violations",
 ]

@@ -14,7 +14,7 @@ from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.widths.plan import PruningPlan
 
 if TYPE_CHECKING:
-    from compressvqa.metrics import Complexity
+    from compressvqa.cost import Complexity
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Pruned:
     @cached_property
     def complexity_before(self) -> Complexity:
         """Parameters and multiply-accumulates of the network as it was given."""
-        from compressvqa.metrics import profile
+        from compressvqa.cost import profile
 
         return profile(self._original, self._inputs)
 
     @cached_property
     def complexity_after(self) -> Complexity:
         """Parameters and multiply-accumulates of the pruned network."""
-        from compressvqa.metrics import profile
+        from compressvqa.cost import profile
 
         return profile(self.model, self._inputs)
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressvqa.data.align import blocks, stacked
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import Sight, look
 from compressvqa.errors import WeightsError
 from compressvqa.scoring.scorer import Course, Progress, Scorer, Segment
+from compressvqa.video.align import blocks, stacked
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import Sight, look
 
 _Numbers = tuple[Any, torch.dtype]
 

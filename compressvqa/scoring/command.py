@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressvqa.data.align import blocks
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import Sight, look
-from compressvqa.data.frames import Planes
-from compressvqa.data.raw import write_y4m
 from compressvqa.errors import DataError
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.video.align import blocks
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import Sight, look
+from compressvqa.video.frames import Planes
+from compressvqa.video.raw import write_y4m
 
 TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
 PLACES = ("reference", "distorted", "reference_y4m", "distorted_y4m", "output")

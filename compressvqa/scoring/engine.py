@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from torch import nn
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import look
-from compressvqa.data.raw import RawFormat
 from compressvqa.errors import DataError
 from compressvqa.scoring.find import find_scorers
 from compressvqa.scoring.result import Score
 from compressvqa.scoring.scorer import Facts, Progress, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import look
+from compressvqa.video.raw import RawFormat
 
 File: TypeAlias = "str | Path"
 

@@ -17,17 +17,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from compressvqa.data import ffmpeg
-from compressvqa.data.align import blocks
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import Sight, look
-from compressvqa.data.frames import Chroma, Colour, Planes, Samples, plane_shapes, sample_type
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.reformat import Reformatter
-from compressvqa.data.vmaf import pixel_format
 from compressvqa.errors import DataError
 from compressvqa.registry import scorers
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.video import ffmpeg
+from compressvqa.video.align import blocks
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import Sight, look
+from compressvqa.video.frames import Chroma, Colour, Planes, Samples, plane_shapes, sample_type
+from compressvqa.video.raw import RawFormat
+from compressvqa.video.reformat import Reformatter
+from compressvqa.video.vmaf import pixel_format
 
 BLOCK = 12  # frames: `subsample` leaves out whole blocks, as it does for networks
 DEPTHS = (8, 10, 12, 16)

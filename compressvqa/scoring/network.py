@@ -13,13 +13,13 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from compressvqa.data.compare import MIN_SIDE, Sight
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import ModelSpec, load, spec_of
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.scorer import Facts
 from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, Tile, tiles
+from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"

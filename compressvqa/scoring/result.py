@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compressvqa.data.compare import Difference
-from compressvqa.data.info import VideoInfo
 from compressvqa.scoring.scorer import Segment
+from compressvqa.video.compare import Difference
+from compressvqa.video.info import VideoInfo
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from compressvqa.data.clip import Clip, Pairing
 from compressvqa.errors import DataError
 from compressvqa.scoring.command import read_scores
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer
+from compressvqa.video.clip import Clip, Pairing
 
 FILE_COLUMNS = ("dist", "distorted", "dist_name", "dis", "file", "filename", "name", "path", "video", "image")
 LOGS = (".json", ".csv")

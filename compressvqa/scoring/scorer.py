@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from compressvqa.data.clip import Clip, Pairing
+from compressvqa.video.clip import Clip, Pairing
 
 Progress = Callable[[int, "int | None"], None]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressvqa.data.mos import Item, Manifest
+from clips import ffmpeg
 
-from .clips import ffmpeg
+from compressvqa.opinions import Item, Manifest
 
 SOURCES = ("testsrc2", "mandelbrot", "testsrc", "cellauto")
 QUALITIES = (20, 35, 48)

@@ -11,14 +11,13 @@ import time
 
 import numpy as np
 import pytest
+from clips import make
 
 from compressvqa.data import PatchSet
 from compressvqa.data.build import build
 from compressvqa.data.ladder import Rung
 from compressvqa.data.sources import Cutting, FileSource, PhotographSource
 from compressvqa.errors import DataError
-
-from .clips import make
 
 CUTTING = Cutting(patches=2, frames=3, size=96)
 RUNGS = [Rung("x264", 30), Rung("x264", 45), Rung("vp9", 60, 0.75)]

@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from clips import ffmpeg, make
 from PIL import Image
 from pydantic import ValidationError
 
-from compressvqa.data import DistortedImages, read_frames, virtual_camera
+from compressvqa.data import DistortedImages, virtual_camera
 from compressvqa.data.distortions import DISTORTIONS, LEVELS
 from compressvqa.errors import DataError
-
-from .clips import ffmpeg, make
+from compressvqa.video import read_frames
 
 QUICK = ["jpeg", "gaussian-blur", "noise"]
 

@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from clips import ffmpeg as run
+from clips import make
 from scipy import ndimage
 
-from compressvqa.data import RawFormat, ffmpeg, ladder, probe, vmaf
+from compressvqa.data import ladder
 from compressvqa.data.filters import Filter
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.errors import DataError
-
-from .clips import ffmpeg as run
-from .clips import make
+from compressvqa.video import RawFormat, ffmpeg, probe, vmaf
 
 MIDDLE = {"x264": 34, "x265": 34, "svt-av1": 50, "vp9": 54, "vvc": 40}
 

@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from clips import ffmpeg
 from PIL import Image
 from pydantic import ValidationError
 
-from compressvqa.data import MosSingles, mos, read_frames
+from compressvqa import opinions
+from compressvqa.data import MosSingles
 from compressvqa.data.kept import kept
-from compressvqa.data.mos import Item, Manifest, write_manifest
 from compressvqa.errors import DataError
 from compressvqa.models.view import View
+from compressvqa.opinions import Item, Manifest, write_manifest
+from compressvqa.video import read_frames
 
-from .clips import ffmpeg
 from .scored import QUALITIES, SOURCES, write_scored
 
 WHOLE = {"frames": 4, "resize": None, "crop": None, "flip": False}
@@ -36,7 +38,7 @@ def manifest(tmp_path_factory):
 def known(monkeypatch, manifest):
     """Data sets by name, without a manifest file."""
     sets = {"small": manifest}
-    monkeypatch.setattr(mos, "read_dataset", sets.__getitem__)
+    monkeypatch.setattr(opinions, "read_dataset", sets.__getitem__)
     return sets
 
 
@@ -252,6 +254,7 @@ def test_frames_are_made_once_and_again_only_where_something_changed(tmp_path, k
 KILLED = """
 import os, sys, time
 import numpy
+from compressvqa import opinions
 from compressvqa.data import MosSingles
 
 whole = MosSingles._frames

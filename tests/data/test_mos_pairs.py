@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from clips import ffmpeg
 from pydantic import ValidationError
 
-from compressvqa.data import MosPairs, mos, read_frames
+from compressvqa import opinions
+from compressvqa.data import MosPairs
 from compressvqa.data.mos_pairs import MosPairSampler
 from compressvqa.errors import DataError
+from compressvqa.video import read_frames
 
-from .clips import ffmpeg
 from .scored import QUALITIES, SOURCES, write_scored
 
 
@@ -26,7 +28,7 @@ def manifest(tmp_path_factory):
 def known(monkeypatch, manifest):
     """Data sets by name, without a manifest file."""
     sets = {"small": manifest}
-    monkeypatch.setattr(mos, "read_dataset", sets.__getitem__)
+    monkeypatch.setattr(opinions, "read_dataset", sets.__getitem__)
     return sets
 
 

@@ -13,15 +13,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from clips import ffmpeg, make, raw_bytes
 
-from compressvqa.data import probe, read_frames
-from compressvqa.data.clip import Clip
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.proxy import DEFAULT_LADDER, build_proxy_set
-from compressvqa.data.raw import RawFormat
 from compressvqa.errors import DataError
-
-from .clips import ffmpeg, make, raw_bytes
+from compressvqa.video import probe, read_frames
+from compressvqa.video.clip import Clip
+from compressvqa.video.raw import RawFormat
 
 RUNGS = [
     Rung("x264", 45), Rung("x264", 30), Rung("x265", 40), Rung("svt-av1", 60), Rung("vp9", 60), Rung("vvc", 45),

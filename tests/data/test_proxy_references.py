@@ -4,14 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from clips import make, raw_bytes
 
-from compressvqa.data import Colour, Planes, probe
-from compressvqa.data.clip import Clip
 from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import Excerpt, Reference, shrink, store_reference
 from compressvqa.errors import DataError
-
-from .clips import make, raw_bytes
+from compressvqa.video import Colour, Planes, probe
+from compressvqa.video.clip import Clip
 
 
 def picture(height, width, chroma, bitdepth, full, seed=0):

@@ -6,18 +6,18 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from clips import make
 from PIL import Image
 from pydantic import ValidationError
 
-from compressvqa.data import RankPairs, identity, virtual_camera
+from compressvqa import fingerprint
+from compressvqa.data import RankPairs, virtual_camera
 from compressvqa.data.filming import Camera
 from compressvqa.data.orders import rung_name
 from compressvqa.data.sources import PhotographSource
-from compressvqa.data.vmaf import LABELS
 from compressvqa.errors import DataError
 from compressvqa.registry import datasets
-
-from .clips import make
+from compressvqa.video.vmaf import LABELS
 
 LADDER = [{"codec": "x264", "crf": [24, 36, 46]}]
 SMALL = {"frames": 2, "size": 96, "ladder": LADDER, "patches_per_clip": 1}
@@ -218,14 +218,14 @@ def test_identity_is_content_and_name_and_camera(photographs, tmp_path):
 
 
 def test_large_files_are_told_by_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(identity, "PIECE", 8)
-    monkeypatch.setattr(identity, "PIECES", 4)
+    monkeypatch.setattr(fingerprint, "PIECE", 8)
+    monkeypatch.setattr(fingerprint, "PIECES", 4)
     path, data = tmp_path / "file", bytearray(range(200))
     found = set()
     for change in (None, 0, 199, 64):  # 64: in a piece; first and last bytes always are
         path.write_bytes(bytes(data) if change is None else bytes(data[:change] + b"\xff" + data[change + 1 :]))
-        found.add(identity.file_digest(path))
+        found.add(fingerprint.file_digest(path))
     path.write_bytes(bytes(data) + b"x")
-    assert len(found | {identity.file_digest(path)}) == 5
+    assert len(found | {fingerprint.file_digest(path)}) == 5
     with pytest.raises(DataError, match="can't be read"):
-        identity.file_digest(tmp_path / "none")
+        fingerprint.file_digest(tmp_path / "none")

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clips import ffmpeg, make, raw_bytes
 
-from compressvqa.data import RawFormat, sources, write_y4m
-from compressvqa.data.folders import list_videos, split_contents
-from compressvqa.data.frames import Colour, Planes, split_planes
+from compressvqa.data import sources
 from compressvqa.data.sources import Cutting, FileSource, PhotographSource, is_cut, spatial_activity, to_420
 from compressvqa.errors import DataError
-
-from .clips import ffmpeg, make, raw_bytes
+from compressvqa.video import RawFormat, write_y4m
+from compressvqa.video.folders import list_videos, split_contents
+from compressvqa.video.frames import Colour, Planes, split_planes
 
 
 def luma_of(samples: np.ndarray, size: int) -> np.ndarray:

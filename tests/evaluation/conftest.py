@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressvqa.data.frames import Colour, Planes
-from compressvqa.data.mos import Item, Manifest, write_manifest
-from compressvqa.data.raw import write_y4m
+from compressvqa.opinions import Item, Manifest, write_manifest
+from compressvqa.video.frames import Colour, Planes
+from compressvqa.video.raw import write_y4m
 
 LEVELS = (0.005, 0.01, 0.02, 0.05, 0.1)
 

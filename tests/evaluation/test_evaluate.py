@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from compressvqa.data import Clip, Pairing
-from compressvqa.data.mos import Manifest
 from compressvqa.errors import DataError
 from compressvqa.evaluation import ScoreCache, evaluate
+from compressvqa.opinions import Manifest
 from compressvqa.scoring import score
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
+from compressvqa.video import Clip, Pairing
 
 
 class Counting(Scorer):
@@ -229,7 +229,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from compressvqa.data.mos import read_manifest
+from compressvqa.opinions import read_manifest
 from compressvqa.evaluation import evaluate
 from evaluation.test_evaluate import Counting
 class Slow(Counting):
@@ -287,7 +287,7 @@ def test_every_model_can_be_given_a_title(noise_set, cache):
 
 def test_a_headerless_reference_in_two_formats_is_two_references(tmp_path, cache):
     """The same bytes read at 128x96 and at 96x128: each item is compared with the reference as that item says."""
-    from compressvqa.data.mos import Item
+    from compressvqa.opinions import Item
 
     codes = np.random.default_rng(0).integers(16, 235, 128 * 96 * 3 // 2, np.uint8).tobytes()
     (tmp_path / "r.yuv").write_bytes(codes)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressvqa.data import ffmpeg
-from compressvqa.data.mos import Item, Manifest
 from compressvqa.evaluation import evaluate
+from compressvqa.opinions import Item, Manifest
+from compressvqa.video import ffmpeg
 
 FRAMES, H, W = 12, 96, 128
 
@@ -53,7 +53,7 @@ def test_scores_are_those_of_numpy(tmp_path):
 
 def test_a_smaller_encode_and_a_longer_one(tmp_path):
     """An mp4 of half the size is scaled as ffmpeg scales it; a longer file is left out, or cut where that is asked."""
-    from compressvqa.data import Pairing
+    from compressvqa.video import Pairing
 
     source = ["-f", "lavfi", "-i", f"testsrc2=size={W}x{H}:rate=25"]
     ffmpeg.run([*source, "-frames:v", "12", "-pix_fmt", "yuv420p", "-c:v", "ffv1", "r.mkv"], folder=tmp_path)

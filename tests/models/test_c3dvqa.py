@@ -6,8 +6,8 @@ import torch
 from models import naive
 from models.pairs import clips, exact, numbers, refuses_wrong_clips, score, works_in_half_precision
 
+from compressvqa.cost import profile
 from compressvqa.errors import DataError, WeightsError
-from compressvqa.metrics import profile
 from compressvqa.models import C3DVQA, create_model, example_inputs, load, save, sensitivity
 from compressvqa.pruning import prune
 

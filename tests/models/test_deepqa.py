@@ -6,7 +6,7 @@ import torch
 from models import naive
 from models.pairs import clips, exact, numbers, refuses_wrong_clips, score, works_in_half_precision
 
-from compressvqa.metrics import profile
+from compressvqa.cost import profile
 from compressvqa.models import DeepQA, create_model, example_inputs, sensitivity
 from compressvqa.pruning import prune
 

@@ -11,9 +11,9 @@ from models import naive
 from models.pairs import exact, numbers, score, works_in_half_precision
 from torch.utils.flop_counter import FlopCounterMode
 
+from compressvqa.cost import profile
 from compressvqa.distillation import FeatureTaps
 from compressvqa.errors import DataError, WeightsError
-from compressvqa.metrics import profile
 from compressvqa.models import InternVideo2, create_model, example_inputs, load, save, spec_of
 from compressvqa.models.internvideo2 import SIZES, Dimensions
 from compressvqa.models.internvideo2_blocks import DropPath

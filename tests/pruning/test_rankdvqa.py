@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from compressvqa.metrics import profile
+from compressvqa.cost import profile
 from compressvqa.models import create_model, example_inputs
 from compressvqa.pruning import Trace, compare_rules, density, density_ratios, find_groups, prune, trace
 

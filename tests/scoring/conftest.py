@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressvqa.data.frames import Colour, Planes
-from compressvqa.data.raw import write_y4m
+from compressvqa.video.frames import Colour, Planes
+from compressvqa.video.raw import write_y4m
 
 
 def make_clip(frames: int, height: int = 96, width: int = 112, *, noise: float = 0.0, bitdepth: int = 8) -> list:

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from compressvqa.data import Clip, Pairing
 from compressvqa.errors import DataError
 from compressvqa.scoring import score
 from compressvqa.scoring.command import CommandScorer, read_scores
 from compressvqa.scoring.score_file import ScoreFile
+from compressvqa.video import Clip, Pairing
 
 PYTHON = sys.executable
 LENGTH = "import os,sys; print('took 3 s; score:', os.path.getsize(sys.argv[2]) - os.path.getsize(sys.argv[1]))"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from compressvqa.data.clip import Pairing
-from compressvqa.data.raw import RawFormat, write_y4m
-from compressvqa.data.video import read_clip
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import create_model, save
 from compressvqa.scoring import model_folder, score, score_several
+from compressvqa.video.clip import Pairing
+from compressvqa.video.raw import RawFormat, write_y4m
+from compressvqa.video.read import read_clip
 
 
 def whole(path: Path, frames: int) -> torch.Tensor:

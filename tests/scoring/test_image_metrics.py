@@ -12,11 +12,11 @@ import torch
 import torchvision
 from torch import Tensor
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.video import read_frames
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.registry import scorers
 from compressvqa.scoring.image_metrics import FrameScorer, pyiqa_scorer
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.read import read_frames
 
 
 def backbone(name: str, folder: Path) -> None:

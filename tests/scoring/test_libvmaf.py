@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from compressvqa.data import Clip, Pairing, ffmpeg, read_frames
 from compressvqa.errors import DataError
 from compressvqa.scoring import find_scorers, score, score_several
 from compressvqa.scoring.libvmaf import FEATURES, LibvmafScorer
+from compressvqa.video import Clip, Pairing, ffmpeg, read_frames
 
 ALL = ["psnr", "ssim", "ms_ssim", "vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h"]
 LARGE = {"height": 270, "width": 288}

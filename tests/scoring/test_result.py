@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from compressvqa.data import Pairing, ffmpeg
 from compressvqa.errors import DataError
 from compressvqa.scoring import (
     pool,
@@ -22,6 +21,7 @@ from compressvqa.scoring import (
     to_xml,
     write_scores,
 )
+from compressvqa.video import Pairing, ffmpeg
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pruning.nets import Siamese
 from sparsity.stacks import group
 from torch import nn
 
+from compressvqa.cost import profile
 from compressvqa.errors import RecipeError
-from compressvqa.metrics import profile
 from compressvqa.pruning import prune
 from compressvqa.sparsity import BudgetController, Channels, HalfSpace
 from compressvqa.sparsity.aim import aim_of

@@ -14,11 +14,11 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 
 import compressvqa as cv
-from compressvqa.data.mos import Item, Manifest
 from compressvqa.data.mos_pairs import MosClips, MosPairSampler
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.metrics import correlation
 from compressvqa.models import RankDVQASTANet
+from compressvqa.opinions import Item, Manifest
 from compressvqa.pipeline import run
 from compressvqa.pruning import prune
 from compressvqa.recipe import Recipe, shipped

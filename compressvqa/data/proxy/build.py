@@ -24,10 +24,7 @@ from typing import Any, Literal
 
 from compressvqa.data import ladder as ladders
 from compressvqa.data.build import Progress, remove_dead_work
-from compressvqa.data.clip import Clip
-from compressvqa.data.folders import list_videos
 from compressvqa.data.ladder import CODECS, Rung
-from compressvqa.data.mos.manifest import Manifest
 from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
 from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.manifest import FACTS, LABEL_NAMES, MANIFEST, write_set
@@ -35,6 +32,9 @@ from compressvqa.data.proxy.references import Excerpt, Reference, store_referenc
 from compressvqa.data.sources import FileSource
 from compressvqa.errors import DataError
 from compressvqa.files import write_json
+from compressvqa.opinions.manifest import Manifest
+from compressvqa.video.clip import Clip
+from compressvqa.video.folders import list_videos
 
 log = logging.getLogger(__name__)
 # Changes with the way references and encodes are made.

@@ -9,12 +9,12 @@ from typing import Literal
 
 from compressvqa.data import virtual_camera
 from compressvqa.data.build import Progress
-from compressvqa.data.clip import Clip
 from compressvqa.data.filming import render_take
 from compressvqa.data.ladder import Rung
-from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.data.proxy.build import build_proxy_set
-from compressvqa.data.raw import write_y4m
+from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.video.clip import Clip
+from compressvqa.video.raw import write_y4m
 
 NAME = "builtin"
 FRAMES, SIZE = 12, 256

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressvqa.data import ffmpeg, ladder, vmaf
+from compressvqa.data import ladder
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.proxy.references import Reference, unpack
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.vmaf import Labels
 from compressvqa.errors import DataError
+from compressvqa.video import ffmpeg, vmaf
+from compressvqa.video.raw import RawFormat
+from compressvqa.video.vmaf import Labels
 
 # Matroska mixes up the times of VVC's leading pictures and a plain VVC bitstream has no frame rate; MP4 keeps both.
 CONTAINERS = {"vvc": ".mp4"}

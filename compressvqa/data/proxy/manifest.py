@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressvqa.data.mos.manifest import Item, Manifest
-from compressvqa.data.mos.manifest_file import read_manifest, write_manifest
 from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import AUTO_SIDE
-from compressvqa.data.vmaf import LABELS, V1_MIN_SIDE
 from compressvqa.errors import DataError
 from compressvqa.files import finite, write_json
+from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.opinions.manifest_file import read_manifest, write_manifest
+from compressvqa.video.vmaf import LABELS, V1_MIN_SIDE
 
 MANIFEST, FACTS = "manifest.csv", "proxy.json"
 # Label -> (what it is called in tables, lowest and highest value).

@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressvqa.data import ffmpeg, vmaf
-from compressvqa.data.clip import Clip
-from compressvqa.data.compare import MIN_SIDE, SAME_RATE
-from compressvqa.data.frames import Colour, Planes, Samples, sample_type
-from compressvqa.data.info import VideoInfo
-from compressvqa.data.raw import RawFormat
-from compressvqa.data.video import probe, read_frames
 from compressvqa.errors import DataError
+from compressvqa.video import ffmpeg, vmaf
+from compressvqa.video.clip import Clip
+from compressvqa.video.compare import MIN_SIDE, SAME_RATE
+from compressvqa.video.frames import Colour, Planes, Samples, sample_type
+from compressvqa.video.info import VideoInfo
+from compressvqa.video.raw import RawFormat
+from compressvqa.video.read import probe, read_frames
 
 # Motion, which VMAF and networks look at, needs two frames.
 MIN_FRAMES = 2

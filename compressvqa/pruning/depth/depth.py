@@ -41,7 +41,7 @@ from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run, tensors_of
 
 if TYPE_CHECKING:
-    from compressvqa.metrics import Complexity
+    from compressvqa.cost import Complexity
 
 DEPTH_BY = ("influence", "loss", "even", "last")
 Loss = Callable[[nn.Module], float]
@@ -76,14 +76,14 @@ class PrunedDepth:
     @cached_property
     def complexity_before(self) -> Complexity:
         """Parameters and multiply-accumulates of the network as it was given."""
-        from compressvqa.metrics import profile
+        from compressvqa.cost import profile
 
         return profile(self._original, self._inputs)
 
     @cached_property
     def complexity_after(self) -> Complexity:
         """Parameters and multiply-accumulates of the shallower network."""
-        from compressvqa.metrics import profile
+        from compressvqa.cost import profile
 
         return profile(self.model, self._inputs)
 

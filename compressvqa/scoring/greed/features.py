@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.compare import Sight, look
-from compressvqa.data.video import read_frames
 from compressvqa.errors import DataError
 from compressvqa.scoring.greed.filters import Array
 from compressvqa.scoring.greed.luma import SMALLEST_SIDE, Grid, grids, small_luma
 from compressvqa.scoring.greed.stream import WINDOW, Entropies, EntropyStream, FeatureStream, Pictures
 from compressvqa.scoring.scorer import Progress
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.compare import Sight, look
+from compressvqa.video.read import read_frames
 
 
 def greed_features(reference: Clip, distorted: Clip, pairing: Pairing | None = None) -> Array:

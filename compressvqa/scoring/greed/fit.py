@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compressvqa.data.clip import Pairing
-from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.errors import DataError
+from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.filters import Array
 from compressvqa.scoring.greed.model import GreedModel
+from compressvqa.video.clip import Pairing
 
 FOLDS = 5
 # Cost in units of a standard deviation of the scores, and width of the kernel for features in [0, 1].

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import correlate1d
 
-from compressvqa.data.frames import Planes
 from compressvqa.scoring.greed.entropy import BLOCK, gaussian_window
 from compressvqa.scoring.greed.filters import Array
+from compressvqa.video.frames import Planes
 
 Grid: TypeAlias = tuple[int, int]
 _Weights: TypeAlias = npt.NDArray[np.float32]

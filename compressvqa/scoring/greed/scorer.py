@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from compressvqa.data.clip import Clip, Pairing
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.registry import scorers
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.model import GreedModel
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.video.clip import Clip, Pairing
 
 FEATURES_VERSION = 1  # a new number where the features of the same files change
 HINT = "st-greed=FILE; compressvqa.scoring.greed.fit_manifest(manifest).save(FILE) makes one from a data set"

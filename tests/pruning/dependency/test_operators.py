@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torchvision.ops import DeformConv2d, roi_align
 
-from compressvqa.metrics import profile
+from compressvqa.cost import profile
 from compressvqa.pruning import Pruned, prune
 from compressvqa.pruning.verification import verify
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.frames import Colour, Planes
-from compressvqa.data.raw import RawFormat, write_y4m
-from compressvqa.data.video import read_frames
 from compressvqa.errors import DataError
 from compressvqa.scoring.greed import FEATURE_NAMES, greed_features
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.filters import filter_bank
 from compressvqa.scoring.greed.luma import grids
 from compressvqa.scoring.greed.stream import EntropyStream, FeatureStream
+from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.frames import Colour, Planes
+from compressvqa.video.raw import RawFormat, write_y4m
+from compressvqa.video.read import read_frames
 
 from . import naive
 

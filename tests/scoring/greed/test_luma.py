@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from compressvqa.data.frames import Colour, Planes
 from compressvqa.scoring.greed.luma import grids, scales, small_luma, without_local_mean
+from compressvqa.video.frames import Colour, Planes
 
 from . import naive
 

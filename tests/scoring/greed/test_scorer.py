@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressvqa.data.clip import Clip, Pairing
-from compressvqa.data.mos.manifest import Item, Manifest
 from compressvqa.errors import DataError, WeightsError
+from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.registry import scorers
 from compressvqa.scoring.greed import GreedModel, StGreed, fit_manifest, greed_features
+from compressvqa.video.clip import Clip, Pairing
 
 from .test_features import blur, write  # noqa: F401
 

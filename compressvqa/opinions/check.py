@@ -1,0 +1,433 @@
+"""Whether a data set is complete, and fits what is published of it: `compressvqa data check`."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+
+from compressvqa.errors import CompressVQAError, DataError
+from compressvqa.opinions.direction import agreement, to_compare
+from compressvqa.opinions.look import MEDIA_SUFFIXES, Seen, look_at, luma, psnr
+from compressvqa.opinions.lookup import list_files
+from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.opinions.published import facts_of
+from compressvqa.video.clip import Clip
+
+# So many items are opened unless all are asked for; so many names are given of what is wrong.
+SAMPLE = 24
+NAMED = 3
+# The frame that is compared with its reference: behind a black beginning, before most clips end.
+COMPARED_FRAME = 8
+# So many contents are compared for the direction, and so many pairs must be comparable to judge it.
+CONTENTS, LEAST_PAIRS = 6, 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Args:
+        kind: what it is about, one word that a program can test.
+        text: the sentence.
+        level: "fault" where results would be wrong or absent, "remark" for what one should know.
+        count: how many items or files it is about.
+        examples: the first of them.
+    """
+
+    kind: str
+    text: str
+    level: Literal["fault", "remark"] = "remark"
+    count: int = 1
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = "" if not self.examples else f": {', '.join(self.examples)}"
+        more = f", ... ({self.count} in all)" if self.examples and self.count > len(self.examples) else ""
+        return f"{self.level}: {self.text}{shown}{more}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Args:
+        name: the data set.
+        folder: where it is.
+        items: number of scored files.
+        references: number of different references.
+        looked: number of items whose files were opened.
+        findings: faults first.
+        notes: what the manifest itself says.
+    """
+
+    name: str
+    folder: Path
+    items: int = 0
+    references: int = 0
+    looked: int = 0
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no fault."""
+        return not any(finding.level == "fault" for finding in self.findings)
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What is wrong."""
+        return tuple(finding for finding in self.findings if finding.level == "fault")
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What one should know."""
+        return tuple(finding for finding in self.findings if finding.level == "remark")
+
+    def lines(self) -> list[str]:
+        """The report as lines of text: what was read, each finding, what came of it."""
+        references = f", {self.references} references" if self.references else ", no references"
+        head = f"{self.name} in {self.folder}: {self.items} items{references}; {self.looked} of them opened"
+        said = [f"note: {note}" for note in self.notes]
+        count = len(self.faults)
+        verdict = "complete and readable" if count == 0 else f"{count} {'fault' if count == 1 else 'faults'}"
+        return [head, *said, *map(str, self.findings), verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for a program."""
+        return {
+            "name": self.name, "folder": self.folder.as_posix(), "ok": self.ok, "items": self.items,
+            "references": self.references, "looked": self.looked, "notes": list(self.notes), **self.facts,
+            "findings": [
+                {"kind": found.kind, "level": found.level, "text": found.text, "count": found.count,
+                 "examples": list(found.examples)} for found in self.findings
+            ],
+        }  # fmt: skip
+
+
+def check(
+    manifest_or_name: Manifest | str | Path, folder: str | Path | None = None, *, thorough: bool = False
+) -> Report:
+    """Looks at a data set and says what is missing or odd.
+
+    Args:
+        manifest_or_name: a manifest, the name of a data set, or whatever `read_dataset` takes.
+        folder: the folder of a named data set, or of the files that a list of scores names.
+        thorough: open every file, and not a sample of them.
+
+    Returns:
+        The report. A data set whose scores can't be read at all gives a report with that one fault.
+
+    Raises:
+        RegistryError: an unknown name.
+        DataError: the folder is missing.
+    """
+    if isinstance(manifest_or_name, Manifest):
+        return _Check(manifest_or_name, thorough).report()
+    from compressvqa.opinions.read import canonical, read_dataset
+    from compressvqa.registry import mos_sets
+
+    text = str(manifest_or_name)
+    if folder is not None:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise DataError("no such folder", where=folder)
+        if canonical(text) is None and not Path(text).exists():
+            mos_sets[text]  # says which names there are
+        text = f"{text}={folder}"
+    try:
+        manifest = read_dataset(text)
+    except DataError as error:
+        if folder is None:
+            raise
+        return Report(str(manifest_or_name), Path(folder), findings=(Finding("scores", str(error), "fault"),))
+    return _Check(manifest, thorough).report()
+
+
+class _Check:
+    """One check, its findings gathered as it goes."""
+
+    def __init__(self, manifest: Manifest, thorough: bool) -> None:
+        self.manifest, self.thorough = manifest, thorough
+        self.findings: list[Finding] = []
+        self.listed = list_files(manifest.folder) if manifest.folder.is_dir() else []
+        self.there = set(self.listed)
+        self.used = {name for item in manifest.items for name in (item.distorted, item.reference)}
+        self.missing: set[str] = set()
+        self.unreadable: dict[str, str] = {}
+        self.headers: dict[str, Seen | None] = {}
+        self.looked = 0
+
+    def report(self) -> Report:
+        for look in (self.files, self.unused, self.counts, self.scores, self.twins, self.spread, self.labels,
+                     self.raw_lengths, self.open_sample, self.direction):  # fmt: skip
+            look()
+        references = {item.reference for item in self.manifest.items if item.reference is not None}
+        ordered = sorted(self.findings, key=lambda finding: finding.level != "fault")
+        facts = {"label": self.manifest.label, "higher_is_better": self.manifest.higher_is_better,
+                 "kind": self.manifest.kind}  # fmt: skip
+        return Report(
+            self.manifest.name, self.manifest.folder, len(self.manifest.items), len(references), self.looked,
+            tuple(ordered), self.manifest.notes, facts,
+        )  # fmt: skip
+
+    def say(self, kind: str, text: str, names: Iterable[str] = (), *, fault: bool = False, count: int = 0) -> None:
+        """Adds a finding about `names`, of which the first few are shown."""
+        names = list(names)
+        level: Literal["fault", "remark"] = "fault" if fault else "remark"
+        self.findings.append(Finding(kind, text, level, count or len(names) or 1, tuple(names[:NAMED])))
+
+    # --- files ---
+
+    def is_there(self, name: str) -> bool:
+        return name in self.there or (self.manifest.folder / name).is_file()
+
+    def files(self) -> None:
+        """Which files are missing, and what they may be called instead."""
+        for what, names in (
+            ("distorted files", [item.distorted for item in self.manifest.items]),
+            ("references", [item.reference for item in self.manifest.items if item.reference is not None]),
+        ):
+            different = dict.fromkeys(names)
+            missing = [name for name in different if not self.is_there(name)]
+            self.missing.update(missing)
+            if not missing:
+                continue
+            shown = [self._with_near(name) for name in missing[:NAMED]]
+            text = f"{len(missing)} of {len(different)} {what} are missing"
+            self.findings.append(Finding("missing", text, "fault", len(missing), tuple(shown)))
+
+    def _with_near(self, name: str) -> str:
+        last = PurePosixPath(name).name
+        spare = [path for path in self.listed if path not in self.used]  # what an item uses has its own name
+        same = [path for path in spare if PurePosixPath(path).name.casefold() == last.casefold()]
+        if not same:
+            stem = PurePosixPath(name).stem.casefold()
+            same = [path for path in spare if PurePosixPath(path).stem.casefold() == stem]
+        if not same:
+            # Comparing with every name of a large folder takes long; near names begin alike.
+            alike = [path for path in spare if PurePosixPath(path).name[:2].casefold() == last[:2].casefold()]
+            names = {PurePosixPath(path).name: path for path in alike[:5000]}
+            same = [names[near] for near in difflib.get_close_matches(last, names, n=1, cutoff=0.7)]
+        return f"{name} (is it {same[0]}?)" if same else name
+
+    def unused(self) -> None:
+        """Videos and images of the folder that no item uses."""
+        used = {name for item in self.manifest.items for name in (item.distorted, item.reference)}
+        spare = [
+            path for path in self.listed if PurePosixPath(path).suffix.lower() in MEDIA_SUFFIXES and path not in used
+        ]
+        if spare:
+            self.say("unused", f"{len(spare)} files of the folder are used by no item", spare)
+
+    def counts(self) -> None:
+        """Numbers of items and references unlike the published ones."""
+        facts = facts_of(self.manifest.name)
+        if facts is None:
+            return
+        references = len({item.reference for item in self.manifest.items} - {None})
+        for what, found, known in (
+            ("items", len(self.manifest.items), facts.items), ("references", references, facts.references),
+        ):  # fmt: skip
+            if known is not None and found != known:
+                self.say("count", f"{found} {what}, published are {known}")
+
+    # --- scores ---
+
+    def scores(self) -> None:
+        """Scores outside the scale, or all alike."""
+        items, scale = self.manifest.items, self.manifest.scale
+        if scale is not None:
+            outside = [f"{item.distorted} {item.mos:g}" for item in items if not scale[0] <= item.mos <= scale[1]]
+            if outside:
+                self.say(
+                    "scale", f"{len(outside)} scores are outside {scale[0]:g} to {scale[1]:g}", outside, fault=True
+                )
+        if len(items) > 1 and len({item.mos for item in items}) == 1:
+            self.say("scores", f"all scores are {items[0].mos:g}", fault=True)
+
+    def twins(self) -> None:
+        """Files that are scored more than once."""
+        times = Counter((item.reference, item.distorted) for item in self.manifest.items)
+        twice = [pair[1] for pair, count in times.items() if count > 1]
+        if twice:
+            self.say("duplicate", f"{len(twice)} files are scored more than once", twice, fault=True)
+        hidden = [item.distorted for item in self.manifest.items if item.distorted == item.reference]
+        if hidden:
+            text = f"{len(hidden)} items are their own reference: no distance is left to measure"
+            self.say("hidden-reference", text, hidden)
+
+    def spread(self) -> None:
+        """Items without standard deviation, and mixed items."""
+        without = [item.distorted for item in self.manifest.items if item.std is None]
+        if without:
+            who = "no item has" if len(without) == len(self.manifest.items) else f"{len(without)} items have not"
+            self.say("std", f"{who} a standard deviation: no outlier ratio for them", count=len(without))
+        lone = [item.distorted for item in self.manifest.items if item.reference is None]
+        if 0 < len(lone) < len(self.manifest.items):
+            self.say("reference", f"{len(lone)} items have no reference, the others have one", lone)
+
+    def labels(self) -> None:
+        """A direction unlike what is published, or unlike what the scores are called."""
+        manifest, facts = self.manifest, facts_of(self.manifest.name)
+        lower, higher = "lower is better", "higher is better"
+        said = higher if manifest.higher_is_better else lower
+        if facts is not None and facts.label == manifest.label and facts.higher_is_better != manifest.higher_is_better:
+            known = higher if facts.higher_is_better else lower
+            self.say("direction", f"{said} here, {known} in the original files: were the scores turned round?")
+        elif facts is None and manifest.label == "MOS" and not manifest.higher_is_better:
+            self.say("direction", "lower is better, which is not usual for MOS")
+        elif facts is None and manifest.label == "DMOS" and manifest.higher_is_better:
+            self.say("direction", "higher is better, which is not usual for DMOS")
+
+    # --- what the files hold ---
+
+    def clips(self, item: Item) -> list[tuple[str, Clip]]:
+        """Distorted file and reference of an item, as far as they are there and described."""
+        found = []
+        try:
+            for name, clip in ((item.distorted, self.manifest.distorted(item)),
+                               (item.reference, self.manifest.reference(item))):  # fmt: skip
+                if name is not None and clip is not None and name not in self.missing:
+                    found.append((name, clip))
+        except DataError as error:
+            self.unreadable.setdefault(item.distorted, error.what)
+        return found
+
+    def raw_lengths(self) -> None:
+        """Headerless files whose length is not a whole number of frames; of all, since only lengths are read."""
+        odd, rateless = [], []
+        done: set[str] = set()
+        for item in self.manifest.items:
+            for name, clip in self.clips(item):
+                if clip.raw is None or name in done:
+                    continue
+                done.add(name)
+                length = clip.path.stat().st_size
+                if length == 0 or length % clip.raw.frame_bytes:
+                    frames = length / clip.raw.frame_bytes
+                    odd.append(f"{name} ({frames:.3f} frames of {_raw_text(clip)})")
+                if clip.raw.frame_rate is None:
+                    rateless.append(name)
+        if odd:
+            text = f"{len(odd)} headerless files are no whole number of frames: cut off, or another size or bit depth"
+            self.say("length", text, odd, fault=True)
+        if rateless:
+            self.say("rate", f"the frame rate of {len(rateless)} headerless files is not known", rateless)
+
+    def sample(self) -> list[Item]:
+        """Items that are there, spread evenly over the data set; all of them for a thorough check."""
+        present = [item for item in self.manifest.items if self.missing.isdisjoint({item.distorted, item.reference})]
+        if self.thorough or len(present) <= SAMPLE:
+            return present
+        places = np.linspace(0, len(present) - 1, SAMPLE).round().astype(int)
+        return [present[place] for place in places]
+
+    def open_sample(self) -> None:
+        """Opens files: what can't be read, what the headers say unlike the manifest, how the two of an item differ."""
+        differ: dict[str, list[str]] = {}
+        for item in self.sample():
+            self.looked += 1
+            seen = [(name, self._header(name, clip)) for name, clip in self.clips(item)]
+            for name, header in seen:
+                if header is not None:
+                    for kind, text in _against_manifest(item, name, header):
+                        differ.setdefault(kind, []).append(text)
+            headers = [header for _, header in seen]
+            if len(headers) == 2 and headers[0] is not None and headers[1] is not None:
+                for kind, text in _against_reference(item, headers[0], headers[1]):
+                    differ.setdefault(kind, []).append(text)
+        if self.unreadable:
+            shown = [f"{name} ({what})" for name, what in self.unreadable.items()]
+            self.say("unreadable", f"{len(shown)} files can't be read", shown, fault=True)
+        texts = {
+            "size-unlike-manifest": "the manifest and {n} files disagree about the frame size; the files count",
+            "rate-unlike-manifest": "the manifest and {n} files disagree about the frame rate; the files count",
+            "size": "{n} distorted files have another size than their reference: they will be scaled to it",
+            "frame-rate": "{n} distorted files have another frame rate than their reference: frames will be held",
+            "frames": "{n} distorted files have another number of frames than their reference: refused unless trimmed",
+        }
+        for kind, said in differ.items():
+            names = list(dict.fromkeys(said))
+            self.say(kind, texts[kind].format(n=len(names)), names)
+
+    def _header(self, name: str, clip: Clip) -> Seen | None:
+        if name not in self.headers:
+            try:
+                self.headers[name] = look_at(clip)
+            except CompressVQAError as error:
+                # A length that does not fit is said by raw_lengths, once.
+                if clip.raw is None:
+                    self.unreadable.setdefault(name, error.what)
+                self.headers[name] = None
+        return self.headers[name]
+
+    def direction(self) -> None:
+        """Whether the better of two distorted files of one content is the one nearer to its reference."""
+        manifest = self.manifest
+        rows = to_compare(manifest, self.missing, 1000 if self.thorough else CONTENTS)
+        value, pairs = agreement(rows, self._psnr)
+        if pairs < LEAST_PAIRS or (value if manifest.higher_is_better else -value) > -0.5:
+            return
+        better = "higher" if manifest.higher_is_better else "lower"
+        text = f"{better} scores are said to be better, but of {pairs} pairs of one content most are the other way "
+        self.say("direction", text + f"round by PSNR (Kendall's tau {value:.2f}): is the direction right?", fault=True)
+
+    def _psnr(self, item: Item) -> float | None:
+        """PSNR of one frame, None where it can't be taken."""
+        clips = self.clips(item)
+        seen = [self._header(name, clip) for name, clip in clips]
+        known = [header for header in seen if header is not None]
+        if len(known) != 2 or (known[0].width, known[0].height) != (known[1].width, known[1].height):
+            return None
+        frame = min([COMPARED_FRAME, *(header.frames - 1 for header in known if header.frames is not None)])
+        try:
+            distorted, reference = (luma(clip, frame) for _, clip in clips)
+        except CompressVQAError:
+            return None
+        return psnr(reference, distorted) if reference.shape == distorted.shape else None
+
+
+def _raw_text(clip: Clip) -> str:
+    assert clip.raw is not None
+    return f"{clip.raw.width}x{clip.raw.height} {':'.join(clip.raw.pixel_format)} {clip.raw.bitdepth} bit"
+
+
+def _against_manifest(item: Item, name: str, seen: Seen) -> list[tuple[str, str]]:
+    """Where the header of a file and the manifest disagree."""
+    if seen.headerless:
+        return []
+    found = []
+    is_reference = name == item.reference and name != item.distorted
+    width = (item.reference_width or item.width) if is_reference else item.width
+    height = (item.reference_height or item.height) if is_reference else item.height
+    if width is not None and height is not None and (width, height) != (seen.width, seen.height):
+        found.append(("size-unlike-manifest", f"{name} ({width}x{height}, the file says {seen.width}x{seen.height})"))
+    rate = (item.reference_fps or item.fps) if is_reference else item.fps
+    if rate is not None and seen.frame_rate is not None and abs(rate / seen.frame_rate - 1) > 0.002:
+        text = f"{name} ({float(rate):.5g}, the file says {float(seen.frame_rate):.5g})"
+        found.append(("rate-unlike-manifest", text))
+    return found
+
+
+def _against_reference(item: Item, distorted: Seen, reference: Seen) -> list[tuple[str, str]]:
+    """How a distorted file differs from its reference."""
+    found = []
+    sizes = [f"{seen.width}x{seen.height}" for seen in (distorted, reference)]
+    if sizes[0] != sizes[1]:
+        found.append(("size", f"{item.distorted} ({sizes[0]}, reference {sizes[1]})"))
+    rates = (distorted.frame_rate, reference.frame_rate)
+    same_rate = True
+    if rates[0] is not None and rates[1] is not None and abs(rates[0] / rates[1] - 1) > 0.002:
+        same_rate = False
+        found.append(("frame-rate", f"{item.distorted} ({float(rates[0]):.5g}, reference {float(rates[1]):.5g})"))
+    frames = (distorted.frames, reference.frames)
+    if same_rate and None not in frames and frames[0] != frames[1]:
+        found.append(("frames", f"{item.distorted} ({frames[0]}, reference {frames[1]})"))
+    return found

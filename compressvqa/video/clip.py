@@ -1,0 +1,57 @@
+"""One file to be scored, and how two of them are brought together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from compressvqa.errors import DataError
+from compressvqa.video.raw import RawFormat
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video or image file.
+
+    Args:
+        path: a local file.
+        raw: what a headerless .yuv file holds; None for every other file.
+    """
+
+    path: Path
+    raw: RawFormat | None = None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How a distorted file is brought together with its reference. What was done is said with the score.
+
+    Args:
+        frames: compare so many frames only; both files may then be longer.
+        subsample: score every n-th block of frames only.
+        skip_reference: frames left out at the beginning of the reference.
+        skip_distorted: frames left out at the beginning of the distorted file.
+        size: "scale" brings a distorted picture of another size to the reference's (bicubic); "refuse" does not.
+        rate: where frame rates differ, "hold" shows each distorted frame for as long as a player would, on the
+            reference's clock; "number" compares frame 0 with frame 0, 1 with 1, ...; "refuse" does neither. "auto"
+            holds where the two last equally long and have different numbers of frames, else goes by number.
+        length: where one file is longer, "refuse", or "trim" to the shorter one.
+
+    Raises:
+        DataError: a number below its least.
+    """
+
+    frames: int | None = None
+    subsample: int = 1
+    skip_reference: int = 0
+    skip_distorted: int = 0
+    size: Literal["scale", "refuse"] = "scale"
+    rate: Literal["auto", "hold", "number", "refuse"] = "auto"
+    length: Literal["refuse", "trim"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.subsample < 1 or (self.frames is not None and self.frames < 1):
+            raise DataError(f"frames {self.frames} and subsample {self.subsample} must be 1 or more")
+        if min(self.skip_reference, self.skip_distorted) < 0:
+            raise DataError("the number of frames to skip can't be negative")

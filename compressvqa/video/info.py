@@ -1,0 +1,69 @@
+"""What is known of a video before its pictures are read, and the limits on what is read at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from compressvqa.errors import DataError
+from compressvqa.video.frames import Chroma, Colour, Matrix
+
+# Larger than any camera's frame; a damaged header can claim anything, and memory is taken by it.
+MAX_SIDE = 16384
+MAX_PIXELS = 1 << 26
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts of one video.
+
+    Args:
+        path: the file.
+        codec: its codec's name, "rawvideo" for .yuv and Y4M.
+        width: luma samples in a row.
+        height: luma rows.
+        chroma: chroma subsampling ("400" is grey; RGB counts as "444").
+        colour: bit depth, matrix and range.
+        frame_rate: mean frames a second, None if unknown.
+        frames: number of frames; None if neither the header tells nor the file was counted.
+        transfer: "pq" and "hlg" are the two HDR curves; all else is "sdr".
+        variable_rate: whether the time between frames varies; None if it was not looked at.
+        rotation: degrees by which a player would turn the picture; the pictures are read as they are stored.
+        matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
+    """
+
+    path: Path
+    codec: str
+    width: int
+    height: int
+    chroma: Chroma
+    colour: Colour
+    frame_rate: Fraction | None = None
+    frames: int | None = None
+    transfer: Literal["sdr", "pq", "hlg"] = "sdr"
+    variable_rate: bool | None = None
+    rotation: int = 0
+    matrix_stated: bool = True
+
+    def __str__(self) -> str:
+        rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"
+        frames = "" if self.frames is None else f" {self.frames} frames"
+        picture = f"{self.width}x{self.height} {':'.join(self.chroma)} {self.colour.bitdepth} bit"
+        return f"{self.path.name}: {self.codec} {picture}{rate}{frames}"
+
+
+def default_matrix(height: int) -> Matrix:
+    """The matrix that players assume where a file does not say: BT.709 from 720 lines on, BT.601 below."""
+    return "bt709" if height >= 720 else "bt601"
+
+
+def check_size(width: int, height: int, where: object) -> None:
+    """Refuses a frame size that no video has.
+
+    Raises:
+        DataError: a side is not positive, or the picture is larger than the limits of this module.
+    """
+    if width < 1 or height < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise DataError(f"a frame of {width}x{height} is outside the limits ({MAX_SIDE} a side)", where=where)
