@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressvqa import random_weights
 from compressvqa.errors import DataError
 from compressvqa.models.adapters import adapted, adapted_names
 from compressvqa.pruning.recording.examples import finders
@@ -88,6 +89,8 @@ def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
         raise DataError(f"{entry.home} returned {type(model).__name__}, not a torch.nn.Module")
     facts = {key: entry.facts[key] for key in ("score_range", "higher_is_better", "inputs") if key in entry.facts}
     setattr(model, _SPEC, ModelSpec(entry.name, dict(kwargs), entry.facts["mode"], **facts))
+    if not once.get("pretrained"):
+        random_weights.note(model)
     return model
 
 

@@ -25,9 +25,11 @@ from compressvqa.models.changes import Changes, apply_changes, find_changes, sto
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of, spec_of
 from compressvqa.models.plain import is_plain, pack, unpack
+from compressvqa.random_weights import are_random, note
 
 FORMAT = 2  # since 2 the constructor's arguments are packed, as attributes are
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_RANDOM = "**Its weights are random: it was never trained, and its scores mean nothing.**"
 
 
 def save(
@@ -70,6 +72,7 @@ def save(
         "spec": {key: value for key, value in spec.to_dict().items() if key not in ("name", "kwargs")},
         "changes": changes.as_dict(),
         "facts": dict(facts or {}),
+        "random_weights": are_random(model),
         "sha256": hashlib.sha256(payload).hexdigest(),
         "versions": _versions(),
     }
@@ -122,6 +125,8 @@ def restore(
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
     state = apply_changes(model, changes, tensors, where=folder / CONFIG)
     load_into(model, state, name=name, where=folder / WEIGHTS)
+    if config.get("random_weights"):
+        note(model)
     return model.eval()
 
 
@@ -231,6 +236,6 @@ def _minimal_card(model: nn.Module, tensors: Mapping[str, Tensor]) -> str:
         f"---\nlibrary_name: compressvqa\ntags:\n- video-quality-assessment\n---\n\n# {spec.name}\n\n"
         f"A quality network ({spec.mode}) of {count:,} parameters in {len(tensors)} tensors; "
         f"{better} scores are better.\n"
-        "Its training data and metrics were not recorded.\n\n"
+        f"{_RANDOM if are_random(model) else 'Its training data and metrics were not recorded.'}\n\n"
         "```python\nimport compressvqa as cv\n\nmodel = cv.load(FOLDER)\n```\n"
     )

@@ -26,6 +26,7 @@ from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.recording.garbage import only_new_garbage
 from compressvqa.pruning.search import Search
 from compressvqa.pruning.settings import Importance, Ratios, Runtime, Settings, described
+from compressvqa.random_weights import hand_on
 
 
 @described
@@ -134,6 +135,7 @@ def _plan_cut_prove(
     if not trial.cuts and not search.dead and not may_be_idle:
         raise nothing_to_remove(search.groups, traced)
     notes = (
+        *hand_on(model, trial.model),
         *trial.plan.notes,
         *search.scores.notes(),
         *search.notes,

@@ -39,6 +39,7 @@ from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.doors import enter
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run, tensors_of
+from compressvqa.random_weights import hand_on
 
 if TYPE_CHECKING:
     from compressvqa.cost import Complexity
@@ -154,6 +155,7 @@ def prune_depth(
         found = chosen
     everywhere = [place for path in chosen for place in places_of(model, path)]
     small = cut(model, {}, {}, everywhere)
+    notes = (*hand_on(model, small), *notes)
     return PrunedDepth(
         model=small,
         removed=tuple(chosen),

@@ -1,0 +1,59 @@
+"""Are a network's weights still those that were drawn when it was made? A score by such a network means nothing.
+
+A few values of every tensor are noted when the network is made. Weights that were loaded or trained differ from them,
+whoever trained them; a network that was pruned gets a note of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import nn
+
+_NOTE = "compressvqa_drawn"  # attribute on the instance: numbers only, so that every way to copy a network keeps it
+_VALUES = 4  # noted of each tensor: training changes all of them, and also a large network is noted at once
+_NEAR = 1e-2  # what half precision may move a value by
+
+
+def note(model: nn.Module) -> None:
+    """Notes that the weights of a network are random as they stand."""
+    setattr(model, _NOTE, tuple(_some(model)))
+
+
+def are_random(model: nn.Module) -> bool:
+    """Whether a network's weights are those that were noted. One that was never noted is taken for trained.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> are_random(layer)
+    False
+    >>> note(layer)
+    >>> are_random(layer)
+    True
+    >>> layer.weight.data += 0.1
+    >>> are_random(layer)
+    False
+    """
+    noted = getattr(model, _NOTE, None)
+    if not isinstance(noted, tuple):
+        return False
+    now = tuple(_some(model))
+    return len(now) == len(noted) and all(
+        math.isclose(a, b, rel_tol=_NEAR, abs_tol=1e-6) for a, b in zip(now, noted, strict=True)
+    )
+
+
+def hand_on(original: nn.Module, smaller: nn.Module) -> list[str]:
+    """Notes that what was cut out of random weights is random; returns what there is to say of it."""
+    if are_random(original):
+        note(smaller)
+        return ["the weights are random, nothing has trained them: the scores of this network mean nothing"]
+    if hasattr(smaller, _NOTE):
+        delattr(smaller, _NOTE)
+    return []
+
+
+def _some(model: nn.Module) -> Iterator[float]:
+    for parameter in model.parameters():
+        values = parameter.detach().flatten()[:: max(1, parameter.numel() // _VALUES)][:_VALUES]
+        yield from (float(value) for value in values.float().cpu().tolist())
