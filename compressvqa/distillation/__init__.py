@@ -17,7 +17,8 @@ from compressvqa.distillation.pairs import pair_taps
 from compressvqa.distillation.ranks import soft_rank
 from compressvqa.distillation.taps import FeatureTaps
 from compressvqa.distillation.teacher import Teacher
-from compressvqa.distillation.teacher_cache import TeacherCache, fingerprint
+from compressvqa.distillation.teacher_cache import TeacherCache
+from compressvqa.fingerprint import weights_digest as fingerprint
 
 __all__ = [
     "DistillationLoss",

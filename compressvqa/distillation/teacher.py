@@ -10,12 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from compressvqa.code_digest import code_digest
 from compressvqa.distillation.combine import Outputs
 from compressvqa.distillation.joining import find_order, join
 from compressvqa.distillation.layout import Channels
 from compressvqa.distillation.positions import mean_of_positions
 from compressvqa.distillation.taps import FeatureTaps
-from compressvqa.distillation.teacher_cache import TeacherCache, fingerprint
+from compressvqa.distillation.teacher_cache import TeacherCache
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Teacher:
         self.network = network.eval().requires_grad_(False)
         self.features, self.precision = list(features), precision
         self.channels, self.mean, self.clip_bytes = channels, mean, clip_bytes
-        identity = f"{fingerprint(network)}-{'fp32' if precision == '32' else precision}"
+        # Also the code: what a teacher said before its forward was changed is not what it says now.
+        identity = f"{code_digest(network)}-{'fp32' if precision == '32' else precision}"
         kind = f"features-{channels}-mean" if mean else f"features-{channels}"
         self.cache = TeacherCache(folder, max_bytes=max_bytes, teacher=identity)
         self.feature_cache = TeacherCache(

@@ -13,7 +13,7 @@ from types import TracebackType
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from compressvqa.errors import DataError, TrainingError
 
@@ -21,15 +21,6 @@ log = logging.getLogger(__name__)
 
 FLUSH_VALUES, FLUSH_BYTES = 4096, 64 * 2**20
 SMALL = 64  # values of at most so many numbers stay in memory, larger ones are read from disk when asked for
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers (names, types, shapes, values), 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class TeacherCache:
@@ -47,8 +38,8 @@ class TeacherCache:
     Args:
         folder: where to keep the values, made if needed; None keeps them in memory only.
         max_bytes: most bytes of values (of files, for those found on disk).
-        teacher: fingerprint of the teacher's weights, from `fingerprint`; say also what else its answers depend on,
-            for example the precision ("3f...-bf16").
+        teacher: what its answers depend on: `compressvqa.fingerprint.weights_digest`, or `compressvqa.code_digest` of
+            weights and code, and for example the precision ("3f...-bf16").
 
     Raises:
         DataError: a file of the cache is damaged, or the folder can't be written.

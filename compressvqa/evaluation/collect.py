@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from compressvqa.errors import CompressVQAError, DataError
-from compressvqa.evaluation.cache import ScoreCache
+from compressvqa.evaluation.cache import ScoreCache, StoreError
 from compressvqa.opinions.manifest import Item, Manifest
-from compressvqa.scoring.scorer import Scorer
+from compressvqa.scoring.identity import identity
+from compressvqa.scoring.scorer import Course, Scorer
 from compressvqa.video.clip import Clip, Pairing
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,13 @@ class Scores:
     """The scores of one data set.
 
     Args:
-        by_model: {score's name: {item's distorted path: score}}.
-        faults: {item's distorted path: what was wrong}; such an item counts for no model.
+        by_model: {score's name: {item: score}}. By the item and not by its file: one distorted file may be there beside
+            two references, or read as two formats.
+        faults: {item: what was wrong}; such an item counts for no model.
     """
 
-    by_model: dict[str, dict[str, float]] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
+    by_model: dict[str, dict[Item, float]] = field(default_factory=dict)
+    faults: dict[Item, str] = field(default_factory=dict)
 
 
 def collect(
@@ -65,20 +67,22 @@ def collect(
     for scorer in fitting:
         for facts in scorer.facts:
             found.by_model.setdefault(facts.name, {})
+        kept = _Kept(scorer, manifest, pairing, cache)
         for group in _groups(manifest, items):
             # A file that failed once fails for all: it is not tried again by the next scorer.
-            wanted = [item for item in group if item.distorted not in found.faults]
-            if scorer.reads_files:
-                _from_cache(scorer, manifest, wanted, pairing, cache, found)
+            wanted = [item for item in group if item not in found.faults]
+            for item in wanted if scorer.reads_files else []:
+                for name, value in kept.find(item).items():
+                    found.by_model[name][item] = value
             missing = [item for item in wanted if not _has_all(scorer, item, found)]
             for some in _batches(manifest, missing):
-                _take(scorer, manifest, some, pairing, cache, found, strict)
+                _take(scorer, manifest, some, pairing, kept, found, strict)
             done += len(group) * len(scorer.facts)
             if progress is not None:
                 progress(done, total)
-    if items and fitting and all(item.distorted in found.faults for item in items):
-        what, reason = next(iter(found.faults.items()))
-        raise DataError(f"none of {len(items)} items can be scored ({what}: {reason})", where=manifest.name)
+    if items and fitting and all(item in found.faults for item in items):
+        first, reason = next(iter(found.faults.items()))
+        raise DataError(f"none of {len(items)} items can be scored ({first.distorted}: {reason})", where=manifest.name)
     return found
 
 
@@ -103,21 +107,55 @@ def _batches(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 def _has_all(scorer: Scorer, item: Item, found: Scores) -> bool:
-    return all(item.distorted in found.by_model[facts.name] for facts in scorer.facts)
+    return all(item in found.by_model[facts.name] for facts in scorer.facts)
 
 
-def _from_cache(
-    scorer: Scorer, manifest: Manifest, items: Sequence[Item], pairing: Pairing, cache: ScoreCache, found: Scores
-) -> None:
-    for item in items:
+class _Kept:
+    """The kept scores of one scorer on one data set."""
+
+    def __init__(self, scorer: Scorer, manifest: Manifest, pairing: Pairing, cache: ScoreCache) -> None:
+        self.manifest, self.pairing, self.cache = manifest, pairing, cache
+        # As the scorer is now: its weights, its code or its program may have changed since it was made.
+        self.facts = {
+            facts.name: replace(facts, identity=identity(scorer, facts) if scorer.reads_files else facts.identity)
+            for facts in scorer.facts
+        }
+
+    def find(self, item: Item) -> dict[str, float]:
+        """{score's name: score} of what is kept of an item."""
+        found = {}
+        for name, facts in self.facts.items():
+            try:
+                course = self.cache.get(
+                    facts, self.manifest.reference(item), self.manifest.distorted(item), self.pairing
+                )
+            except StoreError:
+                raise
+            except DataError:  # a file that is not there: said when it is scored
+                return {}
+            if course is not None:
+                found[name] = course.score
+        return found
+
+    def keys(self, item: Item) -> dict[str, str]:
+        """{score's name: what it will be kept under}, before it is taken."""
         try:
-            reference, distorted = manifest.reference(item), manifest.distorted(item)
-            for facts in scorer.facts:
-                course = cache.get(facts, reference, distorted, pairing)
-                if course is not None:
-                    found.by_model[facts.name][item.distorted] = course.score
+            clips = self.manifest.reference(item), self.manifest.distorted(item)
+            return {name: self.cache.key(facts, *clips, self.pairing) for name, facts in self.facts.items()}
+        except StoreError:
+            raise
         except DataError:
-            continue  # a file that is not there: said when it is scored
+            return {}
+
+    def keep(self, item: Item, courses: Mapping[str, Course], keys: Mapping[str, str]) -> None:
+        """Keeps the scores of an item.
+
+        Raises:
+            DataError: a file was written while it was scored.
+        """
+        clips = self.manifest.reference(item), self.manifest.distorted(item)
+        for name, facts in self.facts.items():
+            self.cache.put(facts, *clips, self.pairing, courses[name], before=keys.get(name))
 
 
 def _take(
@@ -125,7 +163,7 @@ def _take(
     manifest: Manifest,
     items: Sequence[Item],
     pairing: Pairing,
-    cache: ScoreCache,
+    kept: _Kept,
     found: Scores,
     strict: bool,
 ) -> None:
@@ -133,22 +171,25 @@ def _take(
     try:
         clips = [manifest.distorted(item) for item in items]
         reference = manifest.reference(items[0])
+        keys = [kept.keys(item) for item in items] if scorer.reads_files else []
         courses = scorer.score(reference, clips, pairing)
+        for item, key, course in zip(items, keys, courses, strict=bool(keys)):
+            kept.keep(item, course, key)
+    except StoreError:
+        raise
     except CompressVQAError as error:
         if len(items) > 1:
             for item in items:
-                _take(scorer, manifest, [item], pairing, cache, found, strict)
+                _take(scorer, manifest, [item], pairing, kept, found, strict)
         elif strict:
             raise
         else:
-            found.faults[items[0].distorted] = str(error)
+            found.faults[items[0]] = str(error)
             log.warning("left out %s: %s", items[0].distorted, error)
         return
-    for item, clip, course in zip(items, clips, courses, strict=True):
+    for item, course in zip(items, courses, strict=True):
         for facts in scorer.facts:
-            if scorer.reads_files:
-                cache.put(facts, reference, clip, pairing, course[facts.name])
-            found.by_model[facts.name][item.distorted] = course[facts.name].score
+            found.by_model[facts.name][item] = course[facts.name].score
 
 
 def check_files(manifest: Manifest, items: Sequence[Item]) -> None:

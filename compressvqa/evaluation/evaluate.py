@@ -61,10 +61,12 @@ class Evaluation:
     def _scores_csv(self) -> str:
         """A row an item of a data set, a column a model."""
         names = [model["name"] for model in self.facts["models"]]
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        rows: dict[tuple[str, ...], dict[str, Any]] = {}
         for part in self.facts["scores"]:
             for item in part["items"]:
-                row = rows.setdefault((part["dataset"], item["distorted"]), {"dataset": part["dataset"], **item})
+                row = rows.setdefault(
+                    (part["dataset"], str(item["reference"]), item["distorted"]), {"dataset": part["dataset"], **item}
+                )
                 row[part["model"]] = item["score"]
         text = io.StringIO()
         columns = ["dataset", "content", "reference", "distorted", "mos", "std", *names]
@@ -231,8 +233,8 @@ def _judge(
     seed: int,
 ) -> None:
     """Adds the statistics of one data set."""
-    items = [item for item in items if item.distorted not in found.faults]
-    faults = [f"left out {name}: {fault}" for name, fault in found.faults.items()]
+    items = [item for item in items if item not in found.faults]
+    faults = [f"left out {item.distorted}: {fault}" for item, fault in found.faults.items()]
     rest = [f"left out {len(faults) - NAMED} more"] if len(faults) > NAMED else []
     notes = [*manifest.notes, *faults[:NAMED], *rest]
     report["datasets"].append(
@@ -261,7 +263,7 @@ def _judge(
         scores = found.by_model.get(fact.name)
         if scores is None:
             continue  # a full-reference model on a data set without references
-        judged[fact.name] = [scores[item.distorted] for item in items]
+        judged[fact.name] = [scores[item] for item in items]
         row = judge(
             judged[fact.name],
             mos,

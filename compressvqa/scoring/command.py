@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
+import os
 import re
 import shlex
 import string
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.errors import DataError
+from compressvqa.scoring.program import program_identity
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing
@@ -61,10 +62,14 @@ class CommandScorer(Scorer):
             raise DataError(f"the command of {name} does not say where the distorted file goes", where=template,
                             hint="{distorted}")  # fmt: skip
         self.used, self.name = used, name
-        identity = hashlib.sha256(template.encode()).hexdigest()[:24]
-        self.facts = (
-            Facts(name, f"command:{identity}", "NR" if mode == "NR" else "FR", higher_is_better, source=template),
-        )
+        self.words = [_located(word, program=place == 0) for place, word in enumerate(self.words)]
+        # The name, too: it says which score of a log is read.
+        identity = f"command:{mode}:{name}:{template}"
+        self.facts = (Facts(name, identity, "NR" if mode == "NR" else "FR", higher_is_better, source=template),)
+
+    def state(self) -> Any:
+        """The program as it is now: the content of its files and the version that it answers."""
+        return program_identity(self.words)
 
     def score(
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
@@ -119,6 +124,24 @@ class CommandScorer(Scorer):
             except OSError as error:
                 raise DataError(f"the command of {self.name} wrote no {{output}}", where=clip.path) from error
         return read_scores(text, self.name, where=str(clip.path))
+
+
+def _located(word: str, *, program: bool) -> str:
+    """A word of the command with the path of a file beside the user made absolute: commands run in another folder."""
+    start, equals, path = "", "", word
+    if not program and not _is_path(path):
+        start, equals, path = word.partition("=")
+    if "{" in word or not _is_path(path):
+        return word
+    return f"{start}{equals}{Path(path).absolute()}"
+
+
+def _is_path(word: str) -> bool:
+    """Whether a word is the path of something that is there, and no plain word that happens to be a file's name."""
+    try:
+        return bool(Path(word).suffix or os.sep in word) and Path(word).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _frames(side: str, reference: Clip | None, clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:

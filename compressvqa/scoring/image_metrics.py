@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.metadata
 import io
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError, MissingExtraError, RegistryError, WeightsError
+from compressvqa.fingerprint import weights_digest
 from compressvqa.registry import scorers
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.scorer import Facts, Scorer
@@ -160,20 +160,11 @@ def _lpips(name: str, backbone: str, *, smallest_side: int) -> Scorer:
 def _facts(name: str, network: nn.Module) -> Facts:
     return Facts(
         name,
-        identity=f"{name}:1:{_digest(network)}",
+        identity=f"{name}:1:{weights_digest(network)}",
         higher_is_better=False,
         source=f"torchmetrics {importlib.metadata.version('torchmetrics')}, backbone of torchvision",
         params=sum(parameter.numel() for parameter in network.parameters()),
     )
-
-
-def _digest(network: nn.Module) -> str:
-    """Changes with every weight."""
-    digest = hashlib.sha256()
-    for key, value in network.state_dict().items():
-        digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:24]
 
 
 def _with_backbone(name: str, make: Callable[[], nn.Module], published: Any) -> nn.Module:
@@ -271,7 +262,7 @@ def pyiqa_scorer(name: str) -> Scorer:
     version = importlib.metadata.version("pyiqa")
     facts = Facts(
         f"pyiqa/{name}",
-        identity=f"pyiqa:{name}:{version}:{_digest(network)}",
+        identity=f"pyiqa:{name}:{version}:{weights_digest(network)}",
         mode=config["metric_mode"],
         higher_is_better=not config.get("lower_better", False),
         score_range=_range(config.get("score_range", "")),

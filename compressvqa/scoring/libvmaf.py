@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from compressvqa.errors import DataError
+from compressvqa.fingerprint import content_digest
 from compressvqa.registry import scorers
 from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
 from compressvqa.video import ffmpeg
@@ -81,6 +82,10 @@ class LibvmafScorer(Scorer):
         self.facts = tuple(
             Facts(name, f"{source}:{name}", score_range=FEATURES[name].score_range, source=source) for name in names
         )
+
+    def state(self) -> Any:
+        """The program that measures, told by its content: two builds of one version may hold other libraries."""
+        return ffmpeg.version(), content_digest(Path(ffmpeg.binary()))
 
     def score(
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None

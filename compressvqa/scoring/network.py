@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from compressvqa.code_digest import code_digest
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import ModelSpec, load, spec_of
 from compressvqa.registry import models
@@ -65,12 +65,12 @@ class NetworkScorer(BlockScorer):
         self._name, self._source, self._grid, self._shared = name or spec.name, source, [(0, 0, 0, 0)], False
 
     @functools.cached_property
-    def facts(self) -> tuple[Facts, ...]:  # type: ignore[override]  # made when asked for: a digest of all weights
+    def facts(self) -> tuple[Facts, ...]:  # type: ignore[override]  # made when asked for: a digest of code and weights
         """Its one score."""
         return (
             Facts(
                 self._name,
-                identity=f"network:{self._what()}:{_digest(self.network)}:{self.max_pixels}:{self.device.type}",
+                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}",
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
                 higher_is_better=self.spec.higher_is_better,
                 score_range=self.spec.score_range,
@@ -78,6 +78,10 @@ class NetworkScorer(BlockScorer):
                 params=sum(parameter.numel() for parameter in self.network.parameters()),
             ),
         )
+
+    def state(self) -> Any:
+        """The network and how it is run; not what `start` decides for the files at hand."""
+        return self.network, self.spec, self.max_pixels, self.device.type, self.block
 
     def _what(self) -> str:
         """Name and settings: some settings change scores and leave no trace in the weights."""
@@ -159,16 +163,6 @@ class _Prepared:
 def _cut(clip: Tensor, tile: Tile) -> Tensor:
     top, left, height, width = tile
     return clip[..., top : top + height, left : left + width]
-
-
-def _digest(network: nn.Module) -> str:
-    """Changes with every weight and with the structure."""
-    digest = hashlib.sha256(str(network).encode())
-    for name, value in network.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:24]
 
 
 def _device(network: nn.Module, device: str, *, in_memory: bool) -> torch.device:

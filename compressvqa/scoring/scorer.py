@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from compressvqa.video.clip import Clip, Pairing
@@ -95,3 +96,17 @@ class Scorer(ABC):
             DataError: a file can't be read or compared.
             WeightsError: a score is not a number.
         """
+
+    def state(self) -> Any:
+        """What its scores depend on now, beside code and files; taken anew before each evaluation.
+
+        By default all its attributes that are settings: networks with their weights, numbers, texts, tuples, arrays,
+        functions; not lists, sets and dictionaries, in which a scorer may gather what it finds.
+        """
+        return {name: held for name, held in vars(self).items() if name != "facts" and _is_setting(held)}
+
+
+def _is_setting(held: Any) -> bool:
+    plain = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset, PurePath)
+    # Arrays give bytes, tensors have a storage, networks and functions can be called.
+    return isinstance(held, plain) or callable(held) or hasattr(held, "tobytes") or hasattr(held, "untyped_storage")

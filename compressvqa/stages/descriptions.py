@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from compressvqa.code_digest import code_digest
 from compressvqa.data.mos_pairs import MosClips, MosPairSampler
-from compressvqa.distillation.teacher_cache import fingerprint
 from compressvqa.errors import DataError, TrainingError
 from compressvqa.files import replacing
 from compressvqa.models import RankDVQASTANet
@@ -62,7 +62,7 @@ class Descriptions:
         self.clips, self.patches, self.seed = clips, patches, seed
         settings = (network.stages, network.patch, network.stride, clips.block, clips.blocks, patches, seed)
         self.folder = (
-            folder / hashlib.sha256(f"{fingerprint(network.patch_network)}{settings}".encode()).hexdigest()[:16]
+            folder / hashlib.sha256(f"{code_digest(network.patch_network)}{settings}".encode()).hexdigest()[:16]
         )
         self._files = [self._file(index) for index in range(len(clips))]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from compressvqa.errors import DataError, WeightsError
+from compressvqa.fingerprint import content_digest
 from compressvqa.registry import scorers
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.model import GreedModel
@@ -35,7 +35,7 @@ class StGreed(Scorer):
         if model is None:
             raise WeightsError("st-greed needs a regressor that was fitted to viewers' scores; none ships", hint=HINT)
         self._model = GreedModel.load(model)
-        digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:24]
+        digest = content_digest(Path(model))[:24]
         self.facts = (
             Facts(
                 "st-greed",
