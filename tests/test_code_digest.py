@@ -99,6 +99,10 @@ def test_a_weight_and_a_setting_of_our_own_networks():
     network = create_model("deepqa")
     before = code_digest(network)
     assert before == code_digest(network)
+    torch.manual_seed(1)
+    other = create_model("deepqa")  # it was made otherwise, and holds the same weights now
+    other.load_state_dict(network.state_dict())
+    assert code_digest(other) == before
     with torch.no_grad():
         next(network.parameters()).add_(1e-3)
     assert code_digest(network) != before
