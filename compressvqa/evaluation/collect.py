@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.cache import ScoreCache
 from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.progress import Progress
 from compressvqa.scoring.scorer import Scorer
 from compressvqa.video.clip import Clip, Pairing
 
 log = logging.getLogger(__name__)
-Progress = Callable[[int, "int | None"], object]
 # Distorted files that are decoded side by side: each holds a decoder and a block of pictures.
 SIDE_BY_SIDE = 4
 

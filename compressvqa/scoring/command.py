@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.errors import DataError
-from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.progress import Progress
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
