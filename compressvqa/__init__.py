@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from compressvqa import cost, metrics, sparsity
     from compressvqa.cost import profile
     from compressvqa.distillation import losses
-    from compressvqa.evaluation import Evaluation, evaluate
+    from compressvqa.evaluation import evaluate
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
     from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify
     from compressvqa.recipe import Recipe
+    from compressvqa.results import Evaluation
     from compressvqa.scoring import Score, score
 
 _HOME = {
@@ -36,7 +37,7 @@ _HOME = {
     "Verification": "compressvqa.pruning",
     "verify": "compressvqa.pruning",
     "density_ratios": "compressvqa.pruning",
-    "Evaluation": "compressvqa.evaluation",
+    "Evaluation": "compressvqa.results",
     "evaluate": "compressvqa.evaluation",
     "Recipe": "compressvqa.recipe",
     "RunResult": "compressvqa.pipeline",

@@ -11,7 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import yaml
 from hypothesis import settings
+from judged import judged as make_judged
 from running import command
+
+from compressvqa.results import Evaluation
 
 # A busy machine is no fault of a test; examples are the same on every run.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -59,3 +62,9 @@ def small_data(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> 
     done = command("data", "prepare", str(small_recipe), str(folder))
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """A small real evaluation, see tests/judged.py."""
+    return make_judged(tmp_path_factory.mktemp("judged"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
 
 from compressvqa.cli.app import Json, Length, Rate, Size, app, print_json
 from compressvqa.errors import CompressVQAError
+
+if TYPE_CHECKING:
+    from compressvqa.results import Evaluation
 
 
 @app.command()
@@ -68,6 +71,7 @@ def evaluate(
     Example: compressvqa evaluate runs/mini vmaf_v0.6.1 psnr live-vqa=LIVE/ --teacher mini --out runs/judged
     """
     from compressvqa.evaluation import evaluate as judge
+    from compressvqa.evaluation import write_evaluation
     from compressvqa.opinions import looks_like_dataset
     from compressvqa.progress import bar
     from compressvqa.video.clip import Pairing
@@ -97,28 +101,26 @@ def evaluate(
             device=device,
             progress=progress,
         )
-    written = [] if out is None else found.write(out)
+    written = [] if out is None else write_evaluation(found, out)
     if as_json:
         print_json(found.to_dict())
     else:
-        _show(found.to_dict(), form)
+        _show(found, form)
         for path in written:
             print(path)
-    if any(one["left_out"] for one in found.facts["datasets"]):
+    if any(dataset.left_out for dataset in found.datasets):
         raise typer.Exit(1)
 
 
-def _show(found: dict[str, Any], form: Literal["text", "markdown", "latex", "csv"]) -> None:
+def _show(found: Evaluation, form: Literal["text", "markdown", "latex", "csv"]) -> None:
     """Prints the tables; a terminal's are folded to its width."""
     from compressvqa.report import accuracy_grid, evaluation_table, statistics_grids
-    from compressvqa.report.evaluation import Evaluation
 
     console = Console()
     if form != "text" or not console.is_terminal:
         print(evaluation_table(found, format=form))
         return
-    read = Evaluation.read(found)
-    for grid in (accuracy_grid(read), *statistics_grids(read)):
+    for grid in (accuracy_grid(found), *statistics_grids(found)):
         console.print(grid)
 
 

@@ -73,8 +73,8 @@ def score(
             progress=progress,
         )
     if plot is not None:
+        from compressvqa.metrics.labels import label_title
         from compressvqa.report import plot_course
-        from compressvqa.report.results import label_title
 
         courses = {
             name: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]

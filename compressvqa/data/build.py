@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -30,10 +30,10 @@ from compressvqa.data.patches import FORMAT, INDEX, PatchSet
 from compressvqa.data.sources import Cutting, Reference, Source
 from compressvqa.errors import DataError
 from compressvqa.files import replacing, write_json
+from compressvqa.progress import Progress
 from compressvqa.video.raw import RawFormat
 
 log = logging.getLogger(__name__)
-Progress = Callable[[int, int], object]
 # Names of what a build writes, so that it removes nothing else.
 SHARD = re.compile(r"[\w.+-]+-[0-9a-f]{12}\.(npy|json)")
 

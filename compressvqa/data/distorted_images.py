@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from compressvqa.data import virtual_camera
-from compressvqa.data.build import Progress
 from compressvqa.data.distortions import DISTORTIONS, LEVELS, Distortion, distortion_named
 from compressvqa.data.kept import (
     Bytes,
@@ -40,6 +39,7 @@ from compressvqa.data.kept import (
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
 from compressvqa.opinions.parts import Part
+from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video import pictures
 from compressvqa.video.folders import VIDEO_SUFFIXES

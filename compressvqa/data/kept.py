@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.build import Progress, remove_dead_work
+from compressvqa.data.build import remove_dead_work
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
+from compressvqa.progress import Progress
 
 Bytes = npt.NDArray[np.uint8]
 # Changes with the layout of the files, or with how a frame becomes bytes.

@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.build import Progress
 from compressvqa.data.kept import (
     Bytes,
     Cut,
@@ -35,6 +34,7 @@ from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_share, read_parts
+from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing

@@ -15,10 +15,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.build import Progress
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import Part, check_share, read_parts
+from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks, stacked
 from compressvqa.video.clip import Clip, Pairing

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.build import Progress, build
+from compressvqa.data.build import build
 from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
 from compressvqa.data.filters import Filter
 from compressvqa.data.ladder import AnyRung
@@ -20,6 +20,7 @@ from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
 from compressvqa.data.sources import Cutting, Source
 from compressvqa.errors import DataError
+from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.compare import MIN_SIDE
 from compressvqa.video.folders import split_contents

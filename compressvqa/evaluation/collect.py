@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.cache import ScoreCache, StoreError
 from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.progress import Progress
 from compressvqa.scoring.identity import identity
 from compressvqa.scoring.scorer import Course, Scorer
 from compressvqa.video.clip import Clip, Pairing
 
 log = logging.getLogger(__name__)
-Progress = Callable[[int, "int | None"], object]
 # Distorted files that are decoded side by side: each holds a decoder and a block of pictures.
 SIDE_BY_SIDE = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressvqa.cost import compare_latency, profile
 from compressvqa.models import example_inputs
+from compressvqa.results import Model
 from compressvqa.scoring.image_metrics import FrameScorer
 from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.scorer import Facts, Scorer
@@ -18,47 +19,59 @@ SIZE, FRAMES = 256, 12
 INPUTS = f"{FRAMES} frames of {SIZE}x{SIZE}"
 
 
-def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -> list[dict[str, Any]]:
-    """A row for each score: what is known of it, and its cost where it is a network's.
+def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -> tuple[Model, ...]:
+    """For each score what is known of it, and its cost where it is a network's.
 
     Complexity is counted on 12 frames of 256x256 (reference and distorted, for a full-reference network), as in
     RankDVQA-mini's Table I; time is the median of calls that go through all networks in turn.
     """
     networks = {scorer.facts[0].name: network for scorer in scorers if (network := _network(scorer)) is not None}
-    rows = []
-    for fact in facts:
-        row: dict[str, Any] = {
-            "name": fact.name,
-            "mode": fact.mode,
-            "higher_is_better": fact.higher_is_better,
-            "source": fact.source,
-            "params": fact.params or None,  # a metric without weights is no network
-        }
-        if fact.name in networks:
-            network = networks[fact.name].eval()
-            try:
-                counted = profile(network, _inputs(network, fact.mode))
-            except Exception as error:  # another library's network may fail in any way; its scores still count
-                row["uncounted"] = str(error)
-                rows.append(row)
-                continue
-            row |= {"params": counted.params, "macs": counted.macs, "macs_conv_linear": counted.macs_conv_linear}
-            row |= {"inputs": INPUTS, "convention": counted.convention, "unsupported": list(counted.unsupported)}
-        rows.append(row)
-    if latency and networks:
-        _add_latency(rows, networks)
-    return rows
+    counted = {fact.name: _counted(networks[fact.name], fact.mode) for fact in facts if fact.name in networks}
+    modes = {fact.name: fact.mode for fact in facts}
+    times = (
+        _latencies({n: network for n, network in networks.items() if "macs" in counted[n]}, modes) if latency else {}
+    )
+    return tuple(
+        Model(
+            **{
+                "name": fact.name,
+                "mode": fact.mode,
+                "higher_is_better": fact.higher_is_better,
+                "source": fact.source,
+                "params": fact.params or None,  # a metric without weights is no network
+            }
+            | counted.get(fact.name, {})
+            | times.get(fact.name, {})
+        )
+        for fact in facts
+    )
 
 
-def _add_latency(rows: Sequence[dict[str, Any]], networks: dict[str, nn.Module]) -> None:
+def _counted(network: nn.Module, mode: str) -> dict[str, Any]:
+    """Complexity of a network, or why it could not be counted."""
+    try:
+        found = profile(network.eval(), _inputs(network, mode))
+    except Exception as error:  # another library's network may fail in any way; its scores still count
+        return {"uncounted": str(error)}
+    return {
+        "params": found.params,
+        "macs": found.macs,
+        "macs_conv_linear": found.macs_conv_linear,
+        "inputs": INPUTS,
+        "convention": found.convention,
+        "unsupported": tuple(found.unsupported),
+    }
+
+
+def _latencies(networks: Mapping[str, nn.Module], modes: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Full-reference and no-reference networks take other inputs: each kind is measured in turn among its own."""
-    by_name = {row["name"]: row for row in rows}
+    found = {}
     for mode in ("FR", "NR"):
-        some = {name: network for name, network in networks.items() if by_name[name]["mode"] == mode}
-        if not some:
-            continue
-        for name, measured in compare_latency(some, _inputs(next(iter(some.values())), mode)).items():
-            by_name[name] |= {"latency_ms": measured.median_ms, "latency_p90_ms": measured.p90_ms}
+        some = {name: network for name, network in networks.items() if modes[name] == mode}
+        if some:
+            for name, measured in compare_latency(some, _inputs(next(iter(some.values())), mode)).items():
+                found[name] = {"latency_ms": measured.median_ms, "latency_p90_ms": measured.p90_ms}
+    return found
 
 
 class _FrameByFrame(nn.Module):

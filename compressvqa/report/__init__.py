@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.files import write_text
+from compressvqa.report.beside_runs import of_runs, with_runs
 from compressvqa.report.card import model_card
 from compressvqa.report.course import plot_course
-from compressvqa.report.evaluation import Evaluation, EvaluationError
 from compressvqa.report.evaluation_report import write_evaluation_report
 from compressvqa.report.evaluation_table import accuracy_grid, evaluation_table, statistics_grids
 from compressvqa.report.evaluation_tradeoff import plot_evaluation_tradeoff
@@ -23,8 +23,6 @@ from compressvqa.report.table import ResultTable, plain_rows, result_table
 from compressvqa.report.tradeoff import plot_tradeoff
 
 __all__ = [
-    "Evaluation",
-    "EvaluationError",
     "ResultTable",
     "Results",
     "ResultsError",
@@ -34,6 +32,7 @@ __all__ = [
     "evaluation_table",
     "load",
     "model_card",
+    "of_runs",
     "pareto_front",
     "plain_rows",
     "plot_course",
@@ -43,6 +42,7 @@ __all__ = [
     "report_html",
     "result_table",
     "statistics_grids",
+    "with_runs",
     "write_evaluation_report",
     "write_report",
 ]

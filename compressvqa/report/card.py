@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from compressvqa.report.results import ResultsError, baseline, check, inputs_title, label_title, number, part
+from compressvqa.metrics.labels import label_title
+from compressvqa.report.results import ResultsError, baseline, check, inputs_title, number, part
 from compressvqa.report.summary import counted, last, limits, summary
 from compressvqa.report.table import result_table
 

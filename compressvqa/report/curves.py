@@ -10,8 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from compressvqa.metrics.labels import label_title
 from compressvqa.report import style
-from compressvqa.report.results import label_title, number
+from compressvqa.report.results import number
 
 Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 

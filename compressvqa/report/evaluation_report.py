@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.files import write_text
-from compressvqa.report.evaluation import Evaluation
+from compressvqa.report.beside_runs import of_runs, with_runs
 from compressvqa.report.evaluation_table import Format, evaluation_table
 from compressvqa.report.evaluation_tradeoff import evaluation_field, plot_evaluation_tradeoff
 from compressvqa.report.interactive import evaluation_html
 from compressvqa.report.measures import measures_of
 from compressvqa.report.scatter import plot_scatter
+from compressvqa.results import Evaluation
 
 TABLES: tuple[tuple[str, Format], ...] = (("table.md", "markdown"), ("table.tex", "latex"), ("table.csv", "csv"))
 
 
 def write_evaluation_report(
-    evaluation: Mapping[str, Any] | str | Path | None,
+    evaluation: Evaluation | Mapping[str, Any] | str | Path | None,
     folder: str | Path,
     *,
     runs: Sequence[str | Path] = (),
@@ -44,18 +45,18 @@ def write_evaluation_report(
         EvaluationError: the evaluation is missing or damaged.
         ResultsError: a run folder has no results.
     """
-    found = Evaluation.of_runs(runs) if evaluation is None else Evaluation.read(evaluation).with_runs(runs)
+    found = of_runs(runs) if evaluation is None else with_runs(Evaluation.read(evaluation), runs)
     folder = Path(folder)
     paths: list[Path] = []
     if measures_of(evaluation_field(found).rows):
         paths += plot_evaluation_tradeoff(found, folder / "tradeoff", teachers=teachers)
     taken: set[str] = set()
     for dataset in found.datasets:
-        stem = _file_name("scatter-data", str(dataset["name"]), taken)
-        paths += plot_scatter(found, folder / stem, dataset=str(dataset["name"]))
+        stem = _file_name("scatter-data", dataset.name, taken)
+        paths += plot_scatter(found, folder / stem, dataset=dataset.name)
     for model in found.models:
-        stem = _file_name("scatter-model", str(model["name"]), taken)
-        paths += plot_scatter(found, folder / stem, model=str(model["name"]))
+        stem = _file_name("scatter-model", model.name, taken)
+        paths += plot_scatter(found, folder / stem, model=model.name)
     for name, form in TABLES:
         write_text(folder / name, evaluation_table(found, form))
         paths.append(folder / name)

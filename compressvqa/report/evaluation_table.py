@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of, sentence
 from compressvqa.report.grid import Entry, Grid
-from compressvqa.report.results import number, part
 from compressvqa.report.summary import COUNTED
 from compressvqa.report.table import ABSENT, percent
+from compressvqa.report.words import sentence
+from compressvqa.results import Dataset, Evaluation, Result
 
 Format = Literal["markdown", "latex", "csv", "text"]
 
@@ -23,35 +23,35 @@ Format = Literal["markdown", "latex", "csv", "text"]
 class Statistic:
     """A figure of a model on a data set: where it is kept, its heading, digits, and which end is the better one."""
 
-    path: tuple[str, ...]
+    key: str
     title: str
     digits: int = 4
     best: Literal["high", "low"] | None = "high"
     interval: bool = False
 
-    def value(self, result: Mapping[str, Any]) -> float | None:
+    def value(self, result: Result) -> float | None:
         """The figure, None where it was not measured."""
-        return number(part(result, *self.path[:-1]), self.path[-1])
+        return result.figure(self.key)
 
 
 STATISTICS = (
-    Statistic(("n",), "n", 0, None),
-    Statistic(("srocc",), "SROCC", interval=True),
-    Statistic(("plcc",), "PLCC", interval=True),
-    Statistic(("krocc",), "KROCC", interval=True),
-    Statistic(("rmse",), "RMSE", 3, "low"),
-    Statistic(("outlier_ratio",), "OR", 4, "low"),
-    Statistic(("logistic5", "plcc"), "PLCC, 5 par."),
-    Statistic(("logistic5", "rmse"), "RMSE, 5 par.", 3, "low"),
-    Statistic(("logistic5", "outlier_ratio"), "OR, 5 par.", 4, "low"),
-    Statistic(("different_similar_auc",), "AUC different/similar"),
-    Statistic(("better_worse_auc",), "AUC better/worse"),
-    Statistic(("better_worse_correct",), "Correct better/worse"),
-    Statistic(("ladder_accuracy",), "Ladders in order"),
-    Statistic(("retention",), "Retention"),
-    Statistic(("agreement_srocc",), "Agreement SROCC"),
-    Statistic(("agreement_plcc",), "Agreement PLCC"),
-    Statistic(("agreement_mae",), "Mean difference", 3, "low"),
+    Statistic("n", "n", 0, None),
+    Statistic("srocc", "SROCC", interval=True),
+    Statistic("plcc", "PLCC", interval=True),
+    Statistic("krocc", "KROCC", interval=True),
+    Statistic("rmse", "RMSE", 3, "low"),
+    Statistic("outlier_ratio", "OR", 4, "low"),
+    Statistic("logistic5.plcc", "PLCC, 5 par."),
+    Statistic("logistic5.rmse", "RMSE, 5 par.", 3, "low"),
+    Statistic("logistic5.outlier_ratio", "OR, 5 par.", 4, "low"),
+    Statistic("different_similar_auc", "AUC different/similar"),
+    Statistic("better_worse_auc", "AUC better/worse"),
+    Statistic("better_worse_correct", "Correct better/worse"),
+    Statistic("ladder_accuracy", "Ladders in order"),
+    Statistic("retention", "Retention"),
+    Statistic("agreement_srocc", "Agreement SROCC"),
+    Statistic("agreement_plcc", "Agreement PLCC"),
+    Statistic("agreement_mae", "Mean difference", 3, "low"),
 )
 
 EXPLAINED = {
@@ -106,11 +106,11 @@ def short(value: float | None, digits: int = 4) -> str:
 def accuracy_grid(evaluation: Evaluation) -> Grid:
     """Models as rows; SROCC and F-test on each data set, the mean, retention, and complexity as columns."""
     columns: list[tuple[str, list[Entry]]] = [
-        ("Model", [Entry(evaluation.title(str(m["name"]))) for m in evaluation.models])
+        ("Model", [Entry(evaluation.title(model.name)) for model in evaluation.models])
     ]
     judged = evaluation.judged
-    ordered = sorted(evaluation.datasets, key=lambda dataset: dataset["name"] not in judged)  # stable: proxies last
-    after_mean = [dataset for dataset in ordered if dataset["name"] not in judged]
+    ordered = sorted(evaluation.datasets, key=lambda dataset: dataset.name not in judged)  # stable: proxies last
+    after_mean = [dataset for dataset in ordered if dataset.name not in judged]
     for dataset in ordered:
         if dataset in after_mean[:1]:
             columns += _overall(evaluation)
@@ -127,16 +127,19 @@ def statistics_grids(evaluation: Evaluation) -> list[Grid]:
     """A table a data set: every statistic that was measured on it."""
     grids = []
     for dataset in evaluation.datasets:
-        name = str(dataset["name"])
-        found = {str(m["name"]): evaluation.results[str(m["name"]), name] for m in evaluation.models
-                 if (str(m["name"]), name) in evaluation.results}  # fmt: skip
+        name = dataset.name
+        found = {
+            model.name: result
+            for model in evaluation.models
+            if (result := evaluation.result(model.name, name)) is not None
+        }
         shown = [s for s in STATISTICS if any(s.value(result) is not None for result in found.values())]
         if not shown:
             continue
         columns = [[Entry(evaluation.title(model)) for model in found]]
         for statistic in shown:
             texts = [_statistic(statistic, result) for result in found.values()]
-            values = [None if is_label(model, dataset) else statistic.value(found[model]) for model in found]
+            values = [None if dataset.is_label(model) else statistic.value(found[model]) for model in found]
             columns.append(_with_best(texts, values, statistic))
         heads = ("Model", *(statistic.title for statistic in shown))
         rows = tuple(zip(*columns, strict=True))
@@ -147,40 +150,38 @@ def statistics_grids(evaluation: Evaluation) -> list[Grid]:
 def accuracy_caption(evaluation: Evaluation) -> str:
     """What the figures of the table are, how they were counted and on which data."""
     judged = evaluation.judged
-    proxies = [str(d["name"]) for d in evaluation.datasets if is_proxy(d)]
+    proxies = [dataset.name for dataset in evaluation.datasets if dataset.is_proxy]
     words = ["SROCC: Spearman's rank correlation of the raw scores with the label, positive where they agree."]
-    matrix = part(evaluation.significance, "matrix")
-    if matrix and evaluation.baseline:
-        alpha = number(evaluation.significance, "alpha")
+    baseline, alpha = evaluation.significance.baseline, evaluation.significance.alpha
+    if any(evaluation.significance.matrix.values()) and baseline:
         level = f" at {100 * alpha:g} %" if alpha is not None else ""
         words.append(
             f"In brackets: F-test{level} on the residuals after the fit, 1 better than "
-            f"{evaluation.title(evaluation.baseline)}, -1 worse, 0 no difference shown."
+            f"{evaluation.title(baseline)}, -1 worse, 0 no difference shown."
         )
     if len(judged) > 1:
         kind = "proxy data sets" if all(name in proxies for name in judged) else "data sets with viewers' scores"
         words.append(f"Overall: plain mean over the {len(judged)} {kind}, only where a model has all of them.")
-    if evaluation.teacher and any(evaluation.retention(str(m["name"])) is not None for m in evaluation.models):
+    if evaluation.teacher and any(evaluation.retention(m.name) is not None for m in evaluation.models):
         of = "Overall" if len(judged) > 1 else "SROCC"
         words.append(f"Retention: share of {evaluation.title(evaluation.teacher)}'s {of}.")
-    if evaluation.teacher and any(_agrees(evaluation, str(m["name"])) is not None for m in evaluation.models):
+    if evaluation.teacher and any(_agrees(evaluation, m.name) is not None for m in evaluation.models):
         mean = ", the plain mean over the same data sets" if len(judged) > 1 else ""
         words.append(f"Agreement: {AGREEMENT.format(teacher=evaluation.title(evaluation.teacher))}{mean}.")
     words.append("Bold: the best of a column.")
     words += complexity_words(evaluation)
-    words += [f"{d['name']}: {described(d)}." for d in evaluation.datasets]
+    words += [f"{dataset.name}: {dataset.described}." for dataset in evaluation.datasets]
     return " ".join(words)
 
 
 def complexity_words(evaluation: Evaluation) -> list[str]:
     """How complexity was counted, one sentence each."""
     words = []
-    if any(number(model, key) is not None for model in evaluation.models for key in ("macs", "macs_conv_linear")):
+    if any(model.macs is not None or model.macs_conv_linear is not None for model in evaluation.models):
         words.append(COUNTED["macs"].split(" 'All'")[0])
-    if any(number(model, "macs_conv_linear") is not None for model in evaluation.models):
+    if any(model.macs_conv_linear is not None for model in evaluation.models):
         words.append(COUNTED["macs_conv_linear"])
-    measured = any(number(m, key) is not None for m in evaluation.models for key in ("macs", "macs_conv_linear",
-                                                                                     "latency_ms"))  # fmt: skip
+    measured = any(value is not None for m in evaluation.models for value in (m.macs, m.macs_conv_linear, m.latency_ms))
     if measured and evaluation.inputs:
         words.append(f"MACs and latency: {evaluation.inputs}.")
         for inputs, names in evaluation.odd_inputs.items():
@@ -188,15 +189,15 @@ def complexity_words(evaluation: Evaluation) -> list[str]:
                 f"But {inputs} for {', '.join(map(evaluation.title, names))}, so not comparable with the others."
             )
     runs = dict.fromkeys(
-        str(m["run"]) for m in evaluation.models if m.get("run") and number(m, "latency_ms") is not None
+        model.run for model in evaluation.models if model.run is not None and model.latency_ms is not None
     )
     if runs:
         words.append(f"Latency of {', '.join(runs)} was measured by the run itself, maybe on another machine.")
     return words
 
 
-def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], heads: Sequence[str]) -> str:
-    words = [f"{dataset['name']}: {described(dataset)}.", "Correlations are positive where scores and label agree."]
+def _statistics_caption(evaluation: Evaluation, dataset: Dataset, heads: Sequence[str]) -> str:
+    words = [f"{dataset.name}: {dataset.described}.", "Correlations are positive where scores and label agree."]
     words += [text for head, text in EXPLAINED.items() if head in heads]
     if "Agreement SROCC" in heads and evaluation.teacher:
         teacher = evaluation.title(evaluation.teacher)
@@ -204,44 +205,42 @@ def _statistics_caption(evaluation: Evaluation, dataset: Mapping[str, Any], head
             f"Agreement SROCC: {AGREEMENT.format(teacher=teacher)}; PLCC: Pearson's, without a fit; mean difference: "
             f"of the absolute values, on the scale of {teacher}."
         )
-    if evaluation.confidence:
-        words.append(f"In square brackets: {evaluation.confidence}.")
-    same = [evaluation.title(str(m["name"])) for m in evaluation.models if is_label(str(m["name"]), dataset)]
+    if evaluation.has_intervals:
+        words.append(f"In square brackets: {evaluation.confidence.words}.")
+    same = [evaluation.title(model.name) for model in evaluation.models if dataset.is_label(model.name)]
     if same:
         words.append(f"{', '.join(same)} is this proxy's label itself.")
-    return " ".join([*words, *(sentence(str(note)) for note in dataset.get("notes") or ())])
+    return " ".join([*words, *map(sentence, dataset.notes)])
 
 
-def _dataset_head(dataset: Mapping[str, Any]) -> str:
-    name = str(dataset["name"])
-    if dataset.get("run"):
-        return f"{name} (other data, {label_of(dataset)})"
-    return f"{name} (proxy: {label_of(dataset)})" if is_proxy(dataset) else name
+def _dataset_head(dataset: Dataset) -> str:
+    if dataset.run:
+        return f"{dataset.name} (other data, {dataset.title})"
+    return f"{dataset.name} (proxy: {dataset.title})" if dataset.is_proxy else dataset.name
 
 
-def _srocc_column(evaluation: Evaluation, dataset: Mapping[str, Any]) -> list[Entry]:
-    name = str(dataset["name"])
+def _srocc_column(evaluation: Evaluation, dataset: Dataset) -> list[Entry]:
     texts: list[str] = []
     values: list[float | None] = []
     for model in evaluation.models:
-        value = evaluation.figure(str(model["name"]), name, "srocc")
-        if is_label(str(model["name"]), dataset):
+        value = evaluation.figure(model.name, dataset.name, "srocc")
+        if dataset.is_label(model.name):
             texts.append(ABSENT if value is None else "the label")
             values.append(None)
             continue
-        wins = evaluation.wins(str(model["name"]), name)
+        wins = evaluation.wins(model.name, dataset.name)
         texts.append(short(value) + (f" ({wins})" if wins is not None and value is not None else ""))
         values.append(value)
     # Data that only the stages of one run have is no contest.
-    return [Entry(text) for text in texts] if dataset.get("run") else _with_best(texts, values, STATISTICS[1])
+    return [Entry(text) for text in texts] if dataset.run else _with_best(texts, values, STATISTICS[1])
 
 
 def _overall(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
-    names = [str(model["name"]) for model in evaluation.models]
+    names = [model.name for model in evaluation.models]
     columns = []
     means = [mean.value if (mean := evaluation.overall(name)) else None for name in names]
     if len(evaluation.judged) > 1 and any(mean is not None for mean in means):
-        proxy = all(is_proxy(evaluation.dataset(name)) for name in evaluation.judged)
+        proxy = all(evaluation.dataset(name).is_proxy for name in evaluation.judged)
         head = "Overall (proxies)" if proxy else "Overall"
         columns.append((head, _with_best([short(mean) for mean in means], means, STATISTICS[1])))
     kept = [evaluation.retention(name) for name in names]
@@ -269,23 +268,22 @@ def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
         ("latency_ms", "Latency (ms)", 1.0, 1),
         ("latency_p90_ms", "p90 (ms)", 1.0, 1),
     ):
-        values = [number(model, key) for model in evaluation.models]
+        values = [getattr(model, key) for model in evaluation.models]
         if any(value is not None for value in values):
             texts = [ABSENT if value is None else f"{value / divide:.{digits}f}" for value in values]
             columns.append((head, [Entry(text) for text in texts]))
     return columns
 
 
-def _statistic(statistic: Statistic, result: Mapping[str, Any]) -> str:
+def _statistic(statistic: Statistic, result: Result) -> str:
     value = statistic.value(result)
-    if statistic.path == ("retention",):
+    if statistic.key == "retention":
         return ABSENT if value is None else percent(value)
     if statistic.title.startswith(("RMSE", "Mean")) or statistic.digits == 0:
         return ABSENT if value is None else f"{value:,.{statistic.digits}f}"
     text = short(value, statistic.digits)
-    low, high = number(result, f"{statistic.path[0]}_low"), number(result, f"{statistic.path[0]}_high")
-    if statistic.interval and value is not None and low is not None and high is not None:
-        text += f" [{short(low, 3)}, {short(high, 3)}]"
+    if statistic.interval and value is not None and (ends := result.interval(statistic.key)) is not None:
+        text += f" [{short(ends[0], 3)}, {short(ends[1], 3)}]"
     return text
 
 
@@ -306,20 +304,20 @@ def _csv(evaluation: Evaluation) -> str:
     of_model = ("mode", "higher_is_better", "source", "params", "macs", "macs_conv_linear", "latency_ms",
                 "latency_p90_ms", "inputs")  # fmt: skip
     for model in evaluation.models:
-        name = str(model["name"])
-        facts = {key: model.get(key) for key in of_model}
+        name = model.name
+        facts = {key: getattr(model, key) for key in of_model}
         for dataset in evaluation.datasets:
-            result = evaluation.results.get((name, str(dataset["name"])))
+            result = evaluation.result(name, dataset.name)
             if result is None:
                 continue
-            line: dict[str, Any] = {"model": name, "dataset": dataset["name"], "kind": _kind(dataset)}
-            line |= {"label": dataset.get("label")}
+            line: dict[str, Any] = {"model": name, "dataset": dataset.name, "kind": _kind(dataset)}
+            line |= {"label": dataset.label}
             for statistic in STATISTICS:
-                key = "_".join(statistic.path)
-                line[key] = None if statistic.value(result) is None else _raw(result, statistic.path)
+                key = statistic.key.replace(".", "_")
+                line[key] = result.n if key == "n" else statistic.value(result)
                 if statistic.interval:
-                    line |= {f"{key}_{end}": number(result, f"{key}_{end}") for end in ("low", "high")}
-            line["f_test"] = evaluation.wins(name, str(dataset["name"]))
+                    line |= {f"{key}_{end}": result.figure(f"{key}_{end}") for end in ("low", "high")}
+            line["f_test"] = evaluation.wins(name, dataset.name)
             lines.append(line | facts)
         mean = evaluation.overall(name)
         if mean is not None and len(evaluation.judged) > 1:
@@ -339,10 +337,5 @@ def _csv(evaluation: Evaluation) -> str:
     return text.getvalue()
 
 
-def _raw(result: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """A figure as the file has it: a count stays whole."""
-    return part(result, *path[:-1])[path[-1]]
-
-
-def _kind(dataset: Mapping[str, Any]) -> str:
-    return "proxy" if is_proxy(dataset) else "human"
+def _kind(dataset: Dataset) -> str:
+    return "proxy" if dataset.is_proxy else "human"

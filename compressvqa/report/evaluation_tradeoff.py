@@ -11,10 +11,9 @@ from typing import Any
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_text
 from compressvqa.report import style
-from compressvqa.report.evaluation import Evaluation, is_label, is_proxy, label_of
 from compressvqa.report.front import Field, front_figure
 from compressvqa.report.measures import measures_of
-from compressvqa.report.results import number
+from compressvqa.results import Evaluation
 
 KEYS = ("params", "macs", "macs_conv_linear", "latency_ms", "latency_p90_ms")
 
@@ -67,11 +66,11 @@ def evaluation_field(
     """
     rows = []
     for model in evaluation.models:
-        name = str(model["name"])
-        row: dict[str, Any] = {"stage": evaluation.title(name), "mode": model.get("mode")}
-        row |= {key: model[key] for key in KEYS if number(model, key) is not None}
+        name = model.name
+        row: dict[str, Any] = {"stage": evaluation.title(name), "mode": model.mode}
+        row |= {key: value for key in KEYS if (value := getattr(model, key)) is not None}
         if dataset is not None:
-            if not is_label(name, evaluation.dataset(dataset)):
+            if not evaluation.dataset(dataset).is_label(name):
                 keys = ("srocc", "srocc_low", "srocc_high")
                 row |= {key: evaluation.figure(name, dataset, key) for key in keys}
         elif (mean := evaluation.overall(name)) is not None:
@@ -88,11 +87,10 @@ def accuracy_words(evaluation: Evaluation, dataset: str | None) -> str:
     names = (dataset,) if dataset is not None else evaluation.judged
     if len(names) == 1:
         facts = evaluation.dataset(names[0])
-        n = number(facts, "n")
-        label = label_of(facts) + (", a proxy" if is_proxy(facts) else "")
-        return f"SROCC on {names[0]}\n({label}{f', n = {n:,.0f}' if n is not None else ''})"
-    labels = [label_of(evaluation.dataset(name)) for name in names]
-    if all(is_proxy(evaluation.dataset(name)) for name in names):
+        label = facts.title + (", a proxy" if facts.is_proxy else "")
+        return f"SROCC on {names[0]}\n({label}{f', n = {facts.n:,}' if facts.n is not None else ''})"
+    labels = [evaluation.dataset(name).title for name in names]
+    if all(evaluation.dataset(name).is_proxy for name in names):
         against = f"{labels[0]}, a proxy" if len(set(labels)) == 1 else "proxies, no viewers' scores"
         return f"Mean SROCC over {len(names)} data sets\n({against})"
     return f"Mean SROCC over {len(names)} data sets\n({' and '.join(dict.fromkeys(labels))})"
@@ -101,10 +99,9 @@ def accuracy_words(evaluation: Evaluation, dataset: str | None) -> str:
 def _other_data(evaluation: Evaluation, model: str) -> dict[str, Any] | None:
     """The SROCC of a run's network on the run's own data, said to be of that."""
     for dataset in evaluation.datasets:
-        name = str(dataset["name"])
-        value = evaluation.figure(model, name, "srocc")
-        if dataset.get("run") and value is not None:
-            return {"srocc": value, "other": f"{name} ({label_of(dataset)})"}
+        value = evaluation.figure(model, dataset.name, "srocc")
+        if dataset.run and value is not None:
+            return {"srocc": value, "other": f"{dataset.name} ({dataset.title})"}
     return None
 
 

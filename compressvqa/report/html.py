@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
+from compressvqa.metrics.labels import label_title
 from compressvqa.report import page, style
 from compressvqa.report.curves import curve_figures
 from compressvqa.report.measures import measures_of
@@ -15,7 +16,6 @@ from compressvqa.report.results import (
     baseline,
     density_before_pruning,
     inputs_title,
-    label_title,
     number,
     part,
     pruning_figures,

@@ -18,7 +18,6 @@ from plotly.offline import get_plotlyjs
 
 from compressvqa.files import finite
 from compressvqa.report import page, style
-from compressvqa.report.evaluation import Evaluation, described, is_label, is_proxy, label_of, sentence
 from compressvqa.report.evaluation_table import (
     accuracy_caption,
     accuracy_grid,
@@ -33,6 +32,8 @@ from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure, measures_of
 from compressvqa.report.results import number
 from compressvqa.report.scatter import Panel, fitted_curve, panels_of
+from compressvqa.report.words import sentence
+from compressvqa.results import Dataset, Evaluation
 
 MEAN = ""  # the data set's name that stands for the mean over all
 MOST_POINTS = 4000  # of one cloud on the page: more make it slow and look no different
@@ -268,7 +269,7 @@ def _scale() -> list[list[Any]]:
 def _tradeoffs(evaluation: Evaluation, teachers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """{data set: {measure: figure and note}}, the mean over all first where there is one."""
     found: dict[str, dict[str, Any]] = {}
-    names = [str(dataset["name"]) for dataset in evaluation.datasets]
+    names = [dataset.name for dataset in evaluation.datasets]
     for name in [MEAN, *names] if len(evaluation.judged) > 1 or len(names) > 1 else names:
         drawn = evaluation_field(evaluation, name or None, teachers)
         figures = {}
@@ -288,14 +289,14 @@ def _tradeoffs(evaluation: Evaluation, teachers: Mapping[str, str]) -> dict[str,
 def _note(evaluation: Evaluation, name: str, drawn: Field, measure: Measure) -> str:
     sentences = []
     bars = any(point.bar for point in drawn.points(measure))
-    if bars and evaluation.confidence:
+    if bars and evaluation.has_intervals:
         mean = "" if name or len(evaluation.judged) == 1 else ", combined as those of independent data sets"
-        sentences.append(f"Bars: {evaluation.confidence}{mean}.")
+        sentences.append(f"Bars: {evaluation.confidence.words}{mean}.")
     missing = drawn.absent([measure]).get(measure.name)
     if missing:
         sentences.append(f"Not drawn, since it was not measured: {', '.join(missing)}.")
     data = [evaluation.dataset(data) for data in ([name] if name else evaluation.judged)]
-    labels = [str(m["name"]) for m in evaluation.models if any(is_label(str(m["name"]), facts) for facts in data)]
+    labels = [model.name for model in evaluation.models if any(facts.is_label(model.name) for facts in data)]
     if labels:
         sentences.append(f"Not drawn, since it is the label itself: {', '.join(map(evaluation.title, labels))}.")
     known = {evaluation.title(label) for label in labels}
@@ -314,7 +315,7 @@ def _clouds(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Scores in columns: what is of the data set once, then a column a model."""
     found = []
     for dataset in evaluation.datasets:
-        name = str(dataset["name"])
+        name = dataset.name
         panels = {panel.model: panel for panel in panels_of(evaluation, dataset=name)}
         if not panels:
             continue
@@ -324,12 +325,12 @@ def _clouds(evaluation: Evaluation) -> list[dict[str, Any]]:
         clouds = {}
         order = sorted({group for panel in panels.values() for group in panel.groups})
         for model in evaluation.models:
-            title = evaluation.title(str(model["name"]))
+            title = evaluation.title(model.name)
             if title in panels:
                 panel = panels[title]
                 groups = {group: place for place, group in enumerate(order)}
-                clouds[str(model["name"])] = _cloud(panel, items, columns, groups, dataset)
-        label = label_of(dataset) + (" (proxy)" if is_proxy(dataset) else "")
+                clouds[model.name] = _cloud(panel, items, columns, groups, dataset)
+        label = dataset.title + (" (proxy)" if dataset.is_proxy else "")
         found.append(
             {"name": name, "label": html.escape(label), "names": [html.escape(group) for group in order], **columns,
              "clouds": clouds}
@@ -342,7 +343,7 @@ def _cloud(
     items: dict[tuple[str, str], int],
     columns: dict[str, list[Any]],
     groups: Mapping[str, int],
-    dataset: Mapping[str, Any],
+    dataset: Dataset,
 ) -> dict[str, Any]:
     chosen: Sequence[int] = range(len(panel.items))
     if len(panel.items) > MOST_POINTS:
@@ -351,18 +352,18 @@ def _cloud(
     names = panel.groups
     for place in chosen:
         item = panel.items[place]
-        key = (str(item.get("distorted")), f"{item.get('mos')!r}")
+        key = (item.distorted, f"{item.mos!r}")
         if key not in items:
             items[key] = len(items)
-            columns["file"].append(html.escape(str(item.get("distorted") or "?")))
-            columns["mos"].append(number(item, "mos"))
-            columns["shown"].append(f"{number(item, 'mos'):.4g}")
-            columns["std"].append(number(item, "std"))
+            columns["file"].append(html.escape(item.distorted or "?"))
+            columns["mos"].append(item.mos)
+            columns["shown"].append(f"{item.mos:.4g}")
+            columns["std"].append(item.std)
             columns["group"].append(groups[names[place]])
         at.append(items[key])
-        score.append(float(item["score"]))
+        score.append(float(item.score or 0.0))
     curve = fitted_curve(panel, 120)
-    sentences = [f"{panel.model} on {dataset['name']}: {described(dataset)}. {', '.join(panel.corner.splitlines())}."]
+    sentences = [f"{panel.model} on {dataset.name}: {dataset.described}. {', '.join(panel.corner.splitlines())}."]
     if len(chosen) < len(panel.items):
         sentences.append(f"{len(chosen):,} of {len(panel.items):,} points are shown, drawn at random.")
     if curve is not None:
@@ -378,13 +379,13 @@ def _cloud(
 
 
 def _top(evaluation: Evaluation) -> str:
-    own = [dataset for dataset in evaluation.datasets if not dataset.get("run")]
-    human = [dataset for dataset in own if not is_proxy(dataset)]
-    proxies = [dataset for dataset in own if is_proxy(dataset)]
+    own = [dataset for dataset in evaluation.datasets if not dataset.run]
+    human = [dataset for dataset in own if not dataset.is_proxy]
+    proxies = [dataset for dataset in own if dataset.is_proxy]
     parts = [_count(len(human), "data set") + " with viewers' scores"] if human else []
-    labels = ", ".join(dict.fromkeys(label_of(dataset) for dataset in proxies))
+    labels = ", ".join(dict.fromkeys(dataset.title for dataset in proxies))
     parts += [f"{_count(len(proxies), 'data set')} labelled by a proxy ({labels})"] if proxies else []
-    models = [model for model in evaluation.models if not model.get("run")]
+    models = [model for model in evaluation.models if not model.run]
     lead = f"{_count(len(models), 'model')} on {' and '.join(parts)}."
     if len(models) < len(evaluation.models):
         added = _count(len(evaluation.models) - len(models), "network")
@@ -392,7 +393,7 @@ def _top(evaluation: Evaluation) -> str:
         lead += f" Besides, {added} of run folders{elsewhere}."
     if proxies:
         lead += " A proxy is another metric's output: agreeing with it is not agreeing with viewers."
-    head = page.paragraph(when(evaluation.facts.get("created")).replace("report", "evaluation", 1), "when")
+    head = page.paragraph(when(evaluation.created).replace("report", "evaluation", 1), "when")
     return f"<header><h1>Evaluation of quality metrics</h1>{head}{page.paragraph(lead, 'lead')}</header>\n"
 
 
@@ -431,7 +432,7 @@ def _scatter_section(evaluation: Evaluation, clouds: Sequence[Mapping[str, Any]]
     if not clouds:
         return ""
     scored = {name for data in clouds for name in data["clouds"]}
-    models = [(str(m["name"]), evaluation.title(str(m["name"]))) for m in evaluation.models if m["name"] in scored]
+    models = [(m.name, evaluation.title(m.name)) for m in evaluation.models if m.name in scored]
     datasets = [(str(place), str(data["name"])) for place, data in enumerate(clouds)]
     return (
         f'<div class="controls">{_select("scatter-model", "model", models)}'
@@ -453,20 +454,20 @@ def _how(evaluation: Evaluation) -> list[str]:
         "SROCC: Spearman's rank correlation of the raw scores with the label, turned so that positive means agreement.",
         "PLCC, RMSE and outlier ratio: after a logistic fit of the scores to the label.",
     ]
-    if evaluation.confidence:
-        lines.append(f"Intervals: {evaluation.confidence}.")
-    if evaluation.baseline:
-        lines.append(f"F-test: on the residuals after the fit, against {evaluation.title(evaluation.baseline)}.")
+    if evaluation.has_intervals:
+        lines.append(f"Intervals: {evaluation.confidence.words}.")
+    if (baseline := evaluation.significance.baseline) is not None:
+        lines.append(f"F-test: on the residuals after the fit, against {evaluation.title(baseline)}.")
     lines += complexity_words(evaluation)
-    if any(number(model, "latency_ms") is not None for model in evaluation.models):
+    if any(model.latency_ms is not None for model in evaluation.models):
         lines.append("Latency holds for the machine under environment only.")
     return lines
 
 
 def _models(evaluation: Evaluation) -> str:
     facts = {
-        evaluation.title(str(model["name"])): {
-            key: model.get(key) for key in ("mode", "higher_is_better", "inputs", "source")
+        evaluation.title(model.name): {
+            key: getattr(model, key) for key in ("mode", "higher_is_better", "inputs", "source")
         }
         for model in evaluation.models
     }
@@ -484,17 +485,16 @@ def _models(evaluation: Evaluation) -> str:
 def _datasets(evaluation: Evaluation) -> str:
     lines = []
     for dataset in evaluation.datasets:
-        better = dataset.get("higher_is_better")
+        better = dataset.higher_is_better
         turn = "" if better is None else (" Higher is better." if better else " Lower is better.")
-        notes = dataset.get("notes")
-        notes = [sentence(str(note)) for note in notes] if isinstance(notes, (list, tuple)) else []
-        lines.append(" ".join([f"{dataset['name']}: {described(dataset)}.{turn}", *notes]))
+        notes = map(sentence, dataset.notes)
+        lines.append(" ".join([f"{dataset.name}: {dataset.described}.{turn}", *notes]))
     return page.bullets(lines)
 
 
 def _environment(evaluation: Evaluation) -> str:
-    facts = evaluation.facts.get("environment")
-    if not isinstance(facts, Mapping) or not facts:
+    facts = evaluation.environment
+    if not facts:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{page.text(str(key).replace("_", " "))}</th><td>{words(value)}</td></tr>'

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressvqa.report.results import label_title, number
+from compressvqa.metrics.labels import label_title
+from compressvqa.report.results import number
 
 
 @dataclass(frozen=True)

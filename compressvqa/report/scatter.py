@@ -18,9 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from compressvqa.errors import CompressVQAError
 from compressvqa.report import style
-from compressvqa.report.evaluation import Evaluation, is_label, is_proxy, label_of
 from compressvqa.report.evaluation_table import short
-from compressvqa.report.results import number
+from compressvqa.results import Evaluation, ItemScore, Result
 
 Values = npt.NDArray[np.float64]
 MOST_ROWS = 6  # panels above each other on one page
@@ -34,31 +33,32 @@ class Panel:
 
     Args:
         title: the model's or the data set's name.
-        items: those that have both a score and a label: "score", "mos", and maybe "std", "content", "ladder".
-        result: "srocc", "plcc", "fit" and "fit_parameters".
+        items: those that have both a score and a label.
+        result: the figures of the model on the data set, None where there are none.
         label: what the label is called: "MOS", "VMAF 0.6.1 (proxy)".
         model: name of the model, for the x axis.
     """
 
     title: str
-    items: Sequence[Mapping[str, Any]]
-    result: Mapping[str, Any]
+    items: Sequence[ItemScore]
+    result: Result | None
     label: str
     model: str
 
     def values(self, key: str) -> Values:
         """One figure of all items, NaN where an item lacks it."""
-        return np.array([math.nan if (v := number(item, key)) is None else v for item in self.items], dtype=np.float64)
+        found = [getattr(item, key) for item in self.items]
+        return np.array([math.nan if value is None else value for value in found], dtype=np.float64)
 
     @property
     def groups(self) -> list[str]:
         """What each point is coloured by: its ladder of encodes where it has one, else its content."""
-        return [str(item.get("ladder") or item.get("content") or item.get("reference") or "") for item in self.items]
+        return [item.ladder or item.content or item.reference or "" for item in self.items]
 
     @property
     def corner(self) -> str:
         """SROCC and PLCC in words, of those that are known."""
-        found = [(name, number(self.result, key)) for name, key in (("SROCC", "srocc"), ("PLCC", "plcc"))]
+        found = [("SROCC", self.result.srocc), ("PLCC", self.result.plcc)] if self.result is not None else []
         return "\n".join(f"{name} {short(value)}" for name, value in found if value is not None)
 
 
@@ -75,12 +75,12 @@ def logistic4(x: Values, parameters: Sequence[float]) -> Values:
 
 def fitted_curve(panel: Panel, points: int = 200) -> tuple[Values, Values] | None:
     """The fitted curve over the range of the scores; None where no 4-parameter logistic fit is known."""
-    parameters = panel.result.get("fit_parameters")
-    if panel.result.get("fit", "logistic4") != "logistic4" or not isinstance(parameters, (list, tuple)):
+    given = panel.result.fit_parameters if panel.result is not None else None
+    if panel.result is None or given is None or panel.result.fit not in (None, "logistic4"):
         return None
-    known = [value for value in parameters if isinstance(value, (int, float)) and math.isfinite(value)]
+    known = [value for value in given if value is not None and math.isfinite(value)]
     scores = panel.values("score")
-    if len(known) != 4 or len(parameters) != 4 or scores.size == 0 or np.ptp(scores) == 0:
+    if len(known) != 4 or len(given) != 4 or scores.size == 0 or np.ptp(scores) == 0:
         return None
     x = np.linspace(scores.min(), scores.max(), points)
     return x, logistic4(x, known)
@@ -97,22 +97,19 @@ def panels_of(evaluation: Evaluation, *, model: str | None = None, dataset: str 
         raise CompressVQAError("scatter plots are of one model or of one data set", hint="model=... or dataset=...")
     if model is not None:
         evaluation.model(model)
-        pairs = [(model, str(facts["name"])) for facts in evaluation.datasets]
+        pairs = [(model, facts.name) for facts in evaluation.datasets]
     else:
         evaluation.dataset(str(dataset))
-        pairs = [(str(facts["name"]), str(dataset)) for facts in evaluation.models]
+        pairs = [(facts.name, str(dataset)) for facts in evaluation.models]
     panels = []
     for name, data in pairs:
         facts = evaluation.dataset(data)
-        items = [
-            item for item in evaluation.scores.get((name, data), ())
-            if number(item, "score") is not None and number(item, "mos") is not None
-        ]  # fmt: skip
-        if len(items) < 2 or is_label(name, facts):
+        items = [item for item in evaluation.items(name, data) if item.score is not None and item.mos is not None]
+        if len(items) < 2 or facts.is_label(name):
             continue
-        label = label_of(facts) + (" (proxy)" if is_proxy(facts) else "")
+        label = facts.title + (" (proxy)" if facts.is_proxy else "")
         title = data if model is not None else evaluation.title(name)
-        panels.append(Panel(title, items, evaluation.results.get((name, data), {}), label, evaluation.title(name)))
+        panels.append(Panel(title, items, evaluation.result(name, data), label, evaluation.title(name)))
     return panels
 
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from compressvqa.report.results import baseline, inputs_title, is_human, label_title, number, part, ratio
+from compressvqa.metrics.labels import is_human, label_title
+from compressvqa.report.results import baseline, inputs_title, number, part, ratio
 from compressvqa.report.table import percent
 
 # How this toolkit counts. results["counted"] may replace a sentence or add one.

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import WeightsError
-from compressvqa.scoring.scorer import Course, Progress, Scorer, Segment
+from compressvqa.progress import Progress
+from compressvqa.scoring.scorer import Course, Scorer, Segment
 from compressvqa.video.align import blocks, stacked
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look

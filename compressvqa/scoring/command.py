@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.errors import DataError
+from compressvqa.progress import Progress
 from compressvqa.scoring.program import program_identity
-from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look

@@ -9,9 +9,10 @@ from typing import TypeAlias
 from torch import nn
 
 from compressvqa.errors import DataError
+from compressvqa.progress import Progress
 from compressvqa.scoring.find import find_scorers
 from compressvqa.scoring.result import Score
-from compressvqa.scoring.scorer import Facts, Progress, Scorer
+from compressvqa.scoring.scorer import Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import look

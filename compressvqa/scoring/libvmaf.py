@@ -19,8 +19,9 @@ import numpy as np
 
 from compressvqa.errors import DataError
 from compressvqa.fingerprint import content_digest
+from compressvqa.progress import Progress
 from compressvqa.registry import scorers
-from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video import ffmpeg
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing

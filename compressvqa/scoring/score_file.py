@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compressvqa.errors import DataError
+from compressvqa.progress import Progress
 from compressvqa.scoring.command import read_scores
-from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer
+from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.video.clip import Clip, Pairing
 
 FILE_COLUMNS = ("dist", "distorted", "dist_name", "dis", "file", "filename", "name", "path", "video", "image")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from compressvqa.progress import Progress
 from compressvqa.video.clip import Clip, Pairing
-
-Progress = Callable[[int, "int | None"], None]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 import scipy.stats
 
 from compressvqa.errors import DataError
-from compressvqa.evaluation import ScoreCache, evaluate
+from compressvqa.evaluation import ScoreCache, evaluate, write_evaluation
 from compressvqa.opinions import Manifest
 from compressvqa.scoring import score
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
@@ -55,8 +55,7 @@ def test_figures_against_scipy_on_scores_taken_one_by_one(noise_set, cache):
         assert row["krocc"] == pytest.approx(scipy.stats.kendalltau(alone, mos).statistic)
         assert row["srocc_low"] <= row["srocc"] <= row["srocc_high"] and row["n"] == 15
         assert row["ladder_accuracy"] == 1 and row["better_worse_auc"] > 0.9
-        kept = next(s for s in found.facts["scores"] if s["model"] == name)
-        assert [item["score"] for item in kept["items"]] == pytest.approx(alone)
+        assert [item.score for item in found.items(name, "noise")] == pytest.approx(alone)
 
 
 def test_direction_of_scores_and_of_the_data_set_turn_the_sign(noise_set, cache):
@@ -64,7 +63,7 @@ def test_direction_of_scores_and_of_the_data_set_turn_the_sign(noise_set, cache)
     falling = replace(noise_set, name="dmos", higher_is_better=False,
                       items=tuple(replace(item, mos=-item.mos) for item in noise_set.items))  # fmt: skip
     found = evaluate(models, [noise_set, falling], cache=cache, resamples=0)
-    assert [row["srocc"] > 0.9 for row in found.facts["results"]] == [True] * 4
+    assert [result.srocc > 0.9 for result in found.results] == [True] * 4
 
 
 def test_nothing_is_scored_twice_also_where_files_were_renamed(noise_set, cache, tmp_path):
@@ -102,9 +101,10 @@ def test_a_score_that_is_called_otherwise_is_the_same_score(noise_set, cache, tm
 def test_what_one_model_cannot_score_counts_for_none(noise_set, cache):
     sound, failing = Counting("sound"), Counting("failing", fails=("d1-3.y4m", "d2-0.y4m"))
     found = evaluate([failing, sound], [noise_set], cache=cache, resamples=0)
-    assert [row["n"] for row in found.facts["results"]] == [13, 13]
-    (facts,) = found.facts["datasets"]
-    assert facts["left_out"] == 2 and any("d1-3.y4m: " in note and "is damaged" in note for note in facts["notes"])
+    assert [result.n for result in found.results] == [13, 13]
+    (facts,) = found.datasets
+    assert facts.left_out == 2 and any("d1-3.y4m: " in note and "is damaged" in note for note in facts.notes)
+    assert facts.faults.keys() == {"d1-3.y4m", "d2-0.y4m"} and "is damaged" in facts.faults["d2-0.y4m"]
     with pytest.raises(DataError, match=r"d1-3\.y4m: is damaged"):
         evaluate([Counting("failing", fails=("d1-3.y4m",))], [noise_set], cache=cache / "b", strict=True)
     everything = Counting("failing", fails=[f"d{c}-{r}.y4m" for c in range(3) for r in range(5)])
@@ -114,11 +114,10 @@ def test_what_one_model_cannot_score_counts_for_none(noise_set, cache):
 
 def test_retention_baseline_and_significance(noise_set, cache):
     found = evaluate([Counting("a"), "psnr"], [noise_set], cache=cache, teacher="psnr", resamples=0)
-    rows = {row["model"]: row for row in found.facts["results"]}
-    assert rows["a"]["retention"] == pytest.approx(rows["a"]["srocc"] / rows["psnr"]["srocc"])
-    assert found.facts["significance"]["baseline"] == "psnr"
-    assert found.facts["significance"]["matrix"]["noise"]["psnr"] == 0
-    assert found.facts["significance"]["matrix"]["noise"]["a"] in (-1, 0, 1)
+    a, psnr = (found.result(name, "noise") for name in ("a", "psnr"))
+    assert a.retention == pytest.approx(a.srocc / psnr.srocc)
+    assert found.significance.baseline == "psnr"
+    assert found.wins("psnr", "noise") == 0 and found.wins("a", "noise") in (-1, 0, 1)
     with pytest.raises(DataError, match="teacher 'x' is none of the models"):
         evaluate(["psnr"], [noise_set], cache=cache, teacher="x")
 
@@ -135,7 +134,7 @@ def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_pa
     small = prune(teacher, example_inputs(teacher, size=64, frames=2), ratios={"sensitivity.2": 0.5}).model
     folders = [save(network, tmp_path / name) for name, network in (("whole", teacher), ("small", small))]
     found = evaluate([*folders, "psnr", Counting("counted")], [noise_set], cache=cache, teacher="whole", resamples=0)
-    scores = {part["model"]: np.array([item["score"] for item in part["items"]]) for part in found.facts["scores"]}
+    scores = {part.model: np.array([item.score for item in part.items]) for part in found.scores}
     row = found.row("small", "noise")
     assert row["agreement_plcc"] == pytest.approx(np.corrcoef(scores["small"], scores["whole"])[0, 1])
     assert row["agreement_mae"] == pytest.approx(np.abs(scores["small"] - scores["whole"]).mean())
@@ -146,7 +145,7 @@ def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_pa
     assert row["agreement_srocc"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     for name in ("whole", "psnr", "counted"):  # the teacher itself, and what is no network
         assert found.row(name, "noise")["agreement_srocc"] is None
-    written = found.write(tmp_path / "judged")
+    written = write_evaluation(found, tmp_path / "judged")
     assert f"{row['agreement_srocc']:.4f}".lstrip("0") in (tmp_path / "judged" / "table.md").read_text()
     assert "raw scores with those of whole" in (tmp_path / "judged" / "table.md").read_text() and written
     alone = evaluate(folders, [noise_set], cache=cache, resamples=0)
@@ -155,7 +154,7 @@ def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_pa
 
 def test_a_part_of_a_data_set(noise_set, cache):
     found = evaluate(["psnr"], [noise_set], split="train", cache=cache, resamples=0)
-    assert found.facts["datasets"][0]["n"] == 5
+    assert found.datasets[0].n == 5
     with pytest.raises(DataError, match=r"no part 'val'.*test, train"):
         evaluate(["psnr"], [noise_set], split="val", cache=cache)
 
@@ -165,9 +164,9 @@ def test_a_network_has_its_cost_beside_its_scores(noise_set, cache, tmp_path):
 
     folder = save(create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8), tmp_path / "tiny")
     found = evaluate([folder, "psnr"], [noise_set], split="train", cache=cache, resamples=0)
-    model, metric = found.facts["models"]
-    assert model["name"] == "tiny" and model["params"] > 0 and model["macs"] >= model["macs_conv_linear"] > 0
-    assert metric["params"] is None and "macs" not in metric
+    model, metric = found.models
+    assert model.name == "tiny" and model.params > 0 and model.macs >= model.macs_conv_linear > 0
+    assert metric.params is None and metric.macs is None
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -186,9 +185,9 @@ def test_the_cost_of_an_image_metric_is_that_of_its_network_on_every_frame():
 
     scorer = Error(torch.nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), Facts("error", "test"))
     (row,) = costs([scorer], scorer.facts, latency=True)
-    assert row["params"] == 3 * 4 * 9
-    assert row["macs"] == row["macs_conv_linear"] == 2 * 12 * 128 * 128 * 3 * 4 * 9  # both clips, twelve frames
-    assert row["latency_ms"] > 0 and row["inputs"] == "12 frames of 256x256"
+    assert row.params == 3 * 4 * 9
+    assert row.macs == row.macs_conv_linear == 2 * 12 * 128 * 128 * 3 * 4 * 9  # both clips, twelve frames
+    assert row.latency_ms > 0 and row.inputs == "12 frames of 256x256"
 
 
 def test_a_data_set_that_is_not_there(noise_set, cache, tmp_path):
@@ -266,7 +265,7 @@ def test_flat_sets_without_references_take_only_models_that_need_none(noise_set,
             self.facts = (replace(self.facts[0], mode="NR"),)
 
     found = evaluate([Counting(), Bare()], [alone], cache=cache, resamples=0)
-    assert [row["model"] for row in found.facts["results"]] == ["bare"]
+    assert [result.model for result in found.results] == ["bare"]
     assert np.isfinite(found.row("bare", "alone")["srocc"])
 
 
@@ -281,7 +280,7 @@ def test_every_model_can_be_given_a_title(noise_set, cache):
         resamples=0,
     )
     plain = evaluate(["psnr"], [noise_set], cache=cache, resamples=0)
-    assert [row["model"] for row in found.facts["results"]] == ["Peak", "ssim"]
+    assert [result.model for result in found.results] == ["Peak", "ssim"]
     assert found.row("Peak", "noise")["srocc"] == plain.row("psnr", "noise")["srocc"]
 
 
@@ -296,7 +295,7 @@ def test_a_headerless_reference_in_two_formats_is_two_references(tmp_path, cache
         (tmp_path / f"d{place}.yuv").write_bytes(codes)
         items.append(Item(f"d{place}.yuv", mos=float(place), reference="r.yuv", width=width, height=height))
     found = evaluate(["psnr"], [Manifest("two", tmp_path, tuple(items))], cache=cache, resamples=0)
-    assert all(item["score"] >= 60 for item in found.facts["scores"][0]["items"])
+    assert all(item.score >= 60 for item in found.items("psnr", "two"))
 
 
 def test_a_file_for_a_metric_that_takes_none(noise_set, cache):

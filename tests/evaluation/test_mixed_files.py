@@ -46,9 +46,9 @@ def test_scores_are_those_of_numpy(tmp_path):
     expected["half.yuv"] = psnr(reference, np.repeat(half, 2, axis=0))  # each frame stays on the screen for two
     items.append(Item("half.yuv", mos=3.0, **raw, fps=Fraction(25), reference_fps=Fraction(50)))
     found = evaluate(["psnr"], [Manifest("mixed", tmp_path, tuple(items))], cache=tmp_path / "kept", resamples=0)
-    scores = {item["distorted"]: item["score"] for item in found.facts["scores"][0]["items"]}
+    scores = {item.distorted: item.score for item in found.scores[0].items}
     assert scores == pytest.approx(expected, abs=1e-4)
-    assert found.facts["datasets"][0]["left_out"] == 0
+    assert found.datasets[0].left_out == 0
 
 
 def test_a_smaller_encode_and_a_longer_one(tmp_path):
@@ -65,10 +65,10 @@ def test_a_smaller_encode_and_a_longer_one(tmp_path):
     items = tuple(Item(f"{n}.mp4", mos, reference="r.mkv") for n, mos in (("small", 2.0), ("long", 3.0), ("same", 4.0)))
     manifest = Manifest("mixed", tmp_path, items)
     left = evaluate(["psnr"], [manifest], cache=tmp_path / "kept", resamples=0)
-    (facts,) = left.facts["datasets"]
-    assert facts["left_out"] == 1 and any("long.mp4" in note and "frame count" in note for note in facts["notes"])
+    (facts,) = left.datasets
+    assert facts.left_out == 1 and any("long.mp4" in note and "frame count" in note for note in facts.notes)
     cut = evaluate(["psnr"], [manifest], cache=tmp_path / "kept", resamples=0, pairing=Pairing(length="trim"))
-    scores = {item["distorted"]: item["score"] for item in cut.facts["scores"][0]["items"]}
+    scores = {item.distorted: item.score for item in cut.scores[0].items}
     graph = "[0:v]scale=128:96:flags=bicubic[d];[d][1:v]psnr=stats_file=log.txt"
     ffmpeg.run(["-i", "small.mp4", "-i", "r.mkv", "-lavfi", graph, "-f", "null", "-"], folder=tmp_path)
     lines = (tmp_path / "log.txt").read_text().splitlines()

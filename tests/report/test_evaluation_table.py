@@ -10,7 +10,8 @@ from report.made_up_evaluation import DATASETS, made_up_evaluation, without_figu
 from rich.console import Console
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.report import Evaluation, accuracy_grid, evaluation_table, statistics_grids
+from compressvqa.report import accuracy_grid, evaluation_table, statistics_grids
+from compressvqa.results import Evaluation
 
 EVIL = "<b>a&b_100%|{$x^2}\\ ~é 視 [red]#"
 

@@ -10,10 +10,11 @@ import pytest
 from report.made_up_evaluation import DATASETS, made_up_evaluation, part_of, without_figures
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.report import Evaluation, EvaluationError, plot_evaluation_tradeoff, plot_tradeoff, style
+from compressvqa.report import plot_evaluation_tradeoff, plot_tradeoff, style, with_runs
 from compressvqa.report.evaluation_tradeoff import accuracy_words, evaluation_field
 from compressvqa.report.front import Field, front_figure, front_steps
 from compressvqa.report.measures import CONV_LINEAR, MEASURES, measures_of
+from compressvqa.results import Evaluation, EvaluationError
 
 MACS, PARAMS, LATENCY = MEASURES
 
@@ -58,7 +59,7 @@ def test_other_data_is_not_on_the_front(evaluation, results, tmp_path):
     import json
 
     (tmp_path / "results.json").write_text(json.dumps(results))
-    field = evaluation_field(Evaluation.read(evaluation).with_runs([tmp_path]))
+    field = evaluation_field(with_runs(Evaluation.read(evaluation), [tmp_path]))
     others = [point for point in field.points(MACS) if point.other]
     assert [point.name for point in others] == [f"rankdvqa_mini: {row['stage']}" for row in results["table"]]
     assert not any(point.front for point in others), "though its SROCC is the highest"
@@ -132,7 +133,8 @@ def test_files(evaluation, tmp_path):
 
 def test_names_with_dollars_are_no_formulas(evaluation, tmp_path):
     evaluation = part_of(evaluation, ["rankdvqa", "psnr"], ["NFLX"])
-    evaluation["models"][0]["name"] = evaluation["results"][0]["model"] = r"a$b_{$ \frac $$ <&>"
+    name = evaluation["teacher"] = r"a$b_{$ \frac $$ <&>"
+    evaluation["models"][0]["name"] = evaluation["results"][0]["model"] = name
     assert plot_evaluation_tradeoff(evaluation, tmp_path / "t")[0].exists()
 
 

@@ -1,6 +1,7 @@
 """Scatter plots: the curve, the corner, the names; and courses over time."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 from report.made_up_evaluation import made_up_evaluation, part_of, synthetic_items, without_figures
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.report import Evaluation, EvaluationError, plot_scatter, style
+from compressvqa.report import plot_scatter, style
 from compressvqa.report.scatter import draw_scatter, fitted_curve, group_colours, panels_of, scatter_figure
+from compressvqa.results import Evaluation, EvaluationError
 
 MODELS, SETS = ("rankdvqa", "vmaf_v0.6.1", "dists"), ("NFLX", "MCL-V", "ladders")
 
@@ -45,18 +47,19 @@ def test_proxies_are_never_called_mos(evaluation):
 
 def test_the_curve_is_the_papers_equation(evaluation):
     panel = panels_of(Evaluation.read(evaluation), model="dists")[0]
-    b0, b1, b2, b3 = panel.result["fit_parameters"]
+    b0, b1, b2, b3 = panel.result.fit_parameters
     x, y = fitted_curve(panel)
     np.testing.assert_allclose(y, (b0 - b1) / (1 + np.exp((b2 - x) / abs(b3))) + b1, rtol=1e-9)
     assert (x[0], x[-1]) == (panel.values("score").min(), panel.values("score").max())
 
 
-@pytest.mark.parametrize("parameters", [None, [], [1, 2, 3], [1, 2, None, 4], [1, 2, float("nan"), 4], "1234"])
+@pytest.mark.parametrize("parameters", [None, (), (1, 2, 3), (1, 2, None, 4), (1, 2, float("nan"), 4)])
 def test_no_curve_without_a_fit(evaluation, parameters):
     panel = panels_of(Evaluation.read(evaluation), model="dists")[0]
-    changed = type(panel)(panel.title, panel.items, {"fit_parameters": parameters}, "MOS", "m")
-    assert fitted_curve(changed) is None
-    assert fitted_curve(type(panel)(panel.title, panel.items, {**panel.result, "fit": "linear"}, "MOS", "m")) is None
+    assert fitted_curve(panel) is not None
+    for change in ({"fit_parameters": parameters}, {"fit": "linear"}):
+        assert fitted_curve(replace(panel, result=panel.result.model_copy(update=change))) is None
+    assert fitted_curve(replace(panel, result=None)) is None
 
 
 def test_figures_in_the_corner_cover_no_point(evaluation):

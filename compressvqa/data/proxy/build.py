@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressvqa.data import ladder as ladders
-from compressvqa.data.build import Progress, remove_dead_work
+from compressvqa.data.build import remove_dead_work
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
 from compressvqa.data.proxy.made import Made
@@ -33,6 +33,7 @@ from compressvqa.data.sources import FileSource
 from compressvqa.errors import DataError
 from compressvqa.files import write_json
 from compressvqa.opinions.manifest import Manifest
+from compressvqa.progress import Progress
 from compressvqa.video.clip import Clip
 from compressvqa.video.folders import list_videos
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from compressvqa.data import virtual_camera
-from compressvqa.data.build import Progress
 from compressvqa.data.filming import render_take
 from compressvqa.data.ladder import Rung
 from compressvqa.data.proxy.build import build_proxy_set
 from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.progress import Progress
 from compressvqa.video.clip import Clip
 from compressvqa.video.raw import write_y4m
 

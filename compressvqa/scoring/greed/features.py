@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from compressvqa.errors import DataError
+from compressvqa.progress import Progress
 from compressvqa.scoring.greed.filters import Array
 from compressvqa.scoring.greed.luma import SMALLEST_SIDE, Grid, grids, small_luma
 from compressvqa.scoring.greed.stream import WINDOW, Entropies, EntropyStream, FeatureStream, Pictures
-from compressvqa.scoring.scorer import Progress
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.read import read_frames

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.fingerprint import content_digest
+from compressvqa.progress import Progress
 from compressvqa.registry import scorers
 from compressvqa.scoring.greed.features import features_of
 from compressvqa.scoring.greed.model import GreedModel
-from compressvqa.scoring.scorer import Course, Facts, Progress, Scorer, Segment
+from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video.clip import Clip, Pairing
 
 FEATURES_VERSION = 1  # a new number where the features of the same files change

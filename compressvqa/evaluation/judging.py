@@ -1,0 +1,193 @@
+"""One data set judged: figures of every model on it, the F-test between them, and what a reader should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compressvqa.errors import DataError
+from compressvqa.evaluation.collect import Scores as Collected
+from compressvqa.metrics import f_test_matrix, f_test_table, judge
+from compressvqa.metrics.agreement import agreement
+from compressvqa.metrics.krasula import pair_rule
+from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.results import Dataset, ItemScore, Result, Scores
+from compressvqa.scoring.scorer import Facts
+
+ALPHA = 0.05
+NAMED = 3  # items that are named where some are left out; the log and evaluation.json name all
+# Six VMAF points are about one just-noticeable difference.
+VMAF_GAP = 6.0
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How data sets are judged, see `compressvqa.evaluate`."""
+
+    baseline: str
+    teacher: str | None = None
+    gap: float | None = None
+    resamples: int = 2000
+    by_content: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found on one data set.
+
+    Args:
+        dataset: its facts.
+        results: figures of each model that could score it.
+        scores: of the items, for each of these models.
+        wins: {model: 1 better than the baseline, -1 worse, 0 no difference shown}; None where there is no F-test.
+    """
+
+    dataset: Dataset
+    results: tuple[Result, ...]
+    scores: tuple[Scores, ...]
+    wins: Mapping[str, int] | None
+
+
+def judge_dataset(
+    manifest: Manifest, items: Sequence[Item], found: Collected, facts: Sequence[Facts], how: Judging
+) -> Judged:
+    """Judges every model on one data set, all on the same items.
+
+    Args:
+        manifest: the data set.
+        items: those of its items that were asked for.
+        found: their scores, and those that could not be scored.
+        facts: of the scores, in the order of the table.
+        how: settings.
+    """
+    items = [item for item in items if item not in found.faults]
+    raw = {
+        fact.name: [found.by_model[fact.name][item] for item in items]
+        for fact in facts
+        if fact.name in found.by_model  # else a full-reference model on a data set without references
+    }
+    gap = how.gap
+    if gap is None and manifest.kind == "proxy" and manifest.label.startswith("VMAF"):
+        gap = VMAF_GAP
+    columns = {name: [getattr(item, name) for item in items] for name in ("std", "ratings", "ci")}
+    ladders = [None if i.ladder is None or i.rung is None else (f"{i.scene}/{i.ladder}", i.rung) for i in items]
+    figures = {
+        fact.name: judge(
+            raw[fact.name],
+            [item.mos for item in items],
+            higher_is_better=(fact.higher_is_better, manifest.higher_is_better),
+            std=columns["std"],
+            ratings=columns["ratings"],
+            ci=columns["ci"],
+            contents=[item.scene for item in items] if how.by_content else None,
+            ladders=ladders if any(ladders) else None,
+            gap=gap,
+            resamples=how.resamples,
+            seed=how.seed,
+        )
+        for fact in facts
+        if fact.name in raw
+    }
+    wins, said = _f_test(raw, items, how.baseline)
+    rule = pair_rule(std=columns["std"], ratings=columns["ratings"], ci=columns["ci"], gap=gap)
+    notes = [
+        *manifest.notes,
+        *_left_out(found.faults),
+        *([f"pairs of items count as different by: {rule}"] if rule is not None else []),
+        f"an outlier's error exceeds {_outlier_rule(columns)}",
+        *said,
+    ]
+    teacher = figures.get(how.teacher or "", {}).get("srocc")
+    results = tuple(
+        Result(
+            model=name,
+            dataset=manifest.name,
+            **row,
+            retention=row["srocc"] / teacher if teacher and row["srocc"] is not None else None,
+            **_agreement(name, raw, facts, how.teacher),
+        )
+        for name, row in figures.items()
+    )
+    return Judged(_dataset(manifest, items, found, notes), results, _scores(manifest, items, raw), wins)
+
+
+def _dataset(manifest: Manifest, items: Sequence[Item], found: Collected, notes: Sequence[str]) -> Dataset:
+    return Dataset(
+        name=manifest.name,
+        kind=manifest.kind,
+        label=manifest.label,
+        higher_is_better=manifest.higher_is_better,
+        n=len(items),
+        references=len({item.scene for item in items}),
+        left_out=len(found.faults),
+        faults={item.distorted: fault for item, fault in found.faults.items()},
+        notes=tuple(notes),
+    )
+
+
+def _scores(manifest: Manifest, items: Sequence[Item], raw: Mapping[str, Sequence[float]]) -> tuple[Scores, ...]:
+    return tuple(
+        Scores(
+            model=name,
+            dataset=manifest.name,
+            items=tuple(
+                ItemScore(
+                    distorted=item.distorted,
+                    reference=item.reference,
+                    content=item.scene,
+                    ladder=item.ladder,
+                    score=value,
+                    mos=item.mos,
+                    std=item.std,
+                )
+                for item, value in zip(items, values, strict=True)
+            ),
+        )
+        for name, values in raw.items()
+    )
+
+
+def _left_out(faults: Mapping[Item, str]) -> list[str]:
+    """What was left out and why: the first few items by name."""
+    lines = [f"left out {item.distorted}: {fault}" for item, fault in faults.items()]
+    return [*lines[:NAMED], *([f"left out {len(lines) - NAMED} more"] if len(lines) > NAMED else [])]
+
+
+def _outlier_rule(columns: Mapping[str, Sequence[float | None]]) -> str:
+    """How `judge` calls outliers, in words."""
+    if None not in columns["std"]:
+        return "twice the standard deviation of its ratings"
+    if None not in columns["ci"]:
+        return "its 95 % confidence interval (ITU-T P.1401)"
+    return "twice the standard deviation of all errors"
+
+
+def _f_test(
+    raw: Mapping[str, list[float]], items: Sequence[Item], baseline: str
+) -> tuple[Mapping[str, int] | None, list[str]]:
+    """Who beats the baseline, and what to say of the test."""
+    if baseline not in raw:
+        return None, []
+    mos = [item.mos for item in items]
+    try:
+        wins = f_test_matrix(raw, mos, baseline, ALPHA)
+        odd = f_test_table(raw, mos, ALPHA).not_normal
+    except DataError as error:  # a few items only
+        return None, [f"no F-test: {error}"]
+    said = f"residuals are not normal, so that the F-test is not to be trusted: {', '.join(odd)}"
+    return wins, [said] if odd else []
+
+
+def _agreement(
+    name: str, raw: Mapping[str, Sequence[float]], facts: Sequence[Facts], teacher: str | None
+) -> dict[str, Any]:
+    """How near a network's raw scores are to the teacher's; nothing for metrics that are no networks."""
+    networks = {fact.name: fact.higher_is_better for fact in facts if fact.params}
+    # Scores that run the other way are another scale: there is nothing to stand in for.
+    alike = teacher in networks and networks.get(name) == networks[teacher]
+    if teacher is None or name == teacher or not alike or teacher not in raw or len(raw[name]) < 2:
+        return {}
+    found = agreement(raw[name], raw[teacher])
+    return {"agreement_srocc": found.srocc, "agreement_plcc": found.plcc, "agreement_mae": found.mae}
