@@ -86,6 +86,9 @@ class Score:
         if self.settings.get("tiles", 1) > 1:
             found.append(("tiles", f"{self.settings['tiles']} a frame, mean weighted by area"))
         notes = {found.hint for found in self.differences}
+        notes |= {
+            f"{info.path.name}: {note}" for info in (self.reference, self.distorted) if info for note in info.notes
+        }
         found += [("differs", str(one)) for one in self.differences]
         return found + [("note", note) for note in sorted(notes) if note]
 
@@ -125,9 +128,12 @@ def scores_table(scores: Sequence[Score]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in ("file", str(scores[0].model["name"]), "min", "max", "harmonic mean", "differs from the reference"):
         table.add_column(name, overflow="fold", justify="left" if name.startswith(("file", "diff")) else "right")
+    shown = scores[0].reference
+    if shown is not None and shown.notes:
+        table.caption = escape("; ".join(f"{shown.path.name}: {note}" for note in shown.notes))
     for score in scores:
         pooled = ["-" if score.pooled[k] is None else f"{score.pooled[k]:.4f}" for k in ("min", "max", "harmonic_mean")]
-        said = "; ".join(f"{one.what} {one.distorted}" for one in score.differences)
+        said = "; ".join((*(f"{one.what} {one.distorted}" for one in score.differences), *score.distorted.notes))
         table.add_row(escape(score.distorted.path.name), f"[bold]{score.score:.4f}[/bold]", *pooled, escape(said))
     return table
 
@@ -175,6 +181,7 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
         "transfer": info.transfer,
         "frame_rate": None if info.frame_rate is None else float(info.frame_rate),
         "frames": info.frames,
+        "notes": list(info.notes),
     }
 
 

@@ -120,14 +120,14 @@ def _check_end(
 
 def _reference_frames(clip: Clip, pairing: Pairing) -> Iterator[Planes]:
     stop = None if pairing.frames is None else pairing.skip_reference + pairing.frames
-    return read_frames(clip.path, start=pairing.skip_reference, stop=stop, raw=clip.raw)
+    return read_frames(clip, start=pairing.skip_reference, stop=stop)
 
 
 def _distorted_frames(clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:
     stop = None
     if pairing.frames is not None and sight.hold is None:
         stop = pairing.skip_distorted + pairing.frames
-    frames = read_frames(clip.path, start=pairing.skip_distorted, stop=stop, raw=clip.raw)
+    frames = read_frames(clip, start=pairing.skip_distorted, stop=stop)
     if not sight.distorted.matrix_stated:
         frames = (replace(f, colour=replace(f.colour, matrix=sight.distorted.colour.matrix)) for f in frames)
     if sight.hold is not None:

@@ -17,10 +17,12 @@ class Clip:
     Args:
         path: a local file.
         raw: what a headerless .yuv file holds; None for every other file.
+        stream: which of a file's video streams, counted from 0; None: the one that a player would show.
     """
 
     path: Path
     raw: RawFormat | None = None
+    stream: int | None = None
 
 
 @dataclass(frozen=True)

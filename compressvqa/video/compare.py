@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -73,6 +74,7 @@ def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_
     """
     r = None if reference is None else _skipped(_facts(reference), pairing.skip_reference)
     d = _skipped(_facts(distorted), pairing.skip_distorted)
+    _refuse_damage(r, d, pairing)
     if r is not None and not d.matrix_stated:
         # What players assume depends on the height: a small encode of a large reference is not of another matrix.
         d = replace(d, colour=replace(d.colour, matrix=r.colour.matrix))
@@ -180,18 +182,31 @@ def _compared(r: VideoInfo | None, d: VideoInfo, hold: Fraction | None, pairing:
     return None if any(count is None for count in counts) else min(count for count in counts if count is not None)
 
 
+def _refuse_damage(r: VideoInfo | None, d: VideoInfo, pairing: Pairing) -> None:
+    """A damaged file is compared up to its damage, if so many frames are asked for and no more."""
+    for info, skip in ((r, pairing.skip_reference), (d, pairing.skip_distorted)):
+        if info is None or info.damage is None:
+            continue
+        needed = math.inf if pairing.frames is None else float(pairing.frames)
+        if info is d and r is not None and r.frame_rate and d.frame_rate:
+            # Where it runs faster more of its frames are looked at.
+            needed *= max(1.0, float(d.frame_rate) / float(r.frame_rate))
+        if skip + needed > info.damage.frame:
+            raise info.damage.error(info.path)
+
+
 @functools.lru_cache(maxsize=4096)
 def _probed(clip: Clip, size: int, changed: int) -> VideoInfo:
-    """Counting frames reads a whole file, and every score of a file asks for them."""
+    """Counting frames decodes a whole file, and every score of a file asks for them."""
     del size, changed  # only so that a file that was written anew is read anew
-    return probe(clip.path, raw=clip.raw, count=True)
+    return probe(clip, count=True, whole=False)
 
 
 def _facts(clip: Clip) -> VideoInfo:
     try:
         state = clip.path.stat()
     except OSError:
-        return probe(clip.path, raw=clip.raw)  # says what is wrong with it
+        return probe(clip)  # says what is wrong with it
     return _probed(clip, state.st_size, state.st_mtime_ns)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from compressvqa.errors import DataError
 from compressvqa.video.frames import Chroma, Colour, Matrix
@@ -13,6 +16,24 @@ from compressvqa.video.frames import Chroma, Colour, Matrix
 # Larger than any camera's frame; a damaged header can claim anything, and memory is taken by it.
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Where the frames of a file end to be whole.
+
+    Args:
+        frame: number of the first frame that is not; so many are before it.
+        what: the fault, as a clause about the file.
+    """
+
+    frame: int
+    what: str
+
+    def error(self, path: Path) -> DataError:
+        """The error for whoever needs this frame."""
+        hint = f"the {self.frame} frames before it are whole: frames {self.frame} compares them" if self.frame else None
+        return DataError(self.what, where=path, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -27,10 +48,15 @@ class VideoInfo:
         chroma: chroma subsampling ("400" is grey; RGB counts as "444").
         colour: bit depth, matrix and range.
         frame_rate: mean frames a second, None if unknown.
-        frames: number of frames; None if neither the header tells nor the file was counted.
+        frames: number of frames that decode; where they were not counted what the header says, None if it does not.
         transfer: "pq" and "hlg" are the two HDR curves; all else is "sdr".
         variable_rate: whether the time between frames varies; None if it was not looked at.
         rotation: degrees by which a player would turn the picture; the pictures are read as they are stored.
+        times: (frames,), the moment of each frame in seconds, in order of display; None if they were not looked at or
+            the file does not say.
+        notes: what a user should know of the file and its frames: other streams, promises of its header that do not
+            hold; filled where it was counted.
+        damage: where its frames end to be whole; `frames` are those before. None: nowhere, or it was not looked at.
         matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
     """
 
@@ -46,6 +72,9 @@ class VideoInfo:
     variable_rate: bool | None = None
     rotation: int = 0
     matrix_stated: bool = True
+    times: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
+    damage: Damage | None = None
 
     def __str__(self) -> str:
         rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"

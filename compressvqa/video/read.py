@@ -1,8 +1,7 @@
 """Reading any common video file frame by frame, with flat memory.
 
 Compressed files are decoded by PyAV; headerless .yuv and Y4M by `compressvqa.video.raw`; a still picture is a video of
-one frame. Only local files are opened:
-no URL, no protocol, no playlist that could point elsewhere.
+one frame.
 """
 
 from __future__ import annotations
@@ -14,99 +13,138 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
-import numpy as np
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from compressvqa.errors import DataError
 from compressvqa.video import pictures
+from compressvqa.video.clip import Clip
+from compressvqa.video.container import open_video
 from compressvqa.video.frames import Chroma, Colour, Matrix, Planes
 from compressvqa.video.info import VideoInfo, check_size, default_matrix
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.reformat import planar_name, planes_of
+from compressvqa.video.survey import Survey, frames_of, survey
 
 RAW_SUFFIXES = frozenset({".yuv", ".raw"})
-# Demuxers that read one local file and nothing else; playlists (hls, dash, concat) and image lists are left out.
-DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,gif,ivf,obu,"
-    "h264,hevc,vvc,av1,m4v"
-)
 # AVColorSpace and AVColorTransferCharacteristic, as ITU-T H.273 numbers them.
 MATRICES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 4: "bt601", 9: "bt2020", 10: "bt2020"}
 PQ, HLG = 16, 18
 # Depths that a frame is handed on in; 9 and 14 bit are stored in the next larger one.
 DEPTHS = (8, 10, 12, 16)
+# A stated frame rate that the frames' times differ from by a larger share is no rounding.
+OTHER_RATE = 0.1
 
 
-def probe(path: str | Path, *, raw: RawFormat | None = None, count: bool = False) -> VideoInfo:
+def probe(
+    file: str | Path | Clip,
+    *,
+    raw: RawFormat | None = None,
+    count: bool = False,
+    stream: int | None = None,
+    whole: bool = True,
+) -> VideoInfo:
     """Facts of a video file.
 
     Args:
-        path: a local file.
+        file: a local file, or a `Clip`, which brings `raw` and `stream` along.
         raw: what a headerless .yuv file holds; not used for other files.
-        count: read the whole file (without decoding it) to count its frames and to see whether their rate varies.
+        count: decode the whole file to count its frames and to see when each is shown.
+        stream: which of several video streams, from 0; None: the one that a player would show.
+        whole: with `count`, refuse a file that is damaged or cut off; else that is said in `VideoInfo.damage`.
 
     Raises:
-        DataError: missing, not a video, too large, or (with `count`) cut off.
+        DataError: missing, not a video, no such stream, too large, or (with `count`) damaged or cut off.
     """
-    path = _local(path)
+    clip = _clip(file, raw, stream)
+    info = _probe(clip, count)
+    if whole and info.damage is not None:
+        raise info.damage.error(info.path)
+    return info
+
+
+def _probe(clip: Clip, count: bool) -> VideoInfo:
+    path = _local(clip.path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        return probe_raw(path, _needs_format(path, raw))
+        return probe_raw(path, _needs_format(path, clip.raw))
     if is_y4m(path):
         return probe_y4m(path)
     if pictures.is_picture(path):
         return pictures.probe_picture(path)
-    with _open(path) as container:
-        info = _counted(path, container, _info(path, container)) if count else _info(path, container)
-    return replace(info, rotation=_rotation(path))
+    with open_video(path, clip.stream) as (container, stream):
+        info = _info(path, stream)
+        if not count:
+            return replace(info, rotation=_rotation(path, container, stream))
+    found = survey(path, clip.stream)
+    if found.frames == 0:
+        raise DataError(found.damage.what if found.damage else "holds not one frame that decodes", where=path)
+    return replace(info, frames=found.frames, rotation=found.rotation, times=found.times, notes=found.notes,
+                   damage=found.damage, variable_rate=found.varies, frame_rate=_rate(info, found))  # fmt: skip
 
 
 def read_frames(
-    path: str | Path, *, start: int = 0, stop: int | None = None, raw: RawFormat | None = None, threads: int = 0
+    file: str | Path | Clip,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    raw: RawFormat | None = None,
+    threads: int = 0,
+    stream: int | None = None,
 ) -> Iterator[Planes]:
     """Frames `start` up to (not including) `stop`, one at a time, as they are stored (bit depth and chroma kept).
 
     Args:
-        path: a local file.
+        file: a local file, or a `Clip`, which brings `raw` and `stream` along.
         start: number of the first frame, counted from 0 in the order of display.
         stop: number of the frame to end before; None: the end of the file.
         raw: what a headerless .yuv file holds.
         threads: decoder threads, 0: as many as the decoder likes.
+        stream: which of several video streams, from 0; None: the one that a player would show.
 
     Raises:
-        DataError: missing, not a video, damaged, cut off, or its frame size changes.
+        DataError: missing, not a video, no such stream; after the frames before it, a frame that is damaged or cut
+            off, or of another size.
     """
-    path = _local(path)
+    clip = _clip(file, raw, stream)
+    path = _local(clip.path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        frames, start, stop = read_raw(path, _needs_format(path, raw), start), 0, None if stop is None else stop - start
+        frames = read_raw(path, _needs_format(path, clip.raw), start)
+        start, stop = 0, None if stop is None else stop - start
     elif is_y4m(path):
         frames = read_y4m(path)
     elif pictures.is_picture(path):
         frames = iter([pictures.read_picture(path)])
     else:
-        frames = _decode(path, threads)
+        with open_video(path, clip.stream) as (_, chosen):
+            _info(path, chosen)  # refuses what is too large
+        frames = map(_planes, frames_of(path, clip.stream, threads))
     yield from itertools.islice(frames, start, stop)
 
 
+def _clip(file: str | Path | Clip, raw: RawFormat | None, stream: int | None) -> Clip:
+    return file if isinstance(file, Clip) else Clip(Path(file), raw, stream)
+
+
 def read_clip(
-    path: str | Path,
+    file: str | Path | Clip,
     *,
     start: int = 0,
     frames: int = 12,
     box: tuple[int, int, int, int] | None = None,
     raw: RawFormat | None = None,
+    stream: int | None = None,
 ) -> Tensor:
     """A run of frames as RGB.
 
     Args:
-        path: a local file.
+        file: a local file, or a `Clip`.
         start: number of the first frame.
         frames: how many.
         box: (top, left, height, width) of the part to read; None: the whole picture.
         raw: what a headerless .yuv file holds.
+        stream: as for `read_frames`.
 
     Returns:
         (frames, 3, H, W), float32 in [0, 1].
@@ -115,18 +153,18 @@ def read_clip(
         DataError: as `read_frames`, or fewer frames than asked for, or a box outside the picture.
     """
     clip = []
-    for planes in read_frames(path, start=start, stop=start + frames, raw=raw):
+    for planes in read_frames(file, start=start, stop=start + frames, raw=raw, stream=stream):
         clip.append((planes if box is None else planes.crop(*box)).to_rgb())
     if len(clip) < frames:
-        raise DataError(f"has {start + len(clip)} frames, {start + frames} were asked for", where=path)
+        where = file.path if isinstance(file, Clip) else file
+        raise DataError(f"has {start + len(clip)} frames, {start + frames} were asked for", where=where)
     return torch.stack(clip)
 
 
 # --- PyAV -------------------------------------------------------------------------------------------------------
 
 
-def _local(path: str | Path) -> Path:
-    path = Path(path)
+def _local(path: Path) -> Path:
     if path.is_dir():
         raise DataError("is a folder, not a video file", where=path)
     if not path.is_file():
@@ -143,25 +181,7 @@ def _needs_format(path: Path, raw: RawFormat | None) -> RawFormat:
     return raw
 
 
-def _open(path: Path) -> Any:
-    options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
-    try:
-        # The prefix keeps a name with a colon from being taken as a protocol.
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"is not a video that can be read ({_reason(error)})", where=path) from error
-    if not container.streams.video:
-        container.close()
-        raise DataError("holds no video", where=path)
-    return container
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).lower()
-
-
-def _info(path: Path, container: Any) -> VideoInfo:
-    stream = container.streams.video[0]
+def _info(path: Path, stream: Any) -> VideoInfo:
     context = stream.codec_context
     if context is None or context.format is None or not context.width:
         raise DataError("the header does not tell the picture's size or format", where=path)
@@ -182,13 +202,20 @@ def _info(path: Path, container: Any) -> VideoInfo:
     )
 
 
-def _rotation(path: Path) -> int:
+def _rotation(path: Path, container: Any, stream: Any) -> int:
     """The first frame's rotation; phones store turned pictures with a note how to turn them back."""
-    with _open(path) as container:
-        try:
-            return int(next(container.decode(video=0)).rotation)
-        except (av.error.FFmpegError, StopIteration) as error:
-            raise DataError("holds not one frame that decodes", where=path) from error
+    try:
+        return int(next(container.decode(stream)).rotation)
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise DataError("holds not one frame that decodes", where=path) from error
+
+
+def _rate(info: VideoInfo, found: Survey) -> Fraction | None:
+    """The stated frame rate, where the frames' times do not say that it is another (AVI counts empty frames)."""
+    rate = found.rate
+    if rate is None or (info.frame_rate is not None and abs(float(rate / info.frame_rate) - 1) <= OTHER_RATE):
+        return info.frame_rate
+    return rate
 
 
 def _meaning(context: Any) -> tuple[Matrix, bool]:
@@ -213,78 +240,6 @@ def _layout(pixel_format: Any) -> tuple[Chroma, int]:
     # 4:4:0 and 4:1:1 have no counterpart here: they are spread to 4:4:4.
     kinds: dict[tuple[int, int], Chroma] = {(2, 2): "420", (1, 2): "422"}
     return kinds.get(halves, "444") if name[:6] not in ("yuv410", "yuv411") else "444", depth
-
-
-def _decode(path: Path, threads: int) -> Iterator[Planes]:
-    with _open(path) as container:
-        info = _info(path, container)
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        ends: list[Fraction] = []
-        number = 0
-        try:
-            for packet in container.demux():
-                _note_end(packet, ends)
-                if packet.stream is not stream:
-                    continue
-                if packet.is_corrupt:
-                    raise DataError(f"is cut off or damaged after frame {number}", where=path)
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise DataError(f"frame {number} is damaged: the file is cut off or broken", where=path)
-                    if (frame.width, frame.height) != (info.width, info.height):
-                        raise DataError(f"the frame size changes at frame {number}, from {info.width}x{info.height} "
-                                        f"to {frame.width}x{frame.height}", where=path)  # fmt: skip
-                    yield _planes(frame)
-                    number += 1
-        except (av.error.FFmpegError, EOFError) as error:
-            raise DataError(f"does not decode at frame {number} ({_reason(error)})", where=path) from error
-        if number == 0:
-            raise DataError("holds not one frame that decodes", where=path)
-        _refuse_cut(path, container, stream, number, ends)
-
-
-def _note_end(packet: Any, ends: list[Fraction]) -> None:
-    """Keeps in ``ends[0]`` the latest moment that any stream of the file reaches."""
-    if packet.pts is not None and packet.time_base is not None:
-        end = (packet.pts + (packet.duration or 0)) * packet.time_base
-        ends[:] = [max(end, *ends)] if ends else [end]
-
-
-def _refuse_cut(path: Path, container: Any, stream: Any, number: int, ends: list[Fraction]) -> None:
-    """A file that ends well before its header says was cut off; AVI counts a few frames that are not there."""
-    if stream.frames and number < 0.97 * stream.frames - 2:
-        raise DataError(f"is cut off: {number} of {stream.frames} frames are there", where=path)
-    if container.duration and ends:
-        duration = container.duration / av.time_base
-        reached = float(ends[0]) - (container.start_time or 0) / av.time_base
-        if duration - reached > max(0.2, 0.02 * duration):
-            raise DataError(f"is cut off: {reached:.1f} of {duration:.1f} seconds are there", where=path)
-
-
-def _counted(path: Path, container: Any, info: VideoInfo) -> VideoInfo:
-    stream = container.streams.video[0]
-    times: list[int] = []
-    ends: list[Fraction] = []
-    number = 0
-    try:
-        for packet in container.demux():
-            _note_end(packet, ends)
-            if packet.stream is not stream or packet.size == 0 or packet.is_discard:
-                continue
-            if packet.is_corrupt:
-                raise DataError(f"is cut off or damaged after frame {number}", where=path)
-            number += 1
-            if packet.pts is not None:
-                times.append(packet.pts)
-    except av.error.FFmpegError as error:
-        raise DataError(f"is damaged after frame {number} ({_reason(error)})", where=path) from error
-    _refuse_cut(path, container, stream, number, ends)
-    steps = np.diff(np.sort(np.asarray(times, dtype=np.int64)))
-    # One tick of rounding is the container's, not the camera's.
-    varies = bool(len(steps) and steps.max() - steps.min() > max(1, 0.1 * float(np.median(steps))))
-    return replace(info, frames=number, variable_rate=varies)
 
 
 def _planes(frame: Any) -> Planes:

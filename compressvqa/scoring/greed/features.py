@@ -53,7 +53,7 @@ def features_of(
     total = max((side.sight.frames for side in sides if side.sight.frames is not None), default=None)
     whole, number = EntropyStream(), 0
     try:
-        for planes in read_frames(reference.path, start=pairing.skip_reference, stop=stop, raw=reference.raw):
+        for planes in read_frames(reference, start=pairing.skip_reference, stop=stop):
             if all(side.ended for side in sides):
                 break
             pictures = small_luma(planes, sides[0].grids)
@@ -86,7 +86,7 @@ class Comparison:
         self.grids: tuple[Grid, Grid] = grids(sight.reference.height, sight.reference.width)
         self._clip, self._pairing = clip, pairing
         self._stream = FeatureStream(sight.hold or Fraction(1), pairing.subsample)
-        self._reader = read_frames(clip.path, start=pairing.skip_distorted, raw=clip.raw)
+        self._reader = read_frames(clip, start=pairing.skip_distorted)
 
     @property
     def features(self) -> Array:
