@@ -12,7 +12,7 @@ from torch import nn
 from compressvqa.errors import TargetError
 from compressvqa.pruning.cutting.choice import removed_outputs
 from compressvqa.pruning.cutting.proof.power import Power
-from compressvqa.pruning.dependency.trace import Trace, trace
+from compressvqa.pruning.dependency.trace import Trace, trace_open
 from compressvqa.pruning.notes import (
     by_trial,
     by_widths,
@@ -90,7 +90,7 @@ def prune(
     network, inputs, wrappers = enter(model, inputs)
     has_numbers(network)
     with only_new_garbage():
-        pruned = prune_traced(network, trace(network, inputs, also=settings.also), settings)
+        pruned = prune_traced(network, trace_open(network, inputs, also=settings.also), settings)
     return pruned.noting(*(f"{wrapper} is left out: the result is the network inside" for wrapper in wrappers))
 
 

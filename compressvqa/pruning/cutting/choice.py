@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.cutting.activations import Activations, canonical, mean_activations
-from compressvqa.pruning.cutting.importance import CannotJudgeError, Part, l1, score
+from compressvqa.pruning.cutting.importance import CannotJudgeError, Part, l1, named_by, score
 from compressvqa.pruning.cutting.torch_pruning_importance import as_criterion, refused
 from compressvqa.pruning.dependency.group import Group, Slot
 from compressvqa.pruning.dependency.labels import Ids
@@ -64,7 +64,7 @@ class ChannelScores:
         entry = None if importance.criterion is not None else importances[importance.name]
         facts = {} if entry is None else entry.facts
         self._criterion: Any = as_criterion(importance.criterion) if entry is None else entry.value
-        self._name = importance.name
+        self._name, self._taken = importance.name, named_by(self._criterion)
         self._gradient_of = getattr(self._criterion, "gradient_of", lambda parameter: parameter.grad)
         self.comparable = bool(facts.get("comparable"))
         self._needs_activations = bool(facts.get("activations"))
@@ -130,7 +130,7 @@ class ChannelScores:
             gradients.append(None if gradient is None else _slices(gradient, slot.dim, slot.indices))
             seen = self._activations.get((canonical(slot.leaf), slot.dim)) if self._needs_activations else None
             activations.append(None if seen is None else seen[torch.from_numpy(slot.indices.copy())].mean(1).float())
-        parts = [self._part(s) for s in slots]
+        parts = [self._part(s) for s in slots] if "parts" in self._taken else []
         try:
             return score(
                 self._name,
@@ -140,6 +140,7 @@ class ChannelScores:
                 parts=parts,
                 activations=activations,
                 criterion=self._criterion,
+                taken=self._taken,
             )
         except CannotJudgeError as error:
             self._unjudged[group.name] = error
@@ -164,18 +165,17 @@ def choose(groups: Sequence[Group], widths: Mapping[str, int], score_of: Callabl
     for group in groups:
         gone = group.channels - widths.get(group.name, group.channels)
         if gone > 0:
-            order = torch.argsort(score_of(group), stable=True)
+            order = np.argsort(score_of(group).numpy(), kind="stable")
             cuts.append(Cut(group, tuple(sorted(order[:gone].tolist()))))
     return cuts
 
 
 def _slices(tensor: Tensor, d: int, indices: Ids) -> Tensor:
     """(channels, elements): what falls with each channel."""
-    rows = tensor.movedim(d, 0).reshape(tensor.shape[d], -1)
-    flat = indices.ravel()
+    rows = (tensor.movedim(d, 0) if d else tensor).reshape(tensor.shape[d], -1)
     # All rows in their order, the usual case, need no copy.
-    if len(flat) != len(rows) or not np.array_equal(flat, np.arange(len(rows))):
-        rows = rows[torch.from_numpy(indices.copy()).to(tensor.device)]
+    if indices.size != len(rows) or (indices.ravel() != np.arange(len(rows))).any():
+        rows = rows[torch.from_numpy(indices.ravel()).to(tensor.device)]
     return rows.reshape(len(indices), -1).float().cpu()
 
 

@@ -13,9 +13,10 @@ together as they are. A criterion raises `CannotJudgeError` for a group that hol
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,8 +62,8 @@ class Part:
 
 def _mean_of_shares(scores: Sequence[Tensor]) -> Tensor:
     """Scores of several parameters, each relative to its mean over the channels, averaged."""
-    shares = [s / s.mean().clamp_min(torch.finfo(s.dtype).tiny) for s in scores]
-    return torch.stack(shares).mean(0)
+    rows = torch.stack(list(scores))
+    return (rows / rows.mean(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)).mean(0)
 
 
 @importances.register("l1")
@@ -79,7 +80,7 @@ def l1(weights: Slices, gradients: Gradients) -> Tensor:
     >>> l1([torch.tensor([[1.0, -1.0], [3.0, 3.0]])], [None])
     tensor([0.5000, 1.5000])
     """
-    return _mean_of_shares([torch.linalg.vector_norm(w, 1, dim=1) / w.shape[1] for w in weights])
+    return _mean_of_shares([torch.linalg.vector_norm(w, 1, dim=1) for w in weights])  # a factor has no say in shares
 
 
 @importances.register("l2")
@@ -89,7 +90,7 @@ def l2(weights: Slices, gradients: Gradients) -> Tensor:
     >>> l2([torch.tensor([[1.0], [-3.0]])], [None])
     tensor([0.5000, 1.5000])
     """
-    return _mean_of_shares([torch.linalg.vector_norm(w, dim=1) / w.shape[1] ** 0.5 for w in weights])
+    return _mean_of_shares([torch.linalg.vector_norm(w, dim=1) for w in weights])
 
 
 @importances.register("lamp", comparable=True)
@@ -193,6 +194,11 @@ def random(weights: Slices, gradients: Gradients, *, generator: torch.Generator 
     return torch.rand(len(weights[0]), generator=generator)
 
 
+def named_by(criterion: Criterion) -> frozenset[str]:
+    """Names of the arguments that a criterion takes."""
+    return frozenset(inspect.signature(criterion).parameters)
+
+
 def score(
     name: str,
     weights: Slices,
@@ -202,23 +208,25 @@ def score(
     parts: Sequence[Part] = (),
     activations: Sequence[Tensor | None] = (),
     criterion: Criterion | None = None,
+    taken: Collection[str] | None = None,
 ) -> Tensor:
     """Scores from a registered criterion, which gets what its signature names.
 
     Args:
         name: of the criterion.
         criterion: the criterion itself, where it was looked up already.
+        taken: what its signature names, likewise.
 
     Raises:
         PruneError: its result is not one finite number per channel.
     """
     criterion = criterion or importances[name].value
     offers = {"generator": generator, "parts": parts, "activations": activations}
-    taken = inspect.signature(criterion).parameters
+    taken = named_by(criterion) if taken is None else taken
     scores = criterion(weights, gradients, **{key: value for key, value in offers.items() if key in taken})
     channels = len(weights[0])
     if scores.shape != (channels,):
         raise PruneError(f"importance {name!r} returned shape {tuple(scores.shape)} for {channels} channels")
-    if not bool(torch.isfinite(scores).all()):
+    if not np.isfinite(scores.detach().cpu().numpy()).all():
         raise PruneError(f"importance {name!r} is not finite everywhere", hint="look for NaN in the weights")
     return scores

@@ -44,11 +44,13 @@ def cut(model: nn.Module, slots: Positions, attributes: Mapping[Key, int], dead:
             setattr(module, attribute, changed(held, steps, value, original))
     modes = {module: module.training for _, module in modules_of(small)}
     small.eval()  # in training mode a parametrised weight (spectral norm) changes whenever it is looked at
-    for module in modes:
-        _work_out(module)
-        _mend(module)
-        if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
-            vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
+    with torch.no_grad():
+        for module in modes:
+            if any(tables(module)) or "weight" in vars(module):
+                _work_out(module)
+                _mend(module)
+            if {"axes_lengths", "_axes_lengths"} <= vars(module).keys():  # einops, which reads the second
+                vars(module)["_axes_lengths"] = tuple(vars(module)["axes_lengths"].items())
     for module, mode in modes.items():
         module.training = mode
         if isinstance(module, nn.Transformer):  # it compares its inputs' width with its own note
@@ -94,7 +96,6 @@ def _without(tensor: Tensor, gone: Mapping[int, Ids]) -> Tensor:
     return tensor
 
 
-@torch.no_grad()
 def _work_out(module: nn.Module) -> None:
     """Lets the hooks of torch's old weight norm, spectral norm and pruning make their weights anew."""
     for hook in weight_hooks(module):

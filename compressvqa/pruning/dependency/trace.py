@@ -9,7 +9,7 @@ A trace decides nothing: it holds facts, and whatever is in doubt is frozen with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from compressvqa.pruning.recording.record import record
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.unexplored import follow
 from compressvqa.pruning.recording.unreached import Unreached, touched, unreached
+from compressvqa.torch_private import tables
 
 ATTENTION = ("keep", "heads", "width")
 
@@ -114,9 +115,14 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
         PruneError: the network or its inputs are not accepted, it raises an error or returns no tensor, `attention` is
             another word, or an item of `also` is no way to call the network.
     """
+    model, inputs, _ = enter(model, inputs)
+    return trace_open(model, inputs, also=also, attention=attention)
+
+
+def trace_open(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention: str = "keep") -> Trace:
+    """`trace` of what was let in already (recording/doors.py)."""
     if attention not in ATTENTION:
         raise PruneError(f"attention is {attention!r}", hint=", ".join(ATTENTION))
-    model, inputs, _ = enter(model, inputs)
     entries = entries_of(model, inputs, also)
     with torch.inference_mode(False):
         graph = record(model, entries, known=known)
@@ -128,15 +134,17 @@ def trace(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), attention:
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}
-    dead_parameters = _dead_parameters(model, graph)
+    live_nodes, live_values = graph.live()
+    read = touched(graph)
+    dead = tuple(name for name in parameters if name in read and graph.leaves[name].index not in live_values)
     return Trace(
         entries=entries,
         graph=graph,
         dependencies=found,
         parameters=parameters,
         owners=owners,
-        dead=_dead_modules(model, graph, set(dead_parameters)),
-        dead_parameters=dead_parameters,
+        dead=_dead_modules(model, graph, live_nodes, set(dead)) if dead else {},
+        dead_parameters=dead,
         unreached=tuple(missed),
         uncalled=_uncalled(model, graph),
         unknown_ops=_unknown(found),
@@ -147,15 +155,10 @@ def _unknown(dependencies: Dependencies) -> tuple[Unknown, ...]:
     return tuple(Unknown(node.op, node.module, node.place) for node in dependencies.unknown)
 
 
-def _dead_parameters(model: nn.Module, graph: Graph) -> tuple[str, ...]:
-    _, live = graph.live()
-    dead = {name for name in touched(graph) if graph.leaves[name].index not in live}
-    return tuple(name for name, _ in model.named_parameters() if name in dead)
-
-
-def _dead_modules(model: nn.Module, graph: Graph, dead_parameters: set[str]) -> dict[str, int]:
+def _dead_modules(
+    model: nn.Module, graph: Graph, live_nodes: Collection[int], dead_parameters: set[str]
+) -> dict[str, int]:
     """The largest modules that could be left out, with their parameter counts."""
-    live_nodes, _ = graph.live()
     busy = {""}
     for running in {graph.nodes[number].module for number in live_nodes}:
         above = running
@@ -181,5 +184,5 @@ def _uncalled(model: nn.Module, graph: Graph) -> tuple[str, ...]:
     return tuple(
         path
         for path, module in modules_of(model)
-        if path and path not in graph.called and any(True for _ in module.parameters(recurse=False))
+        if path and path not in graph.called and any(p is not None for p in tables(module)[0].values())
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from functools import cache
 from types import FunctionType
 from typing import Any, cast
 
@@ -23,30 +24,39 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     known = memo.get(id(model))
     if known is not None:
         return cast("nn.Module", known)
-    kind = type(model)
-    if any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
+    kind: Any = type(model)
+    if not _is_copied_as_any(kind):
         for _, module in modules_of(model):
             for tensor in _worked_out(list(vars(module).values())):
                 memo.setdefault(id(tensor), tensor.detach().clone())
         return copy.deepcopy(model, memo)
-    small = kind.__new__(kind)
+    small = cast("nn.Module", kind.__new__(kind))
     memo[id(model)] = small
+    own = vars(small)
     for name, held in vars(model).items():
-        if name == COMPILED_IN_PLACE:
-            continue  # compiled code of the original
-        if type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held)):
-            vars(small)[name] = held
-        elif name == "_modules":
-            vars(small)[name] = {key: m if m is None else copied(m, memo) for key, m in held.items()}
-        elif type(held) in (dict, OrderedDict) and not held:
-            vars(small)[name] = type(held)()
-        elif type(held) in (set, list) and all(type(item) in _PLAIN for item in held):
-            vars(small)[name] = _known_or_new(held, memo)
-        elif type(held) is FunctionType and any(isinstance(inside, nn.Module) for _, inside in parts_of(held)):
-            vars(small)[name] = _rebound(held, memo)
-        else:
-            vars(small)[name] = _held(held, memo)
+        if name != COMPILED_IN_PLACE:  # compiled code of the original
+            own[name] = held if _is_plain(held) else _attribute(name, held, memo)
     return small
+
+
+def _attribute(name: str, held: Any, memo: dict[int, Any]) -> Any:
+    """A copy of what a module holds under a name."""
+    kind = type(held)
+    if name == "_modules":
+        return {key: m if m is None else copied(m, memo) for key, m in held.items()}
+    if kind in _TABLES and not held:
+        return kind()
+    if kind in _TABLES and name in _OF_TENSORS:
+        return {key: memo[id(t)] if id(t) in memo else _held(t, memo) for key, t in held.items()}
+    if kind in (set, list) and all(type(item) in _PLAIN for item in held):
+        return _known_or_new(held, memo)
+    if kind is FunctionType and any(isinstance(inside, nn.Module) for _, inside in parts_of(held)):
+        return _rebound(held, memo)
+    return _held(held, memo)
+
+
+def _is_plain(held: Any) -> bool:
+    return type(held) in _PLAIN or (type(held) is tuple and all(type(item) in _PLAIN for item in held))
 
 
 def _known_or_new(held: Any, memo: dict[int, Any]) -> Any:
@@ -81,5 +91,13 @@ def _worked_out(held: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
 
 
-_PLAIN = (int, float, bool, str, type(None))
+@cache
+def _is_copied_as_any(kind: Any) -> bool:
+    """Whether a class of modules leaves it to Python how its objects are copied."""
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
+
+
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+_TABLES = frozenset({dict, OrderedDict})
+_OF_TENSORS = frozenset({"_parameters", "_buffers"})
 _COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")

@@ -33,32 +33,38 @@ def enter(model: Any, inputs: Any) -> tuple[nn.Module, Any, tuple[str, ...]]:
         PruneError: something is not accepted.
     """
     _is_network(model)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    for name, tensor in _tensors(model):
         if nn.parameter.is_lazy(tensor):
             hint = "run the network once on an example, then prune"
             raise PruneError("a lazy layer has no weights yet", where=name, hint=hint)
     model, left = bare(model)
-    members = {id(member) for member in (*model.modules(), *model.parameters())}
     for path, module in modules_of(model):
         where = path or None
         _is_open(module, where)
         replaced = vars(module).get("forward")
-        if replaced is not None and _reaches(replaced, members):
+        if replaced is not None and _reaches(replaced, {id(m) for m in (*model.modules(), *model.parameters())}):
             raise PruneError(
                 "its forward was replaced by a function that holds the network, so that a copy would run the original",
                 where=where,
                 hint="a subclass, or types.MethodType(function, module) with a function of (self, ...)",
             )
-        parameters, buffers, _ = tables(module)
-        for name, tensor in [*parameters.items(), *buffers.items()]:
-            if tensor is not None:
-                _is_plain(tensor, f"{path}.{name}" if path else name, "load the network in one piece, without it")
+    for name, tensor in _tensors(model):
+        _is_plain(tensor, name, "load the network in one piece, without it")
     _are_inputs(inputs)
     inputs = dict(inputs) if isinstance(inputs, Mapping) else inputs
     for leaf in tree_leaves(inputs):
         if isinstance(leaf, Tensor):
             _is_plain(leaf, "inputs", "a plain tensor")
     return model, inputs, left
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, a shared one under each of them."""
+    for path, module in modules_of(model):
+        for table in tables(module)[:2]:
+            for name, tensor in table.items():
+                if tensor is not None:
+                    yield f"{path}.{name}" if path else name, tensor
 
 
 def has_numbers(model: nn.Module) -> None:
@@ -100,6 +106,8 @@ def _exported(where: str | None) -> PruneError:
 def _is_open(module: nn.Module, where: str | None) -> None:
     """A module whose operators can be seen, and whose sizes can be changed."""
     kind, home = type(module), type(module).__module__
+    if home.startswith("torch.nn.modules."):
+        return
     if isinstance(module, torch.jit.ScriptModule):
         hint = "the Python module that it was made of; script or trace again after pruning"
         raise PruneError(f"{kind.__name__} is TorchScript, which can't be looked into or cut", where=where, hint=hint)
@@ -149,8 +157,13 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
+_PLAIN = (Tensor, nn.Parameter)
+
+
 def _is_plain(tensor: Tensor, where: str, instead: str) -> None:
     """A tensor with numbers in rows."""
+    if type(tensor) in _PLAIN and tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized):
+        return
     if tensor.is_nested:
         raise PruneError("a nested tensor has no single size", where=where, hint="pad it: tensor.to_padded_tensor(0.0)")
     if tensor.is_quantized:

@@ -50,10 +50,13 @@ class Node:
         """Whether the call was given a number with an origin."""
         return any(type(number) is not int for number in self.called)
 
-    def inputs(self) -> Iterator[Value]:
+    def inputs(self) -> tuple[Value, ...]:
         """Every value among the arguments, in order."""
-        yield from _values(self.args)
-        yield from _values(self.kwargs)
+        return self._inputs
+
+    @cached_property
+    def _inputs(self) -> tuple[Value, ...]:
+        return (*_values(self.args), *_values(self.kwargs))
 
     def __str__(self) -> str:
         return f"{self.op} in {self.module or 'the network'} ({self.place})"

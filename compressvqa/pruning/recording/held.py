@@ -36,13 +36,13 @@ def held_tensors(model: nn.Module) -> dict[str, Held]:
     found: dict[str, Held] = {}
     for path, module in modules_of(model):
         for name, value in vars(module).items():
-            if type(value) in _KINDS and name not in _EVERY_MODULE:
+            if name not in _EVERY_MODULE and type(value) in _KINDS:
                 for steps, tensor in _tensors(value):
                     found[(f"{path}.{name}" if path else name) + said(steps)] = Held(tensor, path, name, steps)
     return found
 
 
-_KINDS = (Tensor, list, tuple, dict)
+_KINDS = frozenset({Tensor, list, tuple, dict})
 
 
 def _tensors(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, Tensor]]:

@@ -47,7 +47,7 @@ class Reading:
     thing: Unreached
     number: int
     calls: Sequence[FollowedCall]
-    known: Mapping[CodeType, set[str]]
+    known: Mapping[CodeType, Set[str]]
     path_of: Mapping[int, str]
     changing: Set[str]
     vague: set[str] = field(default_factory=set)  # attributes that hold nothing now, but may hold its result

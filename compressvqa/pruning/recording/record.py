@@ -478,6 +478,12 @@ def _may_be_index(tensor: Tensor) -> bool:
 def calling_place() -> str:
     """File and line of the nearest caller outside torch and this package."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):
+    while frame is not None and (name := _of_user(frame.f_code.co_filename)) is None:
         frame = frame.f_back
-    return "?" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return "?" if frame is None else f"{name}:{frame.f_lineno}"
+
+
+@cache
+def _of_user(path: str) -> str | None:
+    """The name of a file of the user's; None where it is torch's or this package's."""
+    return None if path.startswith(_LIBRARY) else Path(path).name

@@ -8,7 +8,7 @@ import dis
 import linecache
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -92,7 +92,8 @@ def tree_of(code: CodeType) -> Function | None:
     return tree
 
 
-def words_of(code: CodeType) -> set[str]:
+@lru_cache(maxsize=4096)
+def words_of(code: CodeType) -> frozenset[str]:
     """Names, attributes and string constants in a function, also in those inside it."""
     found = {*code.co_names, *code.co_freevars}
     for constant in code.co_consts:
@@ -102,7 +103,7 @@ def words_of(code: CodeType) -> set[str]:
             found.add(constant)
         elif isinstance(constant, (tuple, frozenset)):
             found |= {item for item in constant if isinstance(item, str)}
-    return found
+    return frozenset(found)
 
 
 def words_of_constructors(model: nn.Module) -> set[str]:
@@ -183,7 +184,7 @@ def _is_library(function: FunctionType) -> bool:
     return home == "torch" or home in sys.stdlib_module_names
 
 
-def mentions(words: set[str], names: Iterable[str]) -> bool:
+def mentions(words: Set[str], names: Iterable[str]) -> bool:
     """Whether a function's words hold one of these names, or a way to get at them without a name."""
     return any(name in words for name in names) or bool(words & (DYNAMIC | {"getattr", "vars"}))
 
@@ -197,13 +198,14 @@ def chain_of(node: ast.AST) -> list[str] | None:
     return [node.id, *names] if isinstance(node, ast.Name) else None
 
 
-def attributes_set_by(code: CodeType) -> set[str]:
+@lru_cache(maxsize=4096)
+def attributes_set_by(code: CodeType) -> frozenset[str]:
     """Attributes that a function, or one inside it, sets."""
     found = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= attributes_set_by(constant)
-    return found
+    return frozenset(found)
 
 
 UNKNOWN = object()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from types import CodeType, FunctionType
 
 from torch import nn
@@ -53,10 +53,10 @@ class Exploration:
         self.model, self.things = model, things
         words = {code: words_of(code) for code in functions_of(model)}
         # For each thing, the functions that use it, or that use one that does.
-        self.known: list[dict[CodeType, set[str]]] = []
+        self.known: list[dict[CodeType, Set[str]]] = []
         for thing in things:
             names = set(thing.names)
-            found: dict[CodeType, set[str]] = {}
+            found: dict[CodeType, Set[str]] = {}
             while fresh := [c for c in words if c not in found and _may_use(c, words[c], names, not thing.module)]:
                 for code in fresh:
                     found[code] = words[code]
@@ -151,7 +151,7 @@ def _codes_of(kind: type) -> set[CodeType]:
     return found
 
 
-def _may_use(code: CodeType, words: set[str], names: set[str], tensor: bool) -> bool:
+def _may_use(code: CodeType, words: Set[str], names: set[str], tensor: bool) -> bool:
     if not mentions(words, names):
         return False
     tree = tree_of(code)

@@ -65,7 +65,10 @@ def touched(graph: Graph) -> set[str]:
 
 def unreached(model: nn.Module, graph: Graph) -> list[Unreached]:
     """The largest modules that no run reached, and single tensors of modules that ran."""
-    leaves, reached = leaves_of(model), touched(graph)
+    reached = touched(graph)
+    if len(reached) == len(graph.leaves):
+        return []
+    leaves = leaves_of(model)
     registered = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     missed = {name: tensor for name, tensor in leaves.items() if name in registered and name not in reached}
     if not missed:

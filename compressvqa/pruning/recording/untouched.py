@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -23,6 +23,8 @@ _NOTHING_INSIDE = (
     int, float, complex, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size,
     FunctionType, MethodType, BuiltinFunctionType, ModuleType,
 )  # fmt: skip
+
+_NUMBERS_AND_TEXT = frozenset({int, float, bool, str, type(None)})
 
 
 @contextlib.contextmanager
@@ -44,13 +46,14 @@ def untouched(*models: nn.Module) -> Iterator[None]:
 def random_states() -> Iterator[None]:
     """Puts back the random states of torch (all devices that are in use), of NumPy and of Python."""
     devices = range(torch.cuda.device_count()) if _uses_cuda() else ()
-    ours, theirs = random.getstate(), np.random.get_state()
+    pythons, numpys, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices) if devices else contextlib.nullcontext():
             yield
     finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+        torch.set_rng_state(torchs)
 
 
 def seed_all(seed: int) -> None:
@@ -71,49 +74,84 @@ class _Memory:
 
     def __init__(self) -> None:
         self._seen: dict[int, Any] = {}  # by id; the objects are held, so that no id is used twice
+        self._tables: list[tuple[dict[Any, Any], dict[Any, Any]]] = []  # dictionaries, most of all, and their entries
         self._undo: list[Callable[[], None]] = []
-        self._keepers: dict[type, Callable[[Any], Callable[[], None]] | None] = {}  # what keeps objects of a class
+        self._keepers: dict[type, Callable[[Any], Any]] = {}  # how objects of a class are looked at
 
     def keep(self, held: Any) -> None:
         """Writes down what an object holds, and what that holds."""
-        waiting = [held]
+        waiting, seen, keepers = [held], self._seen, self._keepers
         while waiting:
             one = waiting.pop()
-            if isinstance(one, _NOTHING_INSIDE) or id(one) in self._seen:
+            kind = type(one)
+            if kind in _NUMBERS_AND_TEXT or id(one) in seen:
                 continue
-            self._seen[id(one)] = one
-            waiting += self._inside(one)
+            seen[id(one)] = one
+            if (kind is dict or kind is OrderedDict) and not one:  # most of what a module holds: tables of hooks
+                self._tables.append((one, {}))
+                continue
+            keeper = keepers.get(kind)
+            if keeper is None:
+                keeper = keepers[kind] = self._keeper_of(kind)
+            waiting += keeper(one)
 
     def restore(self) -> None:
         """Puts everything back."""
+        for table, entries in self._tables:
+            if not table and not entries:
+                continue
+            if len(table) != len(entries) or any(table.get(k, entries) is not v for k, v in entries.items()):
+                table.clear()
+                table.update(entries)
         for undo in self._undo:
             undo()
 
-    def _inside(self, held: Any) -> Any:
-        """Writes an object down and returns what is to be looked at next."""
-        kind = type(held)
-        if kind not in self._keepers:
-            self._keepers[kind] = next((keep for kinds, keep in _KEEPING if issubclass(kind, kinds)), None)
-        kept = self._keepers[kind]
-        if kept is not None:
-            self._undo.append(kept(held))
-            return held.values() if isinstance(held, dict) else held if isinstance(held, _LISTED) else ()
-        if isinstance(held, (tuple, frozenset)):
-            return held
-        if isinstance(held, SimpleNamespace) or (not _is_library(type(held)) and hasattr(held, "__dict__")):
-            return [vars(held), *self._class_values(type(held))]
-        return ()
+    def _keeper_of(self, kind: type) -> Callable[[Any], Any]:
+        """What writes an object of this class down, and returns what is to be looked at next."""
+        if issubclass(kind, _NOTHING_INSIDE):
+            return _nothing
+        if issubclass(kind, dict):
+            return self._dict
+        for kinds, keep in _KEEPING:
+            if issubclass(kind, kinds):
+                return partial(self._kept, keep)
+        if issubclass(kind, (tuple, frozenset)):
+            return _itself
+        if not issubclass(kind, SimpleNamespace) and _is_library(kind):
+            return _nothing
+        self._class(kind)
+        return _fields
 
-    def _class_values(self, kind: type) -> list[Any]:
-        found: list[Any] = []
+    def _dict(self, held: dict[Any, Any]) -> Any:
+        self._tables.append((held, dict(held)))
+        return held.values()
+
+    def _kept(self, keep: Callable[[Any], Callable[[], None]], held: Any) -> Any:
+        self._undo.append(keep(held))
+        return held if isinstance(held, _LISTED) else ()
+
+    def _class(self, kind: type) -> None:
+        """Writes down what a class and those that it is made of hold."""
         for cls in kind.__mro__:
             if id(cls) in self._seen or cls.__module__.startswith("torch.") or _is_library(cls):
                 continue
             self._seen[id(cls)] = cls
             values = _values_of(cls)
             self._undo.append(partial(_restore_class, cls, values))
-            found += values.values()
-        return found
+            for value in values.values():
+                self.keep(value)
+
+
+def _nothing(held: Any) -> Any:
+    return ()
+
+
+def _itself(held: Any) -> Any:
+    return held
+
+
+def _fields(held: Any) -> Any:
+    return [vars(held)] if hasattr(held, "__dict__") else ()
 
 
 def _is_library(kind: type) -> bool:
@@ -132,17 +170,6 @@ def _restore_class(cls: type, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if now.get(name, cls) is not value:
             setattr(cls, name, value)
-
-
-def _dict(table: dict[Any, Any]) -> Callable[[], None]:
-    entries = dict(table)
-
-    def restore() -> None:
-        if len(table) != len(entries) or any(table.get(k, entries) is not v for k, v in entries.items()):
-            table.clear()
-            table.update(entries)
-
-    return restore
 
 
 def _sequence(items: Any) -> Callable[[], None]:
@@ -203,7 +230,6 @@ def _generator(held: Any) -> Callable[[], None]:
 _PLAIN_TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 _LISTED = (list, deque, set)
 _KEEPING: tuple[tuple[Any, Callable[[Any], Callable[[], None]]], ...] = (
-    (dict, _dict),
     ((list, deque), _sequence),
     (set, _set),
     (Tensor, _tensor),

@@ -13,7 +13,7 @@ from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.widths.allocation import Allocation, Numbers
 from compressvqa.pruning.widths.combination import combine
 from compressvqa.pruning.widths.cost import NetworkCost, Products
-from compressvqa.pruning.widths.limits import Coupling, Units, widths_of
+from compressvqa.pruning.widths.limits import Coupling, Units, nearest, widths_of
 
 NEAR = 0.98  # a target is met when at least this share of it is used
 _STRONGEST = math.log(8.0)  # for two targets one coupling's exponent may be multiplied, another's divided by up to 8
@@ -48,8 +48,7 @@ class Budget:
 
     def used(self, couplings: Sequence[Coupling], units: Units | Numbers) -> dict[str, float]:
         """The share used of each target; above 1 it is exceeded."""
-        full = widths_of(couplings, [b.units for b in couplings])
-        gone = full - widths_of(couplings, units)
+        gone = widths_of(couplings, [b.units for b in couplings]) - widths_of(couplings, units)
         return {name: self.amount(name).at(gone) / max(most, 1e-9) for name, most in self.most.items()}
 
 
@@ -73,12 +72,16 @@ def meet(
         PruneError: the narrowest widths exceed a target.
     """
 
-    def used(units: Units | Numbers) -> float:
-        return max(budget.used(couplings, units).values())
+    known: dict[bytes, float] = {}  # most levels are rounded to the same few widths
+
+    def used(units: Units) -> float:
+        key = units.tobytes()
+        if key not in known:
+            known[key] = max(budget.used(couplings, units).values())
+        return known[key]
 
     def rounded(level: float) -> Units:
-        ideal = allocation.at(level, exponents)
-        return np.array([b.nearest(u) for b, u in zip(couplings, ideal, strict=True)], dtype=np.int64)
+        return nearest(couplings, allocation.at(level, exponents))
 
     exponents = np.ones(len(couplings))
     narrowest = rounded(1.0)

@@ -31,9 +31,9 @@ class Products:
     def at(self, removed: Widths | NDArray[np.float64]) -> int:
         """The sum when that many channels of each group are gone."""
         rows, per_channel = self._cut
-        sizes = self.sizes.ravel().copy()
-        sizes[rows] -= per_channel @ removed
-        return round(float(self.factors @ sizes.reshape(self.sizes.shape).prod(axis=1)))
+        sizes = self.sizes.copy()
+        sizes.reshape(-1)[rows] -= per_channel @ removed
+        return round(float(self.factors @ np.multiply.reduce(sizes, axis=1)))
 
     @cached_property
     def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

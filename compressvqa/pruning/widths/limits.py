@@ -40,8 +40,8 @@ class Coupling:
     def nearest(self, units: float) -> int:
         """The allowed number nearest to `units`: a multiple of the step or all, and never fewer than the least."""
         rounded = math.floor(units / self.step + 0.5) * self.step
-        choices = [rounded, self.units] if rounded < self.units else [self.units]
-        return max(self.least, min(choices, key=lambda c: abs(c - units)))
+        whole = rounded >= self.units or self.units - units < abs(rounded - units)
+        return max(self.least, self.units if whole else rounded)
 
     def above(self, units: int) -> int:
         """The next allowed number."""
@@ -98,10 +98,16 @@ def _coupling(groups: Sequence[Group], members: tuple[int, ...], settings: Setti
     return Coupling(members, names, sizes, units, min(units, math.ceil(least / step) * step), step)
 
 
+def nearest(couplings: Sequence[Coupling], units: NDArray[np.float64]) -> Units:
+    """`Coupling.nearest` of every coupling."""
+    return np.array([b.nearest(u) for b, u in zip(couplings, units.tolist(), strict=True)], dtype=np.int64)
+
+
 def widths_of(couplings: Sequence[Coupling], units: Sequence[int] | Units | NDArray[np.float64]) -> Widths:
     """Channels of every group that may shrink, from the units of every coupling."""
-    widths = np.zeros(sum(len(b.members) for b in couplings), dtype=np.asarray(units).dtype)
-    for coupling, count in zip(couplings, units, strict=True):
+    counts = np.asarray(units).tolist()
+    widths: list[float] = [0] * sum(len(b.members) for b in couplings)
+    for coupling, count in zip(couplings, counts, strict=True):
         for member, size in zip(coupling.members, coupling.sizes, strict=True):
             widths[member] = count * size
-    return widths
+    return np.array(widths, dtype=np.asarray(units).dtype)

@@ -15,7 +15,7 @@ from compressvqa.pruning.settings import Settings, kept_share
 from compressvqa.pruning.widths.allocation import Allocation, GlobalAllocation, LocalAllocation
 from compressvqa.pruning.widths.budget import Budget, meet
 from compressvqa.pruning.widths.cost import NetworkCost
-from compressvqa.pruning.widths.limits import Coupling, Units, couplings_of, widths_of
+from compressvqa.pruning.widths.limits import Coupling, Units, couplings_of, nearest, widths_of
 from compressvqa.pruning.widths.multiples import few, not_rounded
 from compressvqa.pruning.widths.plan import PruningPlan
 from compressvqa.pruning.widths.shares import must_match, shares_kept
@@ -77,7 +77,7 @@ def least_macs(groups: Sequence[Group], cost: NetworkCost, settings: Settings, s
     couplings, _ = couplings_of(groups, settings)
     allocation, _ = _allocation(groups, free, couplings, settings, scores)
     ideal = allocation.at(1.0, np.ones(len(couplings)))
-    gone = widths_of(couplings, [b.units - b.nearest(u) for b, u in zip(couplings, ideal, strict=True)])
+    gone = widths_of(couplings, [b.units for b in couplings]) - widths_of(couplings, nearest(couplings, ideal))
     return min(1.0, (cost.macs.at(gone) + 1) / max(cost.macs_before, 1))
 
 
@@ -122,7 +122,7 @@ def _by_ratio(couplings: Sequence[Coupling], allocation: Allocation, settings: S
         ideal = allocation.at(min(1.0, asked / max(allocation.removable, 1e-9)), exponents)
     else:
         ideal = allocation.at(1 / 64, exponents)
-    units = np.array([b.nearest(u) for b, u in zip(couplings, ideal, strict=True)], dtype=np.int64)
+    units = nearest(couplings, ideal)
     return units, notes
 
 

@@ -81,7 +81,7 @@ def _from_second(run: Labelling, value: Value) -> bool:
             return False
         if made.op in STATISTICS:
             return made.op != "mean" or squared(run, made.args[0]) is not None
-        before = next(made.inputs(), None) if made.op in _SCALED else None
+        before = next(iter(made.inputs()), None) if made.op in _SCALED else None
         made = None if before is None else run.maker(before)
     return False
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from compressvqa.pruning.dependency.rules.registry import rule
 
 if TYPE_CHECKING:
     from compressvqa.pruning.dependency.interface import Labelling
-    from compressvqa.pruning.recording.graph import Node, Value
+    from compressvqa.pruning.recording.graph import Node
 
 # Each was checked to depend, element by element, on nothing but the same (broadcast) positions of its inputs;
 # tests/pruning/dependency/test_parts.py runs every one on a probe.
@@ -83,23 +84,45 @@ def stays_zero(node: Node, flags: list[bool]) -> bool:
 
     def probe(tree: Any) -> Any:
         if hasattr(tree, "leaf"):
-            return _sample(tree, which[tree.index])
+            return _Sample(tree.dtype, which[tree.index])
         if isinstance(tree, tuple):
             return tuple(probe(item) for item in tree)
         return tree
 
-    arguments, settings = probe(node.args), {key: probe(item) for key, item in node.kwargs.items()}
+    arguments, settings = probe(node.args), tuple((key, probe(item)) for key, item in node.kwargs.items())
     try:
-        result = node.function(*arguments, **settings)
+        return _gives_zero(node.function, arguments, settings)
+    except TypeError:  # an argument that can't be looked up, so nothing is promised
+        return False
+
+
+class _Sample(NamedTuple):
+    """Four numbers, or four zeros, in the place of a value."""
+
+    dtype: torch.dtype
+    zero: bool
+
+
+@lru_cache(4096)
+def _gives_zero(function: Any, arguments: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> bool:
+    """Whether an operator gives nothing but zeros for these samples."""
+
+    def made(tree: Any) -> Any:
+        if isinstance(tree, _Sample):
+            return _numbers(tree)
+        return tuple(made(item) for item in tree) if isinstance(tree, tuple) else tree
+
+    try:
+        result = function(*made(arguments), **{key: made(item) for key, item in settings})
     except (RuntimeError, TypeError, ValueError):
         return False  # not to be tried on four numbers, so nothing is promised
     return isinstance(result, Tensor) and bool((result == 0).all())
 
 
-def _sample(value: Value, zero: bool) -> Tensor:
-    if zero:
-        return torch.zeros(4, dtype=value.dtype)
-    if value.dtype == torch.bool:
+def _numbers(sample: _Sample) -> Tensor:
+    if sample.zero:
+        return torch.zeros(4, dtype=sample.dtype)
+    if sample.dtype == torch.bool:
         return torch.tensor([True, False, True, False])  # a mask chooses both of what it chooses from
     numbers = torch.tensor([0.7, -1.3, 2.1, -0.4])
-    return numbers.to(value.dtype) if value.dtype.is_floating_point else torch.ones(4, dtype=value.dtype)
+    return numbers.to(sample.dtype) if sample.dtype.is_floating_point else torch.ones(4, dtype=sample.dtype)
