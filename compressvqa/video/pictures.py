@@ -11,12 +11,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from compressvqa.errors import DataError
-from compressvqa.video.frames import LUMA_WEIGHTS, Colour, Planes, Samples
+from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import VideoInfo, check_size
+from compressvqa.video.rgb import rgb_planes
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-# RGB becomes planes of 16 bits, which keep its 8 bits to within a hundredth of a step.
-COLOUR = Colour(16, "bt709", False)
 
 
 def is_picture(path: Path) -> bool:
@@ -35,7 +34,8 @@ def probe_picture(path: Path) -> VideoInfo:
         depth = 16 if image.mode.startswith(("I", "F")) else 8
         return VideoInfo(
             path=path, codec=str(image.format).lower(), width=image.width, height=image.height,
-            chroma="400" if grey else "444", colour=Colour(depth, "bt709", False), frames=1, variable_rate=False,
+            chroma="400" if grey else "444", colour=Colour(depth, "bt709", True), frames=1, variable_rate=False,
+            rgb=True, alpha="A" in image.getbands() or "transparency" in image.info,
         )  # fmt: skip
 
 
@@ -56,18 +56,7 @@ def read_picture(path: Path) -> Planes:
                 rgb = np.asarray(image.convert("RGB"), np.float64) / 255
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"is cut off or damaged ({error})", where=path) from error
-    return _planes(rgb)
-
-
-def _planes(rgb: Samples) -> Planes:
-    kr, kb = LUMA_WEIGHTS["bt709"]
-    r, g, b = np.moveaxis(np.clip(rgb, 0, 1), -1, 0)
-    y = kr * r + (1 - kr - kb) * g + kb * b
-    u, v = (b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr))
-    scale = 256.0
-    codes = [np.rint((span * part + zero) * scale).astype("<u2") for part, span, zero in
-             ((y, 219, 16), (u, 224, 128), (v, 224, 128))]  # fmt: skip
-    return Planes(codes[0], codes[1], codes[2], "444", COLOUR)
+    return rgb_planes(rgb)
 
 
 @contextmanager
