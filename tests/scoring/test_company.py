@@ -92,7 +92,7 @@ def test_the_kept_score_is_that_of_the_pair(files, tmp_path):
         found = evaluate(["psnr"], manifests, cache=cache, resamples=0)
         with sqlite3.connect(cache / "scores.sqlite") as store:
             assert store.execute("SELECT count(*) FROM scores").fetchone() == (4,)
-        return {item["distorted"]: item["score"] for one in found.facts["scores"] for item in one["items"]}
+        return {item.distorted: item.score for one in found.scores for item in one.items}
 
     together = scores(items)
     assert together["same.mkv"] == together["deep.mkv"] == 60
