@@ -20,7 +20,8 @@ from compressvqa.data import camera_effects as effects
 from compressvqa.data.overlays import Text, Thing
 from compressvqa.data.virtual_camera import MOVES, Shot, at_least, load_photograph, shot_of
 from compressvqa.errors import DataError
-from compressvqa.video.frames import LUMA_WEIGHTS, Colour, Matrix, Planes
+from compressvqa.video.frames import Colour, Planes
+from compressvqa.video.matrices import LUMA_WEIGHTS, Matrix
 
 
 @dataclass(frozen=True)

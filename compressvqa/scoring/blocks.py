@@ -17,6 +17,7 @@ from compressvqa.scoring.scorer import Course, Scorer, Segment
 from compressvqa.video.align import blocks, stacked
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
+from compressvqa.video.form import alike
 
 _Numbers = tuple[Any, torch.dtype]
 
@@ -72,17 +73,23 @@ class BlockScorer(Scorer):
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
     ) -> list[dict[str, Course]]:
         """As `Scorer.score`."""
-        if self.facts[0].mode == "FR":
-            return self._together(reference, distorted, pairing, progress)
-        # Without a reference nothing is shared, and the files may be of different sizes.
-        return [found for clip in distorted for found in self._together(None, [clip], pairing, progress)]
+        if self.facts[0].mode == "NR":
+            reference = None
+        sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
+        # Side by side are files that read the reference alike. Without one nothing is shared, and sizes may differ.
+        keys = [place if sight.reference is None else sight.reference.colour for place, sight in enumerate(sights)]
+        found: dict[int, dict[str, Course]] = {}
+        for places in alike(keys):
+            clips, some = [distorted[place] for place in places], [sights[place] for place in places]
+            found |= zip(places, self._together(reference, clips, some, pairing, progress), strict=True)
+        return [found[place] for place in range(len(distorted))]
 
     def _together(
-        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None
-    ) -> list[dict[str, Course]]:
+        self, reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing,
+        progress: Progress | None,
+    ) -> list[dict[str, Course]]:  # fmt: skip
         """Files side by side, all brought to the size of the one reference."""
         facts = self.facts[0]
-        sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
         # Kept as plain numbers: a small tensor that lives on between the large ones of each block pins the allocator's
         # memory around it, and memory grows with the length of the files.
         parts: list[list[_Numbers]] = [[] for _ in distorted]

@@ -36,8 +36,9 @@ class CommandScorer(Scorer):
 
     ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand
     for uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
-    video. ``{output}`` is a file for the program to write its result to; without it, what it prints is read. Either is
-    a log as libvmaf writes it (JSON or CSV), a JSON number, or any text: then its last number counts.
+    video, both in one form (chroma, bit depth, matrix, range). ``{output}`` is a file for the program to write its
+    result to; without it, what it prints is read. Either is a log as libvmaf writes it (JSON or CSV), a JSON number, or
+    any text: then its last number counts.
 
     Args:
         name: what the score is called, and its name inside a log that holds several.
@@ -146,9 +147,11 @@ def _is_path(word: str) -> bool:
 
 
 def _frames(side: str, reference: Clip | None, clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:
+    bring = None if sight.form is None else sight.form.bring()
     for group in blocks(reference, [clip], [sight], pairing, block=12):
         frames = group.distorted[0]
-        yield from frames if side == "distorted" else (group.reference or [])[: len(frames)]
+        shown = frames if side == "distorted" else (group.reference or [])[: len(frames)]
+        yield from shown if bring is None else map(bring, shown)
 
 
 def _rate(sight: Sight) -> Any:

@@ -26,13 +26,12 @@ from compressvqa.video import ffmpeg
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
-from compressvqa.video.frames import Chroma, Colour, Planes, Samples, plane_shapes, sample_type
+from compressvqa.video.form import alike
+from compressvqa.video.frames import Planes, Samples, plane_shapes, sample_type
 from compressvqa.video.raw import RawFormat
-from compressvqa.video.reformat import Reformatter
 from compressvqa.video.vmaf import pixel_format
 
 BLOCK = 12  # frames: `subsample` leaves out whole blocks, as it does for networks
-DEPTHS = (8, 10, 12, 16)
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ FEATURES: dict[str, _Feature] = {
 class LibvmafScorer(Scorer):
     """Some of libvmaf's scores (`FEATURES`) in one pass; a file's score is the mean over its frames.
 
-    Pictures are compared in the reference's chroma subsampling and range, at the larger of the two bit depths. PSNR is
-    that of luma, and capped as libvmaf caps it (60 dB at 8 bit); SSIM and MS-SSIM are of luma too.
+    Each pair is compared in its own form (`compressvqa.video.form`), whatever is scored beside it. PSNR is that of
+    luma. Identical files get what libvmaf caps it at, 60, 72, 84 and 108 dB for a reference of 8, 10, 12 and 16 bit;
+    no deeper file gets more. SSIM and MS-SSIM are of luma too.
 
     Args:
         names: keys of `FEATURES`.
@@ -97,20 +97,37 @@ class LibvmafScorer(Scorer):
         ffmpeg.require(filter="libvmaf")
         smallest = max(FEATURES[name].smallest_side for name in self.names)
         sights = [look(reference, clip, pairing, smallest_side=smallest) for clip in distorted]
+        found: dict[int, dict[str, Course]] = {}
+        # Depth, matrix and length are a matter of each pair: only files that are compared alike are measured together.
+        for places in alike([(sight.form, sight.frames) for sight in sights]):
+            clips, some = [distorted[place] for place in places], [sights[place] for place in places]
+            found |= zip(places, self._together(reference, clips, some, pairing, progress), strict=True)
+        return [found[place] for place in range(len(distorted))]
+
+    def _together(
+        self, reference: Clip, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing,
+        progress: Progress | None,
+    ) -> list[dict[str, Course]]:  # fmt: skip
+        """Files that are compared in one form, in one pass."""
         with tempfile.TemporaryDirectory(prefix="compressvqa-") as place:
             form, counts = _Form(sights), [0] * len(distorted)
             chunks = self._stacked(reference, distorted, sights, pairing, form, counts, progress)
             outputs = [word for side in range(len(distorted)) for word in ("-map", f"[o{side}]", "-f", "null", "-")]
             ffmpeg.feed([*form.input(), "-filter_complex", self._graph(form), *outputs], chunks, folder=Path(place))
             logs = [_read(Path(place) / f"{side}.json") for side in range(len(distorted))]
-        settings = {"block": BLOCK, "subsample": pairing.subsample, "compared as": form.title, "runtime": "libvmaf"}
-        return [
+        settings = {"block": BLOCK, "subsample": pairing.subsample, "compared as": str(form.form), "runtime": "libvmaf"}
+        courses = [
             {
-                fact.name: _course(log[:count], name, pairing.subsample, clip, settings)
+                fact.name: _course(log[:count], name, pairing.subsample, clip, settings, form.form.reference_depth)
                 for name, fact in zip(self.names, self.facts, strict=True)
             }
             for log, count, clip in zip(logs, counts, distorted, strict=True)
         ]
+        for side, (clip, sight) in enumerate(zip(distorted, sights, strict=True)):
+            if counts[side] < max(counts):
+                # It ended early, which nobody foresaw. Motion at its last frame looked at what comes after.
+                (courses[side],) = self._together(reference, [clip], [sight], pairing, None)
+        return courses
 
     def _stacked(
         self, reference: Clip, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing, form: _Form,
@@ -162,23 +179,12 @@ class _Form:
     """The one form that all pictures are brought to, and their stacking."""
 
     def __init__(self, sights: Sequence[Sight]) -> None:
-        shown = sights[0].reference
-        assert shown is not None
-        self.height, self.width, self.count = shown.height, shown.width, 1 + len(sights)
-        # libvmaf reads no grey pictures: they get neutral chroma.
-        self.chroma: Chroma = "420" if shown.chroma == "400" else shown.chroma
-        deepest = max(depth for sight in sights for depth in (shown.colour.bitdepth, sight.distorted.colour.bitdepth))
-        self.depth = next(depth for depth in DEPTHS if depth >= deepest)
-        self.full_range = shown.colour.full_range
+        assert sights[0].form is not None
+        self.form, self.count = sights[0].form, 1 + len(sights)
+        self.height, self.width, self.chroma = self.form.height, self.form.width, self.form.chroma
         self.rows = self.height + self.height % 2  # stacked pictures begin on whole chroma samples
-        self.raw = RawFormat(self.width, self.rows * self.count, cast(Any, self.chroma), self.depth)
-        self._reformat = Reformatter(
-            (self.height, self.width), chroma=self.chroma, bitdepth=self.depth, full_range=self.full_range
-        )
-
-    @property
-    def title(self) -> str:
-        return f"{self.width}x{self.height} {':'.join(self.chroma)} {self.depth} bit"
+        self.raw = RawFormat(self.width, self.rows * self.count, cast(Any, self.chroma), self.form.bitdepth)
+        self._bring = self.form.bring()
 
     def input(self) -> list[str]:
         """ffmpeg's options of the stacked stream."""
@@ -194,17 +200,11 @@ class _Form:
             for planes in same:
                 plane = planes[number]
                 parts.append(plane if plane.shape[0] == rows else np.concatenate([plane, plane[-1:]]))
-        kind = sample_type(self.depth)
+        kind = sample_type(self.form.bitdepth)
         return b"".join(np.ascontiguousarray(part, dtype=kind).tobytes() for part in parts)
 
     def _planes(self, picture: Planes) -> list[Samples]:
-        if picture.u is None or picture.v is None:
-            colour = Colour(picture.colour.bitdepth, picture.colour.matrix, picture.colour.full_range)
-            neutral = 1 << (colour.bitdepth - 1)
-            rows, columns = plane_shapes(*picture.size, self.chroma)[1]
-            grey = np.full((rows, columns), neutral, picture.y.dtype)
-            picture = Planes(picture.y, grey, grey, self.chroma, colour)
-        made = self._reformat(picture)
+        made = self._bring(picture)
         assert made.u is not None and made.v is not None
         return [made.y, made.u, made.v]
 
@@ -216,8 +216,11 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise DataError("libvmaf left no log that can be read", where=path.name) from error
 
 
-def _course(rows: Sequence[dict[str, Any]], name: str, subsample: int, clip: Clip, settings: dict[str, Any]) -> Course:
+def _course(
+    rows: Sequence[dict[str, Any]], name: str, subsample: int, clip: Clip, settings: dict[str, Any], depth: int
+) -> Course:
     key = FEATURES[name].key
+    ceiling = 6 * depth + 12 if FEATURES[name].value == "name=psnr" else math.inf
     segments = []
     for number, row in enumerate(rows):
         if (number // BLOCK) % subsample:
@@ -225,7 +228,7 @@ def _course(rows: Sequence[dict[str, Any]], name: str, subsample: int, clip: Cli
         value = row.get(key)
         if value is None or not math.isfinite(value):
             raise DataError(f"libvmaf gave no number for {name} at frame {number}", where=clip.path)
-        segments.append(Segment(number, number, float(value)))
+        segments.append(Segment(number, number, min(float(value), ceiling)))
     if not segments:
         raise DataError(f"libvmaf measured no frame of {name}", where=clip.path)
     return Course(math.fsum(part.score for part in segments) / len(segments), tuple(segments), settings)

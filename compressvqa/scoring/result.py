@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compressvqa.scoring.scorer import Segment
-from compressvqa.video.compare import Difference
+from compressvqa.video.difference import Difference
 from compressvqa.video.info import VideoInfo
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Score:
         if self.reference is not None:
             found.append(("reference", str(self.reference)))
         found.append(("distorted", str(self.distorted)))
+        if "compared as" in self.settings:
+            found.append(("compared as", str(self.settings["compared as"])))
         if self.settings.get("tiles", 1) > 1:
             found.append(("tiles", f"{self.settings['tiles']} a frame, mean weighted by area"))
         notes = {found.hint for found in self.differences}

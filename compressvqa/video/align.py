@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from compressvqa.errors import DataError
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight
+from compressvqa.video.form import as_read
 from compressvqa.video.frames import Planes
 from compressvqa.video.read import read_frames
 from compressvqa.video.reformat import Reformatter
@@ -49,7 +50,7 @@ def blocks(
     Args:
         reference: the reference; None for no-reference scores.
         distorted: its distorted files.
-        sights: what `look` said of each.
+        sights: what `look` said of each. They must read the reference by one and the same matrix.
         pairing: how they are brought together. With `subsample` n every n-th block is handed out: whole blocks are
             left out, not single frames, so that motion inside a block is as networks learnt it.
         block: frames of a block; the last one may be shorter.
@@ -78,7 +79,7 @@ def blocks(
 def _in_step(
     reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing
 ) -> Iterator[tuple[Planes | None, list[Planes | None]]]:
-    left = None if reference is None else _reference_frames(reference, pairing)
+    left = None if reference is None else _reference_frames(reference, sights, pairing)
     right = [_distorted_frames(clip, sight, pairing) for clip, sight in zip(distorted, sights, strict=True)]
     live = set(range(len(distorted)))
     number = 0
@@ -118,18 +119,21 @@ def _check_end(
                         hint="cut both to the same frames, or give a number of frames")  # fmt: skip
 
 
-def _reference_frames(clip: Clip, pairing: Pairing) -> Iterator[Planes]:
+def _reference_frames(clip: Clip, sights: Sequence[Sight], pairing: Pairing) -> Iterator[Planes]:
     stop = None if pairing.frames is None else pairing.skip_reference + pairing.frames
-    return read_frames(clip, start=pairing.skip_reference, stop=stop)
+    info = sights[0].reference
+    if info is None or any(sight.reference is None or sight.reference.colour != info.colour for sight in sights):
+        raise ValueError("these files do not read their reference alike")
+    decoded = read_frames(clip, start=pairing.skip_reference, stop=stop)
+    return (as_read(planes, info) for planes in decoded)
 
 
 def _distorted_frames(clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:
     stop = None
     if pairing.frames is not None and sight.hold is None:
         stop = pairing.skip_distorted + pairing.frames
-    frames = read_frames(clip, start=pairing.skip_distorted, stop=stop)
-    if not sight.distorted.matrix_stated:
-        frames = (replace(f, colour=replace(f.colour, matrix=sight.distorted.colour.matrix)) for f in frames)
+    decoded = read_frames(clip, start=pairing.skip_distorted, stop=stop)
+    frames: Iterator[Planes] = (as_read(planes, sight.distorted) for planes in decoded)
     if sight.hold is not None:
         frames = held_frames(frames, sight.hold)
     wanted = sight.reference

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from compressvqa.errors import DataError
 from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.colours import differ_in_colour
+from compressvqa.video.difference import Difference
+from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.read import probe
 
@@ -17,28 +20,6 @@ from compressvqa.video.read import probe
 MIN_SIDE = 96
 # Frame rates nearer than this (relative) are one rate written in two ways, such as 23.976 and 24000/1001.
 SAME_RATE = 1e-3
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing in which two videos differ.
-
-    Args:
-        what: the property.
-        reference: its value in the reference video.
-        distorted: its value in the distorted video.
-        refused: whether a score of the two would mean nothing.
-        hint: what is done about it, or what to do.
-    """
-
-    what: str
-    reference: str
-    distorted: str
-    refused: bool
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.reference} (reference) and {self.distorted} (distorted)"
 
 
 @dataclass(frozen=True)
@@ -51,6 +32,7 @@ class Sight:
         differences: everything in which they differ.
         frames: how many frames are compared; None if that is only known at the end of the files.
         hold: distorted frames shown during one reference frame, where that is not one: 1/2 shows each twice.
+        form: how their pictures are compared by metrics of luma and chroma; None without a reference.
     """
 
     reference: VideoInfo | None
@@ -58,6 +40,7 @@ class Sight:
     differences: tuple[Difference, ...]
     frames: int | None
     hold: Fraction | None = None
+    form: Form | None = None
 
 
 def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_side: int = 1) -> Sight:
@@ -75,13 +58,14 @@ def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_
     r = None if reference is None else _skipped(_facts(reference), pairing.skip_reference)
     d = _skipped(_facts(distorted), pairing.skip_distorted)
     _refuse_damage(r, d, pairing)
-    if r is not None and not d.matrix_stated:
-        # What players assume depends on the height: a small encode of a large reference is not of another matrix.
-        d = replace(d, colour=replace(d.colour, matrix=r.colour.matrix))
+    form = None
+    if r is not None:
+        r, d = agree(r, d)
+        form = form_of(r, d)
     hold = None if r is None else _hold(r, d, pairing)
     differences = inspect_pair(r or d, d, pairing, smallest_side=smallest_side)
     refuse(differences, (r or d).path, d.path)
-    return Sight(r, d, tuple(differences), _compared(r, d, hold, pairing), hold)
+    return Sight(r, d, tuple(differences), _compared(r, d, hold, pairing), hold, form)
 
 
 def inspect_pair(
@@ -89,8 +73,8 @@ def inspect_pair(
 ) -> list[Difference]:
     """Everything in which two videos differ, what can't be compared marked as refused.
 
-    A different bit depth, chroma or range is told and not refused: both are brought to RGB in [0, 1]. Frame counts
-    are compared where both are known (``probe(path, count=True)`` counts them).
+    Another bit depth, chroma, range or matrix is told and not refused: both are brought to one form. Frame counts are
+    compared where both are known (``probe(path, count=True)`` counts them).
 
     Args:
         reference: facts of the reference.
@@ -119,11 +103,7 @@ def inspect_pair(
     if min(r.width, r.height) < smallest_side:
         hint = f"both sides need {smallest_side} pixels; the reference video has {r.width}x{r.height}"
         found.append(Difference("frame size", f"{r.width}x{r.height}", f"{d.width}x{d.height}", True, hint))
-    differs("bit depth", r.colour.bitdepth, d.colour.bitdepth, False)
-    differs("chroma", ":".join(r.chroma), ":".join(d.chroma), False)
-    differs("range", _range(r), _range(d), False, "both are brought to RGB in [0, 1] by what each file says")
-    differs("matrix", r.colour.matrix, d.colour.matrix, False, "both are brought to RGB by what each file says")
-    return found
+    return found + differ_in_colour(r, d)
 
 
 def _differ_in_time(found: list[Difference], r: VideoInfo, d: VideoInfo, pairing: Pairing) -> None:
@@ -222,10 +202,6 @@ def _same_rate(r: VideoInfo, d: VideoInfo) -> bool:
 
 def _rate(info: VideoInfo) -> str:
     return "unknown" if info.frame_rate is None else f"{float(info.frame_rate):.3f} fps"
-
-
-def _range(info: VideoInfo) -> str:
-    return "full" if info.colour.full_range else "limited"
 
 
 def refuse(differences: list[Difference], reference: Path | str, distorted: Path | str) -> None:

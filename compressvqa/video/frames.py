@@ -16,17 +16,11 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
+from compressvqa.video.matrices import Matrix, chroma_to_rgb
 
 Chroma: TypeAlias = Literal["400", "420", "422", "444"]
-Matrix: TypeAlias = Literal["bt601", "bt709", "bt2020"]
 Samples: TypeAlias = npt.NDArray[Any]  # uint8 up to 8 bit, uint16 above
 
-# Kr and Kb of each standard; Kg is what is left to 1.
-LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
-    "bt601": (0.299, 0.114),
-    "bt709": (0.2126, 0.0722),
-    "bt2020": (0.2627, 0.0593),
-}
 # How many luma samples one chroma sample serves: (vertically, horizontally).
 SUBSAMPLING: dict[Chroma, tuple[int, int]] = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
 
@@ -112,6 +106,20 @@ def sample_type(bitdepth: int) -> np.dtype[Any]:
     return np.dtype(np.uint8) if bitdepth <= 8 else np.dtype("<u2")
 
 
+def levels(colour: Colour) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Code of black and codes from black to white; code of neutral chroma and codes that chroma spans.
+
+    >>> [float(level) for level in levels(Colour(10))]
+    [64.0, 876.0, 512.0, 896.0]
+    """
+    scale = np.float32(2.0 ** (colour.bitdepth - 8))
+    whole = 256 * scale - 1
+    if colour.full_range:
+        return np.float32(0), whole, 128 * scale, whole
+    reach = 219 if colour.matrix == "ycgco" else 224  # made of integer R, G and B (H.273, equations 41 to 43)
+    return 16 * scale, 219 * scale, 128 * scale, reach * scale
+
+
 def split_planes(samples: Samples, height: int, width: int, chroma: Chroma, colour: Colour) -> Planes:
     """Planes, as views, of frames stored flat: (..., samples of one frame) in the order of a .yuv file."""
     lead, offset, planes = samples.shape[:-1], 0, []
@@ -142,9 +150,7 @@ def yuv_to_rgb(planes: Planes, out: Tensor | None = None) -> Tensor:
     [1.0]
     """
     colour, (H, W) = planes.colour, planes.size
-    scale = np.float32(2.0 ** (colour.bitdepth - 8))
-    whole = 256 * scale - 1
-    black, luma_span, chroma_span = (0, whole, whole) if colour.full_range else (16 * scale, 219 * scale, 224 * scale)
+    black, luma_span, neutral, chroma_span = levels(colour)
     result = torch.empty((*planes.y.shape[:-2], 3, H, W)) if out is None else out
     rgb = result.numpy()
     luma = planes.y.astype(np.float32)
@@ -153,22 +159,17 @@ def yuv_to_rgb(planes: Planes, out: Tensor | None = None) -> Tensor:
     if planes.u is None or planes.v is None:
         rgb[...] = luma[..., None, :, :]
     else:
-        kr, kb = LUMA_WEIGHTS[colour.matrix]
-        kg = 1 - kr - kb
-        blue, red = ((plane.astype(np.float32) - 128 * scale) / chroma_span for plane in (planes.u, planes.v))
+        blue, red = ((plane.astype(np.float32) - neutral) / chroma_span for plane in (planes.u, planes.v))
         # The three chroma offsets are made at chroma size and only then spread over the luma grid.
-        offsets = (
-            red * np.float32(2 * (1 - kr)),
-            blue * np.float32(-2 * kb * (1 - kb) / kg) - red * np.float32(2 * kr * (1 - kr) / kg),
-            blue * np.float32(2 * (1 - kb)),
-        )
+        weights = chroma_to_rgb(colour.matrix).astype(np.float32)
+        offsets = [blue * of_blue + red * of_red for of_blue, of_red in weights]
         for channel, offset in enumerate(offsets):
-            _add_spread(luma, offset, SUBSAMPLING[planes.chroma], rgb[..., channel, :, :])
+            add_spread(luma, offset, SUBSAMPLING[planes.chroma], rgb[..., channel, :, :])
     np.clip(rgb, 0, 1, out=rgb)
     return result
 
 
-def _add_spread(luma: Samples, offset: Samples, block: tuple[int, int], out: Samples) -> None:
+def add_spread(luma: Samples, offset: Samples, block: tuple[int, int], out: Samples) -> None:
     """``out = luma + offset``, where each sample of `offset` serves a block of (rows, columns) of luma samples."""
     sv, sh = block
     H, W = luma.shape[-2:]

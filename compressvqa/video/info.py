@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compressvqa.errors import DataError
-from compressvqa.video.frames import Chroma, Colour, Matrix
+from compressvqa.video.frames import Chroma, Colour
+from compressvqa.video.matrices import Matrix
+from compressvqa.video.rgb import COLOUR as RGB_COLOUR
 
 # Larger than any camera's frame; a damaged header can claim anything, and memory is taken by it.
 MAX_SIDE = 16384
@@ -46,7 +48,7 @@ class VideoInfo:
         width: luma samples in a row.
         height: luma rows.
         chroma: chroma subsampling ("400" is grey; RGB counts as "444").
-        colour: bit depth, matrix and range.
+        colour: bit depth, matrix and range, as the file states them; pictures of RGB are handed on in 16 bits.
         frame_rate: mean frames a second, None if unknown.
         frames: number of frames that decode; where they were not counted what the header says, None if it does not.
         transfer: "pq" and "hlg" are the two HDR curves; all else is "sdr".
@@ -58,6 +60,8 @@ class VideoInfo:
             hold; filled where it was counted.
         damage: where its frames end to be whole; `frames` are those before. None: nowhere, or it was not looked at.
         matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
+        rgb: whether it holds R, G and B, and so no matrix of its own.
+        alpha: whether it holds transparency, which is not read.
     """
 
     path: Path
@@ -75,6 +79,17 @@ class VideoInfo:
     times: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
     notes: tuple[str, ...] = ()
     damage: Damage | None = None
+    rgb: bool = False
+    alpha: bool = False
+
+    @property
+    def handed_on(self) -> Colour:
+        """What the samples of its planes mean as they are read: RGB and YCgCo come as Y'CbCr of 16 bits."""
+        if self.rgb:
+            return RGB_COLOUR
+        if self.colour.matrix == "ycgco":
+            return replace(RGB_COLOUR, full_range=self.colour.full_range)
+        return self.colour
 
     def __str__(self) -> str:
         rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"

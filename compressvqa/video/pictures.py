@@ -1,4 +1,7 @@
-"""Still pictures (PNG, JPEG, BMP, TIFF, WebP), read by Pillow as videos of one frame."""
+"""Still pictures (PNG, JPEG, BMP, TIFF, WebP, PNM), read as videos of one frame.
+
+Pillow reads them; it hands 16 bits of RGB on as 8, so that such files are decoded by ffmpeg's decoders.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import av
+import av.error
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from compressvqa.errors import DataError
-from compressvqa.video.frames import LUMA_WEIGHTS, Colour, Planes, Samples
+from compressvqa.video.frames import Colour, Planes, Samples
 from compressvqa.video.info import VideoInfo, check_size
+from compressvqa.video.rgb import rgb_of_frame, rgb_planes
 
+# Pillow's name of a form -> ffmpeg's decoder of it.
+_DECODERS = {"PNG": "png", "TIFF": "tiff", "PPM": "ppm"}
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-# RGB becomes planes of 16 bits, which keep its 8 bits to within a hundredth of a step.
-COLOUR = Colour(16, "bt709", False)
 
 
 def is_picture(path: Path) -> bool:
@@ -32,10 +39,11 @@ def probe_picture(path: Path) -> VideoInfo:
     """
     with _open(path) as image:
         grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
-        depth = 16 if image.mode.startswith(("I", "F")) else 8
+        depth = 16 if _is_deep(image) else 8
         return VideoInfo(
             path=path, codec=str(image.format).lower(), width=image.width, height=image.height,
-            chroma="400" if grey else "444", colour=Colour(depth, "bt709", False), frames=1, variable_rate=False,
+            chroma="400" if grey else "444", colour=Colour(depth, "bt709", True), frames=1, variable_rate=False,
+            rgb=True, alpha="A" in image.getbands() or "transparency" in image.info,
         )  # fmt: skip
 
 
@@ -45,29 +53,52 @@ def read_picture(path: Path) -> Planes:
     Transparency is dropped.
 
     Raises:
-        DataError: no picture, damaged or cut off.
+        DataError: no picture, damaged or cut off, or of numbers that have no white.
     """
     with _open(path) as image:
         try:
             if image.mode.startswith("I"):
-                grey = np.asarray(image, np.float64) / 65535
-                rgb = np.repeat(grey[..., None], 3, axis=2)
+                rgb = _grey(np.asarray(image, np.float64) / 65535)
+            elif image.mode == "F":
+                rgb = np.full((1, 1), np.nan)
+            elif _is_deep(image):
+                decoder = _DECODERS[str(image.format)]
+                image.load()  # Pillow tells of a file that is cut off
+                rgb = _decoded(path, decoder)
             else:
-                rgb = np.asarray(image.convert("RGB"), np.float64) / 255
-        except (OSError, SyntaxError, ValueError) as error:
+                rgb = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+        except (OSError, SyntaxError, ValueError, KeyError, av.error.FFmpegError) as error:
             raise DataError(f"is cut off or damaged ({error})", where=path) from error
-    return _planes(rgb)
+    if not 0 <= float(rgb.max()) <= 1:
+        raise DataError("is a picture of floating point or 32 bit numbers, which is not read", where=path,
+                        hint="convert it to 8 or 16 bit")  # fmt: skip
+    return rgb_planes(rgb)
 
 
-def _planes(rgb: Samples) -> Planes:
-    kr, kb = LUMA_WEIGHTS["bt709"]
-    r, g, b = np.moveaxis(np.clip(rgb, 0, 1), -1, 0)
-    y = kr * r + (1 - kr - kb) * g + kb * b
-    u, v = (b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr))
-    scale = 256.0
-    codes = [np.rint((span * part + zero) * scale).astype("<u2") for part, span, zero in
-             ((y, 219, 16), (u, 224, 128), (v, 224, 128))]  # fmt: skip
-    return Planes(codes[0], codes[1], codes[2], "444", COLOUR)
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file holds more than 8 bits a sample."""
+    tiles: Any = getattr(image, "tile", ())
+    kind = tiles[0].args if tiles else None
+    words = kind if isinstance(kind, tuple) else (kind,)
+    maximum = next((word for word in words[1:2] if image.format == "PPM" and isinstance(word, int)), 255)
+    return image.mode.startswith(("I", "F")) or ";16" in str(words[0]) or maximum > 255
+
+
+def _decoded(path: Path, decoder: str) -> Samples:
+    """R'G'B' in [0, 1] of a file of one picture."""
+    codec: Any = av.CodecContext.create(decoder, "r")
+    frames = [*codec.decode(av.Packet(path.read_bytes())), *codec.decode(None)]
+    if len(frames) != 1:
+        raise ValueError(f"{len(frames)} pictures")
+    if not frames[0].format.is_rgb:
+        grey = frames[0].reformat(format="gray16le")
+        rows = np.frombuffer(grey.planes[0], "<u2").reshape(grey.height, -1)[:, : grey.width]
+        return _grey(rows.astype(np.float32) / np.float32(65535))
+    return rgb_of_frame(frames[0], path)
+
+
+def _grey(samples: Samples) -> Samples:
+    return np.repeat(samples[..., None], 3, axis=2)
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from compressvqa.errors import DataError
 from compressvqa.video.frames import (
     Chroma,
     Colour,
-    Matrix,
     Planes,
     plane_shapes,
     sample_type,
     split_planes,
 )
 from compressvqa.video.info import VideoInfo, check_size, default_matrix
+from compressvqa.video.matrices import Matrix
 
 MAGIC = b"YUV4MPEG2"
 # A header longer than this is not a Y4M header.
@@ -39,7 +39,8 @@ class RawFormat:
         bitdepth: 8, 10, 12 or 16.
         frame_rate: frames a second, if known.
         full_range: whether luma uses every code (0..255) and not 16..235.
-        matrix: "bt601", "bt709" or "bt2020"; None: BT.709 from 720 lines on, BT.601 below.
+        matrix: "bt601", "bt709", "bt2020", "fcc" or "smpte240m"; None: that of the file it is compared with,
+            or, where that does not say either, BT.709 from 720 lines on, BT.601 below.
 
     Raises:
         DataError: a value that no raw video has.

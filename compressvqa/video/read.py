@@ -15,25 +15,21 @@ from typing import Any
 
 import av.error
 import torch
-from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from compressvqa.errors import DataError
 from compressvqa.video import pictures
 from compressvqa.video.clip import Clip
 from compressvqa.video.container import open_video
-from compressvqa.video.frames import Chroma, Colour, Matrix, Planes
-from compressvqa.video.info import VideoInfo, check_size, default_matrix
+from compressvqa.video.frames import Colour, Planes
+from compressvqa.video.info import VideoInfo, check_size
+from compressvqa.video.pixel_formats import check_format, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
-from compressvqa.video.reformat import planar_name, planes_of
 from compressvqa.video.survey import Survey, frames_of, survey
 
 RAW_SUFFIXES = frozenset({".yuv", ".raw"})
-# AVColorSpace and AVColorTransferCharacteristic, as ITU-T H.273 numbers them.
-MATRICES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 4: "bt601", 9: "bt2020", 10: "bt2020"}
+# AVColorTransferCharacteristic, as ITU-T H.273 numbers it.
 PQ, HLG = 16, 18
-# Depths that a frame is handed on in; 9 and 14 bit are stored in the next larger one.
-DEPTHS = (8, 10, 12, 16)
 # A stated frame rate that the frames' times differ from by a larger share is no rounding.
 OTHER_RATE = 0.1
 
@@ -119,7 +115,7 @@ def read_frames(
     else:
         with open_video(path, clip.stream) as (_, chosen):
             _info(path, chosen)  # refuses what is too large
-        frames = map(_planes, frames_of(path, clip.stream, threads))
+        frames = (planes_of_frame(frame, path) for frame in frames_of(path, clip.stream, threads))
     yield from itertools.islice(frames, start, stop)
 
 
@@ -186,7 +182,9 @@ def _info(path: Path, stream: Any) -> VideoInfo:
     if context is None or context.format is None or not context.width:
         raise DataError("the header does not tell the picture's size or format", where=path)
     check_size(context.width, context.height, path)
-    chroma, bitdepth = _layout(context.format)
+    check_format(context.format, path)
+    chroma, bitdepth = layout(context.format)
+    matrix, full, stated = meaning(context, context.height, path)
     transfer = int(context.color_trc)
     return VideoInfo(
         path=path,
@@ -194,11 +192,13 @@ def _info(path: Path, stream: Any) -> VideoInfo:
         width=context.width,
         height=context.height,
         chroma=chroma,
-        colour=Colour(bitdepth, *_meaning(context)),
+        colour=Colour(bitdepth, matrix, full),
         frame_rate=stream.average_rate or stream.guessed_rate,
         frames=stream.frames or None,
         transfer="pq" if transfer == PQ else "hlg" if transfer == HLG else "sdr",
-        matrix_stated=int(getattr(context, "colorspace", 2)) in MATRICES or context.format.is_rgb,
+        matrix_stated=stated,
+        rgb=is_rgb(context.format),
+        alpha=has_alpha(context.format),
     )
 
 
@@ -216,45 +216,3 @@ def _rate(info: VideoInfo, found: Survey) -> Fraction | None:
     if rate is None or (info.frame_rate is not None and abs(float(rate / info.frame_rate) - 1) <= OTHER_RATE):
         return info.frame_rate
     return rate
-
-
-def _meaning(context: Any) -> tuple[Matrix, bool]:
-    """Matrix and range that a decoder context or a frame states; a file that does not say gets the usual default."""
-    space = getattr(context, "colorspace", None)
-    matrix = MATRICES.get(int(space)) if space is not None else None
-    full = int(context.color_range) == int(ColorRange.JPEG) or context.format.name.startswith("yuvj")
-    return matrix or default_matrix(context.height), full
-
-
-def _layout(pixel_format: Any) -> tuple[Chroma, int]:
-    """Chroma and bit depth of the planar format that stands for `pixel_format` without loss."""
-    name, parts = pixel_format.name, pixel_format.components
-    bits = max(part.bits for part in parts)
-    depth = next((depth for depth in DEPTHS if depth >= bits), 16)
-    if name.startswith(("gray", "mono")):
-        return "400", depth
-    if pixel_format.is_rgb or name.startswith("pal"):
-        return "444", depth
-    chroma = parts[1]
-    halves = (1 if chroma.height == parts[0].height else 2, 1 if chroma.width == parts[0].width else 2)
-    # 4:4:0 and 4:1:1 have no counterpart here: they are spread to 4:4:4.
-    kinds: dict[tuple[int, int], Chroma] = {(2, 2): "420", (1, 2): "422"}
-    return kinds.get(halves, "444") if name[:6] not in ("yuv410", "yuv411") else "444", depth
-
-
-def _planes(frame: Any) -> Planes:
-    chroma, depth = _layout(frame.format)
-    matrix, full = _meaning(frame)
-    if frame.format.name.replace("yuvj", "yuv") != planar_name(chroma, depth):
-        frame, matrix, full, depth = _to_planar(frame, chroma, depth, matrix, full)
-    return planes_of(frame, chroma, Colour(depth, matrix, full))
-
-
-def _to_planar(frame: Any, chroma: Chroma, depth: int, matrix: Matrix, full: bool) -> tuple[Any, Matrix, bool, int]:
-    """Packed, semi-planar and RGB pictures as planes. RGB goes through 16 bit full range, which keeps its 8 bits."""
-    if not (frame.format.is_rgb or frame.format.name.startswith("pal")):
-        return frame.reformat(format=planar_name(chroma, depth)), matrix, full, depth
-    planar = frame.reformat(
-        format="yuv444p16le", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.JPEG,
-    )  # fmt: skip
-    return planar, "bt709", True, 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -9,6 +10,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from compressvqa.video.frames import Chroma, Colour, Planes, plane_shapes, sample_type
+from compressvqa.video.matrices import Matrix
+from compressvqa.video.recode import recode
 
 
 def planar_name(chroma: Chroma, depth: int) -> str:
@@ -44,41 +47,65 @@ def to_frame(planes: Planes) -> Any:
 
 
 class Reformatter:
-    """Brings pictures to one form, bicubic as ffmpeg's `scale` does by default; those that have it are handed back.
+    """Brings pictures to one form; those that have it are handed back.
+
+    Size and chroma are scaled bicubically as ffmpeg's `scale` does by default. Depth, range and matrix are worked out
+    by `recode`, and where both change, the scaling between is done in 16 bits: what comes out is rounded once.
 
     Args:
-        size: (height, width) to scale to.
-        chroma: chroma subsampling; None keeps that of the picture.
-        bitdepth: None keeps that of the picture.
-        full_range: None keeps that of the picture.
+        size: (height, width) to scale to; None keeps that of the picture, and so on below.
+        chroma: chroma subsampling; a grey picture gets neutral chroma.
+        bitdepth: bits a sample.
+        full_range: whether luma uses every code.
+        matrix: the matrix of Y'CbCr.
     """
 
     def __init__(
         self,
-        size: tuple[int, int],
+        size: tuple[int, int] | None = None,
         *,
         chroma: Chroma | None = None,
         bitdepth: int | None = None,
         full_range: bool | None = None,
+        matrix: Matrix | None = None,
     ) -> None:
-        self.size, self.chroma, self.bitdepth, self.full_range = size, chroma, bitdepth, full_range
+        self.size, self.chroma = size, chroma
+        self.bitdepth, self.full_range, self.matrix = bitdepth, full_range, matrix
         self._scaler = VideoReformatter()
 
     def __call__(self, planes: Planes) -> Planes:
         """The picture in the wanted form."""
         old = planes.colour
-        chroma = self.chroma or planes.chroma
-        depth = self.bitdepth or old.bitdepth
-        full = old.full_range if self.full_range is None else self.full_range
-        if (planes.size, planes.chroma, old.bitdepth, old.full_range) == (self.size, chroma, depth, full):
-            return planes
-        height, width = self.size
+        wanted = Colour(
+            self.bitdepth or old.bitdepth,
+            self.matrix or old.matrix,
+            old.full_range if self.full_range is None else self.full_range,
+        )
+        size, chroma = self.size or planes.size, self.chroma or planes.chroma
+        if (planes.size, planes.chroma) == (size, chroma):
+            return recode(planes, wanted)
+        if planes.chroma == "400" or chroma == "400":  # the scaler takes grey for full range, whatever one says
+            grey = Planes(planes.y, None, None, "400", planes.colour)
+            if size != planes.size:
+                grey = self._scaled(_with_neutral(grey, "444"), size, "444")
+            grey = recode(Planes(grey.y, None, None, "400", old), wanted)
+            return grey if chroma == "400" else _with_neutral(grey, chroma)
+        if wanted == old:
+            return self._scaled(planes, size, chroma)
+        return recode(self._scaled(recode(planes, replace(wanted, bitdepth=16)), size, chroma), wanted)
+
+    def _scaled(self, planes: Planes, size: tuple[int, int], chroma: Chroma) -> Planes:
+        colour = planes.colour
+        span = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
         frame = self._scaler.reformat(
-            to_frame(planes), width, height, planar_name(chroma, depth), interpolation=Interpolation.BICUBIC,
-            src_color_range=_range(old.full_range), dst_color_range=_range(full),
+            to_frame(planes), size[1], size[0], planar_name(chroma, colour.bitdepth),
+            interpolation=Interpolation.BICUBIC, src_color_range=span, dst_color_range=span,
         )  # fmt: skip
-        return planes_of(frame, chroma, Colour(depth, old.matrix, full))
+        return planes_of(frame, chroma, colour)
 
 
-def _range(full: bool) -> Any:
-    return ColorRange.JPEG if full else ColorRange.MPEG
+def _with_neutral(grey: Planes, chroma: Chroma) -> Planes:
+    """A grey picture with chroma of no colour."""
+    shape = plane_shapes(*grey.size, chroma)[1]
+    neutral = np.full(shape, 1 << (grey.colour.bitdepth - 1), grey.y.dtype)
+    return Planes(grey.y, neutral, neutral, chroma, grey.colour)

@@ -15,7 +15,8 @@ import numpy as np
 
 from compressvqa.errors import DataError
 from compressvqa.video import ffmpeg
-from compressvqa.video.frames import Colour, Matrix
+from compressvqa.video.frames import Colour
+from compressvqa.video.matrices import Matrix
 from compressvqa.video.raw import RawFormat
 
 Labels: TypeAlias = "dict[str, float | None]"
@@ -34,6 +35,8 @@ COLOUR_NAMES: dict[Matrix, tuple[str, str, str]] = {
     "bt601": ("smpte170m", "smpte170m", "smpte170m"),
     "bt709": ("bt709", "bt709", "bt709"),
     "bt2020": ("bt2020nc", "bt2020", "bt2020-10"),
+    "fcc": ("fcc", "bt470m", "gamma22"),
+    "smpte240m": ("smpte240m", "smpte240m", "smpte240m"),
 }
 
 

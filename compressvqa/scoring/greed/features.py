@@ -12,7 +12,11 @@ from compressvqa.scoring.greed.luma import SMALLEST_SIDE, Grid, grids, small_lum
 from compressvqa.scoring.greed.stream import WINDOW, Entropies, EntropyStream, FeatureStream, Pictures
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
+from compressvqa.video.form import alike, as_read
+from compressvqa.video.frames import Planes
+from compressvqa.video.info import VideoInfo
 from compressvqa.video.read import read_frames
+from compressvqa.video.reformat import Reformatter
 
 
 def greed_features(reference: Clip, distorted: Clip, pairing: Pairing | None = None) -> Array:
@@ -48,7 +52,20 @@ def features_of(
     reference: Clip, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
 ) -> list[Comparison]:
     """Features of several files against one reference, which is decoded and filtered once; see `greed_features`."""
-    sides = [Comparison(clip, _look(reference, clip, pairing), pairing) for clip in distorted]
+    sights = [_look(reference, clip, pairing) for clip in distorted]
+    found: dict[int, Comparison] = {}
+    # Side by side are files in whose matrix the reference's luma is one and the same.
+    for places in alike(
+        [(sight.reference and sight.reference.colour, sight.form and sight.form.matrix) for sight in sights]
+    ):
+        sides = [Comparison(distorted[place], sights[place], pairing) for place in places]
+        found |= zip(places, _side_by_side(reference, sides, pairing, progress), strict=True)
+    return [found[place] for place in range(len(distorted))]
+
+
+def _side_by_side(
+    reference: Clip, sides: list[Comparison], pairing: Pairing, progress: Progress | None
+) -> list[Comparison]:
     stop = None if pairing.frames is None else pairing.skip_reference + pairing.frames
     total = max((side.sight.frames for side in sides if side.sight.frames is not None), default=None)
     whole, number = EntropyStream(), 0
@@ -56,7 +73,7 @@ def features_of(
         for planes in read_frames(reference, start=pairing.skip_reference, stop=stop):
             if all(side.ended for side in sides):
                 break
-            pictures = small_luma(planes, sides[0].grids)
+            pictures = small_luma(sides[0].in_form(planes, sides[0].sight.reference), sides[0].grids)
             entropies = whole.push(pictures)
             for side in sides:
                 side.push(number, pictures, entropies)
@@ -87,6 +104,11 @@ class Comparison:
         self._clip, self._pairing = clip, pairing
         self._stream = FeatureStream(sight.hold or Fraction(1), pairing.subsample)
         self._reader = read_frames(clip, start=pairing.skip_distorted)
+        self._bring = Reformatter(matrix=None if sight.form is None else sight.form.matrix)
+
+    def in_form(self, planes: Planes, info: VideoInfo | None) -> Planes:
+        """A picture of either file in the matrix that both are compared in."""
+        return self._bring(planes if info is None else as_read(planes, info))
 
     @property
     def features(self) -> Array:
@@ -107,7 +129,7 @@ class Comparison:
             if frame is None:
                 self.ended = True
                 return
-            self._stream.push_distorted(small_luma(frame, self.grids))
+            self._stream.push_distorted(small_luma(self.in_form(frame, self.sight.distorted), self.grids))
         self._stream.push_reference(number, pictures, entropies)
         self.frames = number + 1
 
