@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from compressvqa.cli import data, doctor, evaluate, models, prune, recipes, report, run, score, verify
+from compressvqa.cli import data, doctor, evaluate, metrics, models, prune, recipes, report, run, score, verify
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
@@ -16,6 +16,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "main",
+    "metrics",
     "models",
     "prune",
     "recipes",

@@ -44,6 +44,14 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="NAME", help="A score of --scores or --command of which less is better."),
     ] = None,
+    higher_is_better: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="A score of --scores or --command of which more is better."),
+    ] = None,
+    pool: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The score of a file out of its frames: p5, mean, harmonic, min, max, median."),
+    ] = None,
     size: Size = "scale",
     rate: Rate = "auto",
     length: Length = "refuse",
@@ -78,7 +86,7 @@ def evaluate(
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
-    models += _outside(scores or [], command or [], lower_is_better or [])
+    models += _outside(scores or [], command or [], lower_is_better or [], higher_is_better or [])
     if not datasets or not models:
         lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
@@ -92,6 +100,7 @@ def evaluate(
             teacher=teacher,
             baseline=baseline,
             pairing=Pairing(frames, subsample, size=size, rate=rate, length=length),
+            pool=pool,
             gap=gap,
             latency=latency,
             strict=strict,
@@ -124,21 +133,27 @@ def _show(found: Evaluation, form: Literal["text", "markdown", "latex", "csv"]) 
         console.print(grid)
 
 
-def _outside(scores: list[str], commands: list[str], lower: list[str]) -> list[Any]:
+def _outside(scores: list[str], commands: list[str], lower: list[str], higher: list[str]) -> list[Any]:
     """Scorers of files of scores and of outside programs."""
     from compressvqa.scoring.command import CommandScorer
     from compressvqa.scoring.score_file import ScoreFile
 
+    if both := set(lower) & set(higher):
+        raise CompressVQAError(
+            f"{min(both)!r} can't be better both ways", where="--lower-is-better, --higher-is-better"
+        )
     found: list[Any] = []
+    said = dict.fromkeys(higher, True) | dict.fromkeys(lower, False)
     for text in scores:
         name, value = _pair(text, "--scores")
-        found.append(ScoreFile(name, Path(value), higher_is_better=name not in lower))
+        found.append(ScoreFile(name, Path(value), higher_is_better=said.get(name)))
     for text in commands:
         name, value = _pair(text, "--command")
-        found.append(CommandScorer(name, value, higher_is_better=name not in lower))
-    unknown = set(lower) - {one.facts[0].name for one in found}
-    if unknown:
-        raise CompressVQAError(f"{min(unknown)!r} is no score of --scores or --command", where="--lower-is-better")
+        found.append(CommandScorer(name, value, higher_is_better=said.get(name)))
+    for names, option in ((lower, "--lower-is-better"), (higher, "--higher-is-better")):
+        unknown = set(names) - {one.facts[0].name for one in found}
+        if unknown:
+            raise CompressVQAError(f"{min(unknown)!r} is no score of --scores or --command", where=option)
     return found
 
 

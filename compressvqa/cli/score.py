@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
 
 from compressvqa.cli.app import BitDepth, Height, Json, Length, PixelFormat, Rate, Size, Width, app
 from compressvqa.errors import CompressVQAError
+
+if TYPE_CHECKING:
+    from compressvqa.scoring import Score
 
 SHOWN = 20  # segments that are shown without being asked for
 
@@ -29,8 +33,32 @@ def score(
         typer.Option("-d", "--distorted", help="A distorted file, by name. May be repeated."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A folder made by a run, NAME=WEIGHTS, or a metric: psnr, vmaf_v0.6.1, lpips, ...")
-    ] = "rankdvqa-mini",
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--model",
+            "--metric",
+            "-m",
+            metavar="NAME",
+            show_default="rankdvqa-mini",
+            help="A folder made by a run, NAME=WEIGHTS, or a metric: vmaf, psnr, lpips, ... (`compressvqa metrics` "
+            "lists them). May be repeated.",
+        ),
+    ] = None,
+    pool: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME",
+            help="The score of a file out of its frames: p5 (any percentile), mean, harmonic, min, max, median. "
+            "May be repeated: the first is the score.",
+        ),
+    ] = None,
+    per: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="LENGTH", help="Also pool each second, or each 24 (frames), or 0.5s."),
+    ] = None,
+    identical: Annotated[
+        bool, typer.Option("--identical", help="Also score the reference against itself: what identical files get.")
+    ] = False,
     frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
     subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
     skip_ref: Annotated[int, typer.Option(min=0, help="Leave out so many frames of the reference.")] = 0,
@@ -48,47 +76,97 @@ def score(
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment, as libvmaf does.")] = False,
     as_xml: Annotated[bool, typer.Option("--xml", help="Print XML, as libvmaf does.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print CSV, one row a file and metric: score, direction, range, poolings.")
+    ] = False,
+    out: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Also write a log: a .json, .csv or .xml. May be repeated."),
+    ] = None,
 ) -> None:
     """Score distorted videos or pictures against their reference.
 
     Example: compressvqa score reference.mp4 distorted.mp4 --model runs/rankdvqa-mini/model
 
-    Example: compressvqa score reference.mp4 low.mp4 high.mp4 --model vmaf_v0.6.1 --plot course.svg
+    Example: compressvqa score reference.mp4 low.mp4 high.mp4 --metric vmaf --metric psnr --pool p5 --pool mean
+
+    Example: compressvqa score reference.mp4 distorted.mp4 --metric xpsnr --per second --csv
     """
     from compressvqa.progress import bar
-    from compressvqa.scoring import find_scorers, logs, score_several, score_table, scores_table, segments_table
+    from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
+    from compressvqa.scoring.engine import in_order
+    from compressvqa.scoring.pooling import Length, parse_pools
+    from compressvqa.scoring.result import figure
     from compressvqa.video.clip import Pairing
 
-    scorer = find_scorers([model], device=device)[0]
-    reference, distorted = _sides(files or [], reference_file, distorted_files or [], scorer.facts[0].mode)
+    forms = {"--json": as_json, "--csv": as_csv, "--xml": as_xml, "--summary": summary}
+    asked = [option for option, given in forms.items() if given]
+    if len(asked) > 1:
+        raise CompressVQAError(
+            f"{' and '.join(asked)} can't be printed together", hint="--out FILE.json, FILE.csv, ..."
+        )
+    # What can be wrong in the command is said before minutes of scoring.
+    parse_pools(pool or [])
+    if per is not None:
+        Length.parse(per)
+    for file in out or []:
+        logs.check_suffix(file)
     if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
         raise CompressVQAError("a plot is written as .svg or .png", where=plot)
+    names = list(dict.fromkeys(model or ["rankdvqa-mini"]))
+    scorers = find_scorers(names, device=device)
+    if plot is not None and len(names) > 1:
+        raise CompressVQAError(f"a plot shows one metric, and there are {', '.join(names)}", where="--plot")
+    modes = {facts.mode for scorer in scorers for facts in scorer.facts}
+    reference, distorted = _sides(
+        files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"
+    )
+    if as_xml and len(distorted) > 1:
+        raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
     with bar("score") as progress:
-        scores = score_several(
+        scores = score_all(
             reference,
             distorted,
-            model=scorer,
+            scorers,
+            pools=pool or [],
+            per=per,
+            identical=identical,
             pairing=Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length),
             raw=_raw(width, height, pixel_format, bitdepth),
             progress=progress,
         )
+    scores = in_order(scores, names)
     if plot is not None:
-        from compressvqa.metrics.labels import label_title
-        from compressvqa.report import plot_course
+        _plot(scores, plot)
+    for file in out or []:
+        logs.write_scores(scores, file)
+    if asked:
+        written = {"--json": logs.to_json, "--csv": logs.to_csv, "--xml": logs.to_xml, "--summary": logs.to_summary}
+        print(written[asked[0]](scores), end="")
+        if as_csv:  # libvmaf's form of it has no place for what the numbers mean
+            for one in scores:
+                said = f"{one.distorted.path.name}: {one.name} {figure(one.score)} ({one.pooling})"
+                print("; ".join([said, one.meaning, *one.remarks]), file=sys.stderr)
+        return
+    console = Console()
+    console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
+    if segments or per is not None or max(len(one.per_segment) for one in scores) <= SHOWN:
+        console.print(segments_table(scores))
 
-        courses = {
-            name: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
-            for name, one in zip(_names(distorted), scores, strict=True)
-        }
-        fps = (scores[0].reference or scores[0].distorted).frame_rate
-        plot_course(courses, plot, fps=None if fps is None else float(fps), label=label_title(scorer.facts[0].name))
-    if as_json or as_csv or as_xml:
-        print((logs.to_json if as_json else logs.to_csv if as_csv else logs.to_xml)(scores), end="")
-    else:
-        console = Console()
-        console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
-        if segments or max(len(one.per_segment) for one in scores) <= SHOWN:
-            console.print(segments_table(scores))
+
+def _plot(scores: list[Score], plot: Path) -> None:
+    """Draws the course of each file over time."""
+    from compressvqa.metrics.labels import label_title
+    from compressvqa.report import plot_course
+    from compressvqa.scoring.result import file_names
+
+    names = file_names(scores)
+    courses = {
+        names[one.distorted.path]: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
+        for one in scores
+    }
+    fps = scores[0].frame_rate
+    plot_course(courses, plot, fps=None if fps is None else float(fps), label=label_title(scores[0].name))
 
 
 def _sides(
@@ -112,9 +190,3 @@ def _raw(width: int | None, height: int | None, pixel_format: Literal["420", "42
     if (width is None) != (height is None):
         raise CompressVQAError("headerless video needs both --width and --height")
     return None if width is None or height is None else RawFormat(width, height, pixel_format, bitdepth)
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """File names, with their folder where two are alike."""
-    names = [path.name for path in paths]
-    return [str(path) if names.count(path.name) > 1 else path.name for path in paths]

@@ -12,6 +12,7 @@ from compressvqa.evaluation.cache import ScoreCache, StoreError
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.progress import Progress
 from compressvqa.scoring.identity import identity
+from compressvqa.scoring.pooling import pooled_score
 from compressvqa.scoring.scorer import Course, Scorer
 from compressvqa.video.clip import Clip, Pairing
 
@@ -28,10 +29,29 @@ class Scores:
         by_model: {score's name: {item: score}}. By the item and not by its file: one distorted file may be there beside
             two references, or read as two formats.
         faults: {item: what was wrong}; such an item counts for no model.
+        pool: how the score of a file comes from its frames, see `compressvqa.scoring.parse_pools`; None: as each
+            scorer does it.
     """
 
     by_model: dict[str, dict[Item, float]] = field(default_factory=dict)
     faults: dict[Item, str] = field(default_factory=dict)
+    pool: str | None = None
+
+    def take(self, name: str, item: Item, course: Course, *, strict: bool = False) -> None:
+        """Takes the score of an item; one that can't be pooled is a fault of the item.
+
+        Raises:
+            DataError: (strict) it can't be pooled.
+        """
+        try:
+            value = pooled_score(course, self.pool, metric=name, where=item.distorted)
+        except DataError as error:
+            if strict:
+                raise
+            self.faults[item] = str(error)
+            log.warning("left out %s: %s", item.distorted, error)
+            return
+        self.by_model[name][item] = value
 
 
 def collect(
@@ -42,6 +62,7 @@ def collect(
     cache: ScoreCache,
     *,
     strict: bool = False,
+    pool: str | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Scores every item by every scorer that can.
@@ -55,12 +76,14 @@ def collect(
         pairing: how files are brought together.
         cache: where scores are kept.
         strict: stop at the first item that can't be scored; else it is left out for every scorer, and named.
+        pool: how the score of a file comes from its frames, see `Scores`. What is kept are the frames' scores, so
+            another pooling scores nothing anew.
         progress: called with (scores taken, scores in all).
 
     Raises:
         DataError: (strict) an item can't be scored; or no item can.
     """
-    found = Scores()
+    found = Scores(pool=pool)
     fitting = [scorer for scorer in scorers if scorer.facts[0].mode == "NR" or not manifest.no_reference]
     total = len(items) * sum(len(scorer.facts) for scorer in fitting)
     done = 0
@@ -72,9 +95,9 @@ def collect(
             # A file that failed once fails for all: it is not tried again by the next scorer.
             wanted = [item for item in group if item not in found.faults]
             for item in wanted if scorer.reads_files else []:
-                for name, value in kept.find(item).items():
-                    found.by_model[name][item] = value
-            missing = [item for item in wanted if not _has_all(scorer, item, found)]
+                for name, course in kept.find(item).items():
+                    found.take(name, item, course, strict=strict)
+            missing = [item for item in wanted if item not in found.faults and not _has_all(scorer, item, found)]
             for some in _batches(manifest, missing):
                 _take(scorer, manifest, some, pairing, kept, found, strict)
             done += len(group) * len(scorer.facts)
@@ -121,8 +144,8 @@ class _Kept:
             for facts in scorer.facts
         }
 
-    def find(self, item: Item) -> dict[str, float]:
-        """{score's name: score} of what is kept of an item."""
+    def find(self, item: Item) -> dict[str, Course]:
+        """{score's name: its course} of what is kept of an item."""
         found = {}
         for name, facts in self.facts.items():
             try:
@@ -134,7 +157,7 @@ class _Kept:
             except DataError:  # a file that is not there: said when it is scored
                 return {}
             if course is not None:
-                found[name] = course.score
+                found[name] = course
         return found
 
     def keys(self, item: Item) -> dict[str, str]:
@@ -189,7 +212,7 @@ def _take(
         return
     for item, course in zip(items, courses, strict=True):
         for facts in scorer.facts:
-            found.by_model[facts.name][item] = course[facts.name].score
+            found.take(facts.name, item, course[facts.name], strict=strict)
 
 
 def check_files(manifest: Manifest, items: Sequence[Item]) -> None:

@@ -37,6 +37,8 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
                 "name": fact.name,
                 "mode": fact.mode,
                 "higher_is_better": fact.higher_is_better,
+                "meaning": fact.meaning,
+                "note": fact.note or None,
                 "source": fact.source,
                 "params": fact.params or None,  # a metric without weights is no network
             }

@@ -19,6 +19,8 @@ from compressvqa.progress import Progress
 from compressvqa.report import write_evaluation_report
 from compressvqa.results import Confidence, Evaluation, Significance
 from compressvqa.scoring import find_scorers
+from compressvqa.scoring.find import canonical
+from compressvqa.scoring.pooling import one_pool
 from compressvqa.scoring.scorer import Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video.clip import Pairing
@@ -33,6 +35,7 @@ def evaluate(
     teacher: str | None = None,
     baseline: str | None = None,
     pairing: Pairing | None = None,
+    pool: str | None = None,
     gap: float | None = None,
     latency: bool = False,
     strict: bool = False,
@@ -60,6 +63,8 @@ def evaluate(
             scores of the other networks are compared with its own too, item by item, as agreement.
         baseline: title of the model that the F-test compares with; the first model if not given.
         pairing: how distorted files are brought together with their references.
+        pool: how the score of a file comes from its frames: "p5" or another percentile, "mean", "harmonic", "min",
+            "max", "median"; by default as each model does it, mostly by the mean.
         gap: difference of scores from which two items differ, for data sets that give neither deviations nor
             intervals; 6 for VMAF where not given.
         latency: also measure each network's time on 12 frames of 256x256, in turn.
@@ -76,12 +81,15 @@ def evaluate(
         DataError: no item of a data set can be scored, or two models would have one title.
         RegistryError: unknown model or data set.
     """
-    typed = [str(model) for model in models if not isinstance(model, Scorer)]
+    typed = [canonical(str(model)) for model in models if not isinstance(model, Scorer)]
+    titles = {canonical(name): title for name, title in (titles or {}).items()}
+    pool = None if pool is None else one_pool(pool)
     named = titles_of(typed, titles)
     scorers = [model for model in models if isinstance(model, Scorer)]
     scorers += find_scorers(typed, titles=named, max_pixels=max_pixels, device=device)
     facts = _in_order([fact for scorer in scorers for fact in scorer.facts], [named.get(name, name) for name in typed])
     names = [fact.name for fact in facts]
+    teacher, baseline = (name if name in names or name is None else canonical(name) for name in (teacher, baseline))
     for word, name in (("teacher", teacher), ("baseline", baseline)):
         if name is not None and name not in names:
             raise DataError(f"the {word} {name!r} is none of the models", hint=", ".join(names))
@@ -98,14 +106,16 @@ def evaluate(
             items = _part(manifest, split)
             if any(scorer.reads_files for scorer in scorers):
                 check_files(manifest, items)
-            found = collect(scorers, manifest, items, pairing or Pairing(), kept, strict=strict, progress=progress)
+            found = collect(
+                scorers, manifest, items, pairing or Pairing(), kept, strict=strict, pool=pool, progress=progress
+            )
             judged.append(judge_dataset(manifest, items, found, facts, how))
     finally:
         kept.close()
     return Evaluation(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         environment=environment(),
-        settings={"split": split, "seed": seed, "pairing": asdict(pairing or Pairing())},
+        settings={"split": split, "seed": seed, "pool": pool, "pairing": asdict(pairing or Pairing())},
         teacher=teacher,
         confidence=Confidence(
             level=0.95,

@@ -94,6 +94,7 @@ def judge_dataset(
     rule = pair_rule(std=columns["std"], ratings=columns["ratings"], ci=columns["ci"], gap=gap)
     notes = [
         *manifest.notes,
+        *([f"scores of files are pooled over their frames by {found.pool}"] if found.pool else []),
         *_left_out(found.faults),
         *([f"pairs of items count as different by: {rule}"] if rule is not None else []),
         f"an outlier's error exceeds {_outlier_rule(columns)}",

@@ -104,6 +104,8 @@ class Model(Part):
         name: unlike that of every other.
         mode: "FR" (full-reference) or "NR" (no-reference).
         higher_is_better: direction of its scores.
+        meaning: how its scores are to be read, in a line: unit, direction, range, what identical files get.
+        note: what else a reader has to know of them.
         source: where it comes from.
         params: its parameters; None for a metric without weights.
         macs: multiply-accumulates of conv, linear, attention and recurrent layers.
@@ -120,6 +122,8 @@ class Model(Part):
     name: Name
     mode: Literal["FR", "NR"] | None = None
     higher_is_better: bool | None = None
+    meaning: str | None = None
+    note: str | None = None
     source: str | None = None
     params: int | None = None
     macs: int | None = None

@@ -2,12 +2,14 @@
 
 from compressvqa.scoring import greed, image_metrics, libvmaf
 from compressvqa.scoring.blocks import BlockScorer
-from compressvqa.scoring.engine import score, score_several
+from compressvqa.scoring.engine import score, score_all, score_several
 from compressvqa.scoring.find import find_scorers
-from compressvqa.scoring.logs import to_csv, to_json, to_xml, write_scores
+from compressvqa.scoring.logs import to_csv, to_json, to_summary, to_xml, write_scores
 from compressvqa.scoring.network import NetworkScorer, model_folder
-from compressvqa.scoring.result import Score, pool, score_table, scores_table, segments_table
-from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
+from compressvqa.scoring.pooling import parse_pools, pool, pool_by
+from compressvqa.scoring.result import Score
+from compressvqa.scoring.scorer import Course, Facts, Scale, Scorer, Segment
+from compressvqa.scoring.tables import score_table, scores_table, segments_table
 
 __all__ = [
     "BlockScorer",
@@ -15,6 +17,7 @@ __all__ = [
     "Facts",
     "NetworkScorer",
     "Score",
+    "Scale",
     "Scorer",
     "Segment",
     "find_scorers",
@@ -22,14 +25,18 @@ __all__ = [
     "image_metrics",
     "libvmaf",
     "model_folder",
+    "parse_pools",
     "pool",
+    "pool_by",
     "score",
+    "score_all",
     "score_several",
     "score_table",
     "scores_table",
     "segments_table",
     "to_csv",
     "to_json",
+    "to_summary",
     "to_xml",
     "write_scores",
 ]

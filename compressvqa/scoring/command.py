@@ -18,6 +18,7 @@ from typing import Any
 
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
+from compressvqa.scoring.find import stated
 from compressvqa.scoring.program import program_identity
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video.align import blocks
@@ -43,14 +44,14 @@ class CommandScorer(Scorer):
     Args:
         name: what the score is called, and its name inside a log that holds several.
         template: the command.
-        higher_is_better: direction of the number.
+        higher_is_better: direction of the number; None: nobody knows, or the name says it ("lpips").
         mode: "FR" or "NR".
 
     Raises:
         DataError: a place that does not exist, or none for the distorted file.
     """
 
-    def __init__(self, name: str, template: str, *, higher_is_better: bool = True, mode: str = "FR") -> None:
+    def __init__(self, name: str, template: str, *, higher_is_better: bool | None = None, mode: str = "FR") -> None:
         try:
             self.words = shlex.split(template)
             used = {field for word in self.words for _, field, _, _ in string.Formatter().parse(word) if field}
@@ -67,7 +68,9 @@ class CommandScorer(Scorer):
         self.words = [_located(word, program=place == 0) for place, word in enumerate(self.words)]
         # The name, too: it says which score of a log is read.
         identity = f"command:{mode}:{name}:{template}"
-        self.facts = (Facts(name, identity, "NR" if mode == "NR" else "FR", higher_is_better, source=template),)
+        self.facts = (
+            Facts(name, identity, "NR" if mode == "NR" else "FR", source=template, **stated(name, higher_is_better)),
+        )
 
     def state(self) -> Any:
         """The program as it is now: the content of its files and the version that it answers."""

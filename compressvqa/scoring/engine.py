@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,12 +12,13 @@ from torch import nn
 
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
-from compressvqa.scoring.find import find_scorers
+from compressvqa.scoring.find import canonical, find_scorers
+from compressvqa.scoring.pooling import Length, parse_pools, pool_by
 from compressvqa.scoring.result import Score
-from compressvqa.scoring.scorer import Facts, Scorer
+from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video.clip import Clip, Pairing
-from compressvqa.video.compare import look
+from compressvqa.video.compare import Sight, look
 from compressvqa.video.raw import RawFormat
 
 File: TypeAlias = "str | Path"
@@ -88,38 +91,108 @@ def score_several(
     """
     if runtime not in ("auto", "torch"):
         raise DataError(f"there is no runtime {runtime!r}", hint="auto, torch")
+    scorer = model if isinstance(model, Scorer) else find_scorers([model], max_pixels=max_pixels, device=device)[0]
+    found = score_all(
+        reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, progress=progress
+    )
+    return [one for one in found if one.name == scorer.facts[0].name]
+
+
+def score_all(
+    reference: File | None,
+    distorted: Sequence[File],
+    metrics: Sequence[File | nn.Module | Scorer],
+    *,
+    pools: Sequence[str] = (),
+    per: str | None = None,
+    identical: bool = False,
+    pairing: Pairing | None = None,
+    raw: RawFormat | None = None,
+    raw_distorted: RawFormat | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[Score]:
+    """Scores several distorted files by several metrics: the scores of the first file, of the second, ...
+
+    What one pass can give is taken in one pass, for all files at once; else as `score`.
+
+    Args:
+        reference: the reference; not read where every metric is no-reference.
+        distorted: the distorted files.
+        metrics: names as `score` takes them for its model, networks, or scorers.
+        pools: how the score of a file comes from its frames, see `compressvqa.scoring.parse_pools`: the first gives
+            `Score.score`, all stand in `Score.pooled`. By default as each metric does it, mostly by the mean.
+        per: also pool each "second", or so many frames ("24") or seconds ("0.5s"), see `Score.parts`.
+        identical: also score the reference against itself (`Score.identical`).
+        pairing: see `score`, likewise the rest.
+        raw: what headerless files hold.
+        raw_distorted: what distorted ones hold where they differ.
+        max_pixels: of a tile.
+        device: where networks run.
+        progress: called with (frames done, frames in all or None), for each pass anew.
+
+    Raises:
+        DataError: see `score`; or there is no such pooling.
+    """
     if not distorted:
         raise DataError("there is no distorted file to score")
-    scorer = model if isinstance(model, Scorer) else find_scorers([model], max_pixels=max_pixels, device=device)[0]
-    facts, pairing, left = scorer.facts[0], pairing or Pairing(), None
-    if facts.mode == "FR":
-        if reference is None:
-            raise DataError(f"{facts.name} is full-reference and needs the reference video")
-        left = Clip(Path(reference), raw)
+    asked, length = parse_pools(pools), None if per is None else Length.parse(per)
+    names = [metric for metric in metrics if not isinstance(metric, Scorer)]
+    scorers = [metric for metric in metrics if isinstance(metric, Scorer)]
+    scorers += find_scorers(names, max_pixels=max_pixels, device=device)
+    pairing = pairing or Pairing()
+    needs = [facts.name for scorer in scorers for facts in scorer.facts if facts.mode == "FR"]
+    if needs and reference is None:
+        raise DataError(f"{needs[0]} is full-reference and needs the reference video")
+    left = Clip(Path(reference), raw) if reference is not None and needs else None
     right = [Clip(Path(file), raw_distorted or raw) for file in distorted]
-    sights = [look(left, clip, pairing) for clip in right]
+    found: dict[int, dict[str, Score]] = {side: {} for side in range(len(right))}
+    for scorer in scorers:
+        base = left if scorer.facts[0].mode == "FR" else None
+        itself = _identical(scorer, Clip(Path(reference), raw) if reference else None, pairing) if identical else {}
+        courses = scorer.score(base, right, pairing, progress)
+        for side, (clip, course) in enumerate(zip(right, courses, strict=True)):
+            sight = look(base, clip, pairing)
+            for facts in scorer.facts:
+                made = _score(facts, course[facts.name], sight, pairing, asked)
+                found[side][facts.name] = replace(made, per=length, identical=itself.get(facts.name))
+    scores = [found[side][facts.name] for side in found for scorer in scorers for facts in scorer.facts]
+    return in_order(scores, names)
+
+
+def in_order(scores: Sequence[Score], names: Sequence[File | nn.Module]) -> list[Score]:
+    """The scores of each file in the order in which metrics were named; those that share a pass stand together else."""
+    wanted = {canonical(str(name)): place for place, name in reversed(list(enumerate(names)))}
+    files = {path: place for place, path in reversed(list(enumerate(score.distorted.path for score in scores)))}
+    # What has another name than was typed (a network of a folder) keeps its place among its like, at the front.
+    return sorted(scores, key=lambda score: (files[score.distorted.path], wanted.get(score.name, -1)))
+
+
+def _identical(scorer: Scorer, reference: Clip | None, pairing: Pairing) -> dict[str, float]:
+    """What the reference gets against itself."""
+    if reference is None:
+        raise DataError("what identical files get is measured on the reference, and there is none")
+    alone = replace(pairing, skip_distorted=pairing.skip_reference)
+    base = reference if scorer.facts[0].mode == "FR" else None
+    (course,) = scorer.score(base, [reference], alone)
+    return {name: one.score for name, one in course.items()}
+
+
+def _score(facts: Facts, course: Course, sight: Sight, pairing: Pairing, pools: tuple[str, ...]) -> Score:
     asked = {name: getattr(pairing, name) for name in ("frames", "skip_reference", "skip_distorted")}
-    courses = [course[facts.name] for course in scorer.score(left, right, pairing, progress)]
-    return [
-        Score(
-            course.score,
-            course.segments,
-            _said(facts),
-            sight.reference,
-            sight.distorted,
-            sight.differences,
-            {**course.settings, **asked},
-        )
-        for sight, course in zip(sights, courses, strict=True)
-    ]
-
-
-def _said(facts: Facts) -> dict[str, object]:
-    return {
-        "name": facts.name,
-        "mode": facts.mode,
-        "higher_is_better": facts.higher_is_better,
-        "score_range": None if facts.score_range is None else list(facts.score_range),
-        "source": facts.source,
-        "params": facts.params,
-    }
+    value: float | None = course.score
+    if pools:
+        if not course.segments:
+            raise DataError(f"{facts.name} is one number a file: there are no frames to pool by {pools[0]}")
+        value = pool_by(pools[0], [part.score for part in course.segments])
+    return Score(
+        math.nan if value is None else value,
+        course.segments,
+        facts.to_dict(),
+        sight.reference,
+        sight.distorted,
+        sight.differences,
+        {**course.settings, **asked},
+        pools,
+    )

@@ -14,8 +14,45 @@ from compressvqa.errors import RegistryError
 from compressvqa.models import create_model
 from compressvqa.registry import Entry, models, scorers
 from compressvqa.scoring.network import NetworkScorer, load_network
-from compressvqa.scoring.scorer import Scorer
+from compressvqa.scoring.scorer import Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
+
+# Names that other tools use.
+ALIASES = {
+    "vmaf": "vmaf_v0.6.1",
+    "vmaf_neg": "vmaf_v0.6.1neg",
+    "vmaf_4k": "vmaf_4k_v0.6.1",
+    "psnr_y": "psnr",
+    "psnr_u": "psnr_cb",
+    "psnr_v": "psnr_cr",
+    "xpsnr_y": "xpsnr",
+    "xpsnr_u": "xpsnr_cb",
+    "xpsnr_v": "xpsnr_cr",
+    "psnr-hvs": "psnr_hvs",
+    "psnrhvs": "psnr_hvs",
+    "ms-ssim": "ms_ssim",
+    "msssim": "ms_ssim",
+    "ciede2000": "ciede",
+    "cambi_full_reference": "cambi_added",
+}
+
+
+def canonical(name: str) -> str:
+    """The registered name of a metric that is called otherwise elsewhere; any other name as it is."""
+    return ALIASES.get(name.lower(), name) if name not in scorers and name not in models else name
+
+
+def stated(name: str, higher_is_better: bool | None) -> dict[str, Any]:
+    """How a score that was taken elsewhere is to be read, as arguments of `Facts`.
+
+    Its direction is what the user says; else that of the metric of this name; else it is not known, and said so.
+    """
+    known = canonical(name.lower())
+    scale: Scale | None = scorers[known].facts.get("scale") if known in scorers else None
+    if higher_is_better is not None and (scale is None or scale.higher_is_better != higher_is_better):
+        scale = Scale(higher_is_better=higher_is_better)
+    scale = scale or Scale(direction_known=False)
+    return scale.fields() | {"pooling": "as it was given"}
 
 
 def find_scorers(
@@ -27,8 +64,9 @@ def find_scorers(
 ) -> list[Scorer]:
     """The scorers for some names; names that one pass can serve share a scorer.
 
-    A name is a registered scorer ("vmaf_v0.6.1", "psnr", "lpips"), "pyiqa/NAME", the folder of a saved network or of a
-    run, a network whose weights ship, or NAME=FILE: a registered network or scorer with a file of weights.
+    A name is a registered scorer ("vmaf_v0.6.1", "psnr", "lpips") or another tool's name of one ("vmaf"),
+    "pyiqa/NAME", the folder of a saved network or of a run, a network whose weights ship, or NAME=FILE: a registered
+    network or scorer with a file of weights.
 
     Args:
         names: what is wanted.
@@ -42,10 +80,12 @@ def find_scorers(
     """
     found: list[Scorer] = []
     together: dict[object, list[str]] = {}
+    named: dict[str, str] = {}
     for name in names:
         entry = _entry(name)
         if entry is not None and entry.facts.get("one_pass"):
             together.setdefault(entry.value, []).append(entry.name)
+            named[entry.name] = (titles or {}).get(str(name), entry.name)
         else:
             scorer = _one(name, entry, {"max_pixels": max_pixels, "device": device})
             title = (titles or {}).get(str(name), scorer.facts[0].name)
@@ -53,13 +93,14 @@ def find_scorers(
             found.append(scorer)
     for make, wanted in together.items():
         scorer = cast(Any, make)(list(dict.fromkeys(wanted)))
-        scorer.facts = tuple(replace(fact, name=(titles or {}).get(fact.name, fact.name)) for fact in scorer.facts)
+        scorer.facts = tuple(replace(fact, name=named[fact.name]) for fact in scorer.facts)
         found.append(scorer)
     return found
 
 
 def _entry(name: str | Path | nn.Module) -> Entry | None:
-    return scorers[name] if isinstance(name, str) and name in scorers else None
+    known = canonical(name) if isinstance(name, str) else name
+    return scorers[known] if isinstance(known, str) and known in scorers else None
 
 
 def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, Any]) -> Scorer:
@@ -81,8 +122,54 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
         network = create_model(kind, weights=file)
         return NetworkScorer(network, source=file, **settings)
     if not Path(text).exists() and text not in models and Path(text).name == text and text != "rankdvqa-mini":
-        near = difflib.get_close_matches(text, [*scorers, *models], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(text, [*scorers, *ALIASES, *models], n=3, cutoff=0.5)
         hint = ", ".join(near) or ", ".join([*scorers, *models])
         raise RegistryError(f"{text!r} is neither a model folder nor a network nor a metric", hint=hint)
     network, source = load_network(text)
     return NetworkScorer(network, source=source, **settings)
+
+
+def listed(pattern: str = "*") -> list[dict[str, Any]]:
+    """The metrics whose names match a shell pattern, without making them: nothing is fetched.
+
+    Args:
+        pattern: "pyiqa/*" stands for those of pyiqa, which are listed only where they are asked for.
+
+    Returns:
+        For each {name, mode, direction, score_range, unit, identical_files, meaning, note, summary}.
+
+    Raises:
+        RegistryError: no metric matches.
+        MissingExtraError: pyiqa is asked for and not installed.
+    """
+    found: list[tuple[str, str | None, Scale | None, str]]
+    if pattern.startswith("pyiqa/"):
+        from compressvqa.scoring.image_metrics import pyiqa_listed
+
+        found = [(name, mode, scale, "") for name, mode, scale in pyiqa_listed(pattern)]
+    else:
+        entries = [scorers[name] for name in scorers.names(canonical(pattern))]
+        found = [(one.name, one.facts.get("mode"), one.facts.get("scale"), _summary(one)) for one in entries]
+    if not found:
+        near = difflib.get_close_matches(pattern, [*scorers, *ALIASES], n=3, cutoff=0.5)
+        raise RegistryError(f"no metric matches {pattern!r}", hint=", ".join(near) or ", ".join(scorers))
+    return [{"name": name, "mode": mode, "summary": summary, **_read_as(scale)} for name, mode, scale, summary in found]
+
+
+def _summary(entry: Entry) -> str:
+    return str(entry.facts.get("summary") or entry.summary)
+
+
+def _read_as(scale: Scale | None) -> dict[str, Any]:
+    """How a metric is to be read; one that says it only when it is made (a fitted one) gets no answer here."""
+    if scale is None:
+        keys = ("direction", "score_range", "unit", "identical_files")
+        return {**dict.fromkeys(keys), "meaning": "as its file or its code says", "note": None}
+    return {
+        "direction": scale.direction,
+        "score_range": None if scale.score_range is None else list(scale.score_range),
+        "unit": scale.unit,
+        "identical_files": scale.identical or None,
+        "meaning": scale.meaning,
+        "note": scale.note or None,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import importlib
 import importlib.metadata
 import io
@@ -12,7 +13,7 @@ import pickle
 import random
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ from compressvqa.errors import DataError, MissingExtraError, RegistryError, Weig
 from compressvqa.fingerprint import weights_digest
 from compressvqa.registry import scorers
 from compressvqa.scoring.blocks import BlockScorer
-from compressvqa.scoring.scorer import Facts, Scorer
+from compressvqa.scoring.scorer import Facts, Scale, Scorer
 
 # An unreachable server must not hold up a user for as long as the system would wait.
 CONNECT_SECONDS = 30.0
@@ -121,21 +122,25 @@ class Dists(FrameScorer):
         return maps
 
 
-@scorers.register("lpips")
+# A distance of features: 0 for the same frame.
+DISTANCE = Scale(higher_is_better=False, score_range=(0.0, None), identical="0")
+
+
+@scorers.register("lpips", mode="FR", scale=DISTANCE)
 def lpips() -> Scorer:
-    """LPIPS with the AlexNet backbone, frame by frame (lower is better)."""
+    """LPIPS with the AlexNet backbone, frame by frame."""
     return _lpips("lpips", "alex", smallest_side=31)
 
 
-@scorers.register("lpips-vgg")
+@scorers.register("lpips-vgg", mode="FR", scale=DISTANCE)
 def lpips_vgg() -> Scorer:
-    """LPIPS with the VGG16 backbone, frame by frame (lower is better)."""
+    """LPIPS with the VGG16 backbone, frame by frame."""
     return _lpips("lpips-vgg", "vgg", smallest_side=16)
 
 
-@scorers.register("dists")
+@scorers.register("dists", mode="FR", scale=DISTANCE)
 def dists() -> Scorer:
-    """DISTS, frame by frame (lower is better)."""
+    """DISTS, frame by frame."""
     from torchmetrics.functional.image.dists import DISTSNetwork
     from torchvision.models import VGG16_Weights
 
@@ -161,7 +166,7 @@ def _facts(name: str, network: nn.Module) -> Facts:
     return Facts(
         name,
         identity=f"{name}:1:{weights_digest(network)}",
-        higher_is_better=False,
+        **DISTANCE.fields(),
         source=f"torchmetrics {importlib.metadata.version('torchmetrics')}, backbone of torchvision",
         params=sum(parameter.numel() for parameter in network.parameters()),
     )
@@ -264,12 +269,36 @@ def pyiqa_scorer(name: str) -> Scorer:
         f"pyiqa/{name}",
         identity=f"pyiqa:{name}:{version}:{weights_digest(network)}",
         mode=config["metric_mode"],
-        higher_is_better=not config.get("lower_better", False),
-        score_range=_range(config.get("score_range", "")),
+        **pyiqa_scale(config).fields(),
         source=f"pyiqa {version}",
         params=sum(parameter.numel() for parameter in network.parameters()),
     )
     return PyiqaScorer(network, facts)
+
+
+def pyiqa_listed(pattern: str) -> list[tuple[str, str, Scale]]:
+    """Name, mode and scale of the metrics of pyiqa that are of frames and match ``pyiqa/PATTERN``.
+
+    Raises:
+        MissingExtraError: pyiqa is not installed.
+    """
+    known: dict[str, Any] = _pyiqa("default_model_configs").DEFAULT_CONFIGS
+    return [
+        (f"pyiqa/{name}", config["metric_mode"], pyiqa_scale(config))
+        for name, config in sorted(known.items())
+        if fnmatch.fnmatch(f"pyiqa/{name}", pattern) and config["metric_opts"]["type"] not in _NOT_OF_FRAMES
+    ]
+
+
+def pyiqa_scale(config: Mapping[str, Any]) -> Scale:
+    """How a metric of pyiqa is to be read, as pyiqa's own table says; its rough bounds are a note, no range."""
+    text = str(config.get("score_range", "")).strip()
+    known = _range(text)
+    return Scale(
+        higher_is_better=not config.get("lower_better", False),
+        score_range=known,
+        note=f"pyiqa gives its range as {text}" if text and known is None else "",
+    )
 
 
 def _pyiqa(module: str) -> ModuleType:

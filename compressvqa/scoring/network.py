@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from compressvqa.code_digest import code_digest
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import ModelSpec, load, spec_of
+from compressvqa.random_weights import are_random
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.scorer import Facts
@@ -74,6 +75,8 @@ class NetworkScorer(BlockScorer):
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
                 higher_is_better=self.spec.higher_is_better,
                 score_range=self.spec.score_range,
+                pooling="the network's own, over the whole clip" if hasattr(self.network, "pool") else "mean",
+                note=self._note(),
                 source=self._source,
                 params=sum(parameter.numel() for parameter in self.network.parameters()),
             ),
@@ -82,6 +85,14 @@ class NetworkScorer(BlockScorer):
     def state(self) -> Any:
         """The network and how it is run; not what `start` decides for the files at hand."""
         return self.network, self.spec, self.max_pixels, self.device.type, self.block
+
+    def _note(self) -> str:
+        """Which network it is, and on which scale it speaks."""
+        which = f"the network {self.spec.name}" + ("" if self._name == self.spec.name else f", called {self._name}")
+        if are_random(self.network):
+            return f"{which}, with random weights: it was never trained, and its scores mean nothing"
+        fixed = self.spec.score_range is not None
+        return which if fixed else f"{which}: its raw score, on the scale of its training"
 
     def _what(self) -> str:
         """Name and settings: some settings change scores and leave no trace in the weights."""

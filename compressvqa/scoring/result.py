@@ -1,4 +1,4 @@
-"""The result of a scoring: one number, its course over time, and how it is written down."""
+"""The result of a scoring: one number, what it means, its course over time, and how it is written down."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib.metadata
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
+from compressvqa.scoring.pooling import Length, Part, parts, pool, pool_by
 from compressvqa.scoring.scorer import Segment
 from compressvqa.video.difference import Difference
 from compressvqa.video.info import VideoInfo
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 SCHEMA = 1  # of Score.to_dict; a new number where a key changes its meaning or goes away
 
@@ -23,13 +23,18 @@ class Score:
     """What `score` found.
 
     Args:
-        score: mean over the segments; higher is better.
+        score: as the metric itself pools its frames or blocks (mostly their mean), or by the first of `pools`; not a
+            number where that is not defined. Its direction is a fact of the metric.
         per_segment: the segments, in order.
-        model: name, mode, direction and range of the network, and where it came from.
+        model: facts of the metric, as `Facts.to_dict` gives them: name, mode, direction, range, what identical files
+            get, where it came from.
         reference: facts of the reference; None for a no-reference network.
         distorted: facts of the distorted video.
         differences: in what the two files differ although they can be compared.
         settings: block, subsample, frames, skipped frames, tiles and device of this scoring.
+        pools: poolings that were asked for, the first of which gives `score`.
+        per: the stretches that were asked for.
+        identical: the score of the reference against itself, where it was asked for.
     """
 
     score: float
@@ -39,11 +44,61 @@ class Score:
     distorted: VideoInfo
     differences: tuple[Difference, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    pools: tuple[str, ...] = ()
+    per: Length | None = None
+    identical: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the metric is called."""
+        return str(self.model["name"])
+
+    @property
+    def pooling(self) -> str:
+        """How `score` comes from the frames."""
+        return self.pools[0] if self.pools else str(self.model.get("pooling", "mean"))
 
     @property
     def pooled(self) -> dict[str, float | None]:
-        """Min, max, mean and harmonic mean over the segments, as libvmaf pools; None where one is not defined."""
-        return pool([segment.score for segment in self.per_segment])
+        """Min, max, mean, harmonic mean over the segments as libvmaf's logs hold them, and `pools`; see `pool`."""
+        return pool([segment.score for segment in self.per_segment], self.pools)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The scores stretch by stretch; by default each segment is one."""
+        if self.per is None:
+            return [Part(one.first_frame, one.last_frame, (one.score,)) for one in self.per_segment]
+        return parts(self.per_segment, self.per, self.frame_rate)
+
+    @property
+    def frame_rate(self) -> Fraction | None:
+        """That of the compared frames."""
+        return (self.reference or self.distorted).frame_rate
+
+    @property
+    def unit_of_time(self) -> str:
+        """What a segment is: "frame" or "block"."""
+        return "frame" if all(part.first_frame == part.last_frame for part in self.per_segment) else "block"
+
+    @property
+    def meaning(self) -> str:
+        """How the score is to be read, in a line: unit, direction, range, what identical files get."""
+        known = str(self.model.get("meaning", ""))
+        if self.identical is None:
+            return known
+        return f"{known.partition('; identical')[0]}; the reference against itself: {figure(self.identical)}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the score has to know beyond its meaning."""
+        found = [str(self.model["note"])] if self.model.get("note") else []
+        if any(value is None for value in self.pooled.values()) and self.per_segment:
+            found.append("no harmonic mean: it is defined for positive scores only")
+        low = [name for name in self.pools if name == "min" or (name[:1] == "p" and float(name[1:]) < 50)]
+        if low and self.model.get("higher_is_better") is False:
+            found.append(f"{', '.join(low)} is the good end of a score of which lower is better: "
+                         f"{', '.join(other_end(name) for name in low)} is the bad one")  # fmt: skip
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that read like libvmaf's JSON log: ``frames[].frameNum``, ``.metrics`` and ``pooled_metrics``.
@@ -66,20 +121,43 @@ class Score:
                 {"frameNum": part.first_frame, "lastFrameNum": part.last_frame, "metrics": {name: part.score}}
                 for part in self.per_segment
             ],
+            **self._stretches(),
             "pooled_metrics": {name: self.pooled},
+            "pool": self.pooling,
             "score": self.score,
+            "meaning": self.meaning,
+            "notes": self.remarks,
         }
+
+    def _stretches(self) -> dict[str, Any]:
+        """The parts that were asked for, each pooled in all ways that were asked for."""
+        if self.per is None:
+            return {}
+        names = self.pools or ("mean",)
+        return {
+            "parts": [
+                {"frameNum": part.first_frame, "lastFrameNum": part.last_frame, "time": self.time(part),
+                 "metrics": {self.name: {name: pool_by(name, part.scores) for name in names}}}
+                for part in self.parts
+            ]
+        }  # fmt: skip
+
+    def time(self, part: Part) -> float | None:
+        """Seconds from the first compared frame to the first of a part; None where the rate is not known."""
+        return None if self.frame_rate is None else float(part.first_frame / self.frame_rate)
 
     def lines(self) -> list[tuple[str, str]]:
         """What a person reads: (name, value), the score first."""
-        pooled = {name: "-" if value is None else f"{value:.4f}" for name, value in self.pooled.items()}
-        count = len(self.per_segment)
-        kind = "frame" if all(part.first_frame == part.last_frame for part in self.per_segment) else "block"
-        found = [
-            (str(self.model["name"]), f"{self.score:.4f}"),
-            ("min / max", f"{pooled['min']} / {pooled['max']} over {count} {kind}{'' if count == 1 else 's'}"),
-            ("harmonic mean", pooled["harmonic_mean"]),
-        ]
+        pooled, count = self.pooled, len(self.per_segment)
+        found = [(self.name, figure(self.score)), ("meaning", self.meaning)]
+        if self.pools:
+            found[0] = (f"{self.name} ({self.pooling})", figure(self.score))
+            found += [(title(name), figure(pooled[name])) for name in self.pools[1:]]
+        if count:
+            rest = [name for name in ("mean", "harmonic_mean") if name not in self.pools]
+            found.append(("min / max", f"{figure(pooled['min'])} / {figure(pooled['max'])} over {count} "
+                                       f"{self.unit_of_time}{'' if count == 1 else 's'}"))  # fmt: skip
+            found += [(title(name), figure(pooled[name])) for name in rest if pooled[name] != self.score]
         if self.reference is not None:
             found.append(("reference", str(self.reference)))
         found.append(("distorted", str(self.distorted)))
@@ -92,7 +170,7 @@ class Score:
             f"{info.path.name}: {note}" for info in (self.reference, self.distorted) if info for note in info.notes
         }
         found += [("differs", str(one)) for one in self.differences]
-        return found + [("note", note) for note in sorted(notes) if note]
+        return found + [("note", note) for note in [*sorted(note for note in notes if note), *self.remarks]]
 
     def to_text(self) -> str:
         """`lines` in two columns, without colour."""
@@ -100,74 +178,38 @@ class Score:
         return "".join(f"{name.ljust(width)}  {value}\n" for name, value in self.lines())
 
 
-def segments_table(scores: Sequence[Score]) -> Table:
-    """The course over time for the terminal: a row a segment, a column a file."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("frames", "seconds", *(score.distorted.path.name for score in scores)):
-        table.add_column(escape(name), justify="right")
-    rate = (scores[0].reference or scores[0].distorted).frame_rate
-    rows: dict[tuple[int, int], list[str]] = {}
-    for place, score in enumerate(scores):
-        for part in score.per_segment:
-            row = rows.setdefault((part.first_frame, part.last_frame), ["-"] * len(scores))
-            row[place] = f"{part.score:.4f}"
-    for (first, last), values in sorted(rows.items()):
-        seconds = "-" if rate is None else f"{first / float(rate):.2f}"
-        table.add_row(str(first) if first == last else f"{first} to {last}", seconds, *values)
-    return table
+def file_names(scores: Sequence[Score]) -> dict[Path, str]:
+    """What each distorted file is called: its name, with as many folders as tell it apart from the others."""
+    paths = list(dict.fromkeys(score.distorted.path for score in scores))
+    names = {}
+    for path in paths:
+        parts = path.absolute().parts
+        ends = (Path(*parts[-count:]) for count in range(1, len(parts) + 1))
+        names[path] = str(next(end for end in ends if sum(_ends(other, end) for other in paths) == 1))
+    return names
 
 
-def scores_table(scores: Sequence[Score]) -> Table:
-    """Several files' scores for the terminal, a row each, and below what differs."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("file", str(scores[0].model["name"]), "min", "max", "harmonic mean", "differs from the reference"):
-        table.add_column(name, overflow="fold", justify="left" if name.startswith(("file", "diff")) else "right")
-    shown = scores[0].reference
-    if shown is not None and shown.notes:
-        table.caption = escape("; ".join(f"{shown.path.name}: {note}" for note in shown.notes))
-    for score in scores:
-        pooled = ["-" if score.pooled[k] is None else f"{score.pooled[k]:.4f}" for k in ("min", "max", "harmonic_mean")]
-        said = "; ".join((*(f"{one.what} {one.distorted}" for one in score.differences), *score.distorted.notes))
-        table.add_row(escape(score.distorted.path.name), f"[bold]{score.score:.4f}[/bold]", *pooled, escape(said))
-    return table
+def _ends(path: Path, end: Path) -> bool:
+    return path.absolute().parts[-len(end.parts) :] == end.parts
 
 
-def score_table(score: Score) -> Table:
-    """`Score.lines` for the terminal."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for place, (name, value) in enumerate(score.lines()):
-        table.add_row(escape(name), f"[bold]{escape(value)}[/bold]" if place == 0 else escape(value))
-    return table
+def figure(value: float | None) -> str:
+    """A score as it is printed; "-" where it is not defined."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
-def pool(scores: list[float]) -> dict[str, float | None]:
-    """Min, max, mean, and libvmaf's harmonic mean n / sum(1 / (x + 1)) - 1, None where some x <= -1.
+def title(pooling: str) -> str:
+    """What a pooling is called in a table."""
+    return pooling.replace("_", " ")
 
-    >>> pool([1.0, 3.0])
-    {'min': 1.0, 'max': 3.0, 'mean': 2.0, 'harmonic_mean': 1.6666666666666665}
+
+def other_end(pooling: str) -> str:
+    """The pooling as far from the other end.
+
+    >>> other_end("p5"), other_end("min")
+    ('p95', 'max')
     """
-    positive = min(scores) > -1
-    harmonic = len(scores) / math.fsum(1 / (x + 1) for x in scores) - 1 if positive else None
-    return {
-        "min": min(scores),
-        "max": max(scores),
-        "mean": math.fsum(scores) / len(scores),
-        "harmonic_mean": harmonic,
-    }
+    return "max" if pooling == "min" else f"p{100 - float(pooling[1:]):g}"
 
 
 def _facts(info: VideoInfo) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
 from compressvqa.scoring.command import read_scores
+from compressvqa.scoring.find import stated
 from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.video.clip import Clip, Pairing
 
@@ -28,7 +29,7 @@ class ScoreFile(Scorer):
         place: a CSV table with a column for the distorted file (`dist`, `file`, ...) and one for the score; a JSON
             object {file: score}; or a folder with one log a distorted file, named after it (``a.mp4.json`` or
             ``a.json``), as libvmaf or this package writes it.
-        higher_is_better: direction of the scores.
+        higher_is_better: direction of the scores; None: nobody knows, or the name says it ("lpips").
 
     Raises:
         DataError: the place can't be read or holds no scores.
@@ -36,7 +37,7 @@ class ScoreFile(Scorer):
 
     reads_files = False
 
-    def __init__(self, name: str, place: Path, *, higher_is_better: bool = True) -> None:
+    def __init__(self, name: str, place: Path, *, higher_is_better: bool | None = None) -> None:
         self.name, self.place = name, place
         if place.is_dir():
             self.logs = {path.name: path for path in sorted(place.iterdir()) if path.suffix in LOGS}
@@ -53,7 +54,8 @@ class ScoreFile(Scorer):
         if not self.scores and not self.logs:
             raise DataError(f"holds no scores of {name}", where=place)
         identity = hashlib.sha256(content).hexdigest()[:24]
-        self.facts = (Facts(name, f"file:{identity}", "NR", higher_is_better, source=str(place)),)
+        scale = stated(name, higher_is_better)
+        self.facts = (Facts(name, f"file:{identity}", "NR", source=str(place), **scale),)
 
     def score(
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -12,17 +12,73 @@ from compressvqa.progress import Progress
 from compressvqa.video.clip import Clip, Pairing
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How a score is to be read: its direction, its limits, and what a file gets that is its own reference.
+
+    Stated once, where the score is defined; `meaning` is what every table and log says of it.
+
+    Args:
+        higher_is_better: its direction.
+        direction_known: False where nobody said the direction: higher is then assumed to be better.
+        score_range: lowest and highest possible score, None for an end that is open; None: no fixed range.
+        unit: such as "dB"; empty for a plain number.
+        identical: what identical files get, in words; empty where that is not fixed.
+        pooling: how the score of a file comes from those of its frames or blocks.
+        note: what else a reader has to know; empty where there is nothing.
+    """
+
+    higher_is_better: bool = True
+    direction_known: bool = True
+    score_range: tuple[float | None, float | None] | None = None
+    unit: str = ""
+    identical: str = ""
+    pooling: str = "mean"
+    note: str = ""
+
+    @property
+    def direction(self) -> str:
+        """The direction in words."""
+        if not self.direction_known:
+            return "direction not stated, higher taken as better"
+        return f"{'higher' if self.higher_is_better else 'lower'} is better"
+
+    @property
+    def range_text(self) -> str:
+        """The range in words; empty where there is none.
+
+        >>> Scale(score_range=(0, 100)).range_text, Scale(score_range=(0, None)).range_text, Scale().range_text
+        ('0 to 100', '0 or more', '')
+        """
+        low, high = self.score_range or (None, None)
+        if low is None:
+            return "" if high is None else f"at most {high:g}"
+        return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+
+    @property
+    def meaning(self) -> str:
+        """All of it in one line, the note left out.
+
+        >>> Scale(higher_is_better=False, score_range=(0, None), identical="0").meaning
+        'lower is better, 0 or more; identical files: 0'
+        """
+        about = ", ".join(part for part in (self.unit, self.direction, self.range_text or "no fixed range") if part)
+        return f"{about}; identical files: {self.identical or 'no fixed score'}"
+
+    def fields(self) -> dict[str, Any]:
+        """The arguments that make it, for `Facts`."""
+        return {field.name: getattr(self, field.name) for field in fields(Scale)}
+
+
 @dataclass(frozen=True)
-class Facts:
-    """What is known of one score before it is taken.
+class Facts(Scale):
+    """What is known of one score before it is taken: how it is to be read (`Scale`), and the following.
 
     Args:
         name: what it is called in tables and logs.
         identity: changes with everything that the score depends on but the files: which score it is, weights, version,
             settings. Scores are kept under it.
         mode: "FR" compares with a reference, "NR" looks at the distorted file only.
-        higher_is_better: its direction.
-        score_range: lowest and highest possible score, None where there is none.
         source: where it came from: a folder, a library and its version.
         params: number of parameters, None for what is no network.
     """
@@ -30,10 +86,25 @@ class Facts:
     name: str
     identity: str
     mode: Literal["FR", "NR"] = "FR"
-    higher_is_better: bool = True
-    score_range: tuple[float, float] | None = None
     source: str = ""
     params: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a log holds it."""
+        return {
+            "name": self.name,
+            "mode": self.mode,
+            "higher_is_better": self.higher_is_better if self.direction_known else None,
+            "direction": self.direction,
+            "score_range": None if self.score_range is None else list(self.score_range),
+            "unit": self.unit,
+            "identical_files": self.identical or None,
+            "pooling": self.pooling,
+            "meaning": self.meaning,
+            "note": self.note or None,
+            "source": self.source,
+            "params": self.params,
+        }
 
 
 @dataclass(frozen=True)

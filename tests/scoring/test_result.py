@@ -42,10 +42,11 @@ def test_json_has_the_keys_of_libvmafs_log(result):
 
 
 def test_pooling_follows_libvmaf():
-    """libvmaf: harmonic mean of x + 1, less 1. Not defined for a score of -1 or less, which libvmaf never has."""
+    """libvmaf: harmonic mean of x + 1, less 1. Not defined unless all scores are positive."""
     scores = [10.0, 40.0, 90.0]
     assert pool(scores)["harmonic_mean"] == pytest.approx(3 / (1 / 11 + 1 / 41 + 1 / 91) - 1)
-    assert pool([-1.0, 5.0])["harmonic_mean"] is None
+    for wrong in (-1.0, -0.5, 0.0):
+        assert pool([wrong, 5.0])["harmonic_mean"] is None
     assert math.isclose(pool([0.1] * 10)["mean"], 0.1)
 
 
@@ -95,7 +96,7 @@ def test_several_files_have_a_column_and_a_log_each(write, mean_difference):
     assert [log["score"] for log in json.loads(to_json(both))["scores"]] == [one.score for one in both]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(scores_table(both))
-    assert "frame count 24" in console.export_text()
+    assert "frame count: 30 (reference) and 24 (distorted)" in console.export_text()
     with pytest.raises(DataError, match="one distorted file"):
         to_xml(both)
 

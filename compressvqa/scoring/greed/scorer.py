@@ -19,7 +19,7 @@ FEATURES_VERSION = 1  # a new number where the features of the same files change
 HINT = "st-greed=FILE; compressvqa.scoring.greed.fit_manifest(manifest).save(FILE) makes one from a data set"
 
 
-@scorers.register("st-greed", takes_file=True)
+@scorers.register("st-greed", mode="FR", takes_file=True)
 class StGreed(Scorer):
     """ST-GREED: entropic differences in space and time, regressed on scores of viewers.
 

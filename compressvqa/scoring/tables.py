@@ -1,0 +1,128 @@
+"""Scores as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from compressvqa.scoring.pooling import pool_by
+from compressvqa.scoring.result import Score, figure, file_names, title
+
+MOST_COLUMNS = 5  # of scores, beside two of time: 80 signs a line
+
+
+def score_table(score: Score) -> Table:
+    """`Score.lines`: one score of one file."""
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for place, (name, value) in enumerate(score.lines()):
+        table.add_row(escape(name), f"[bold]{escape(value)}[/bold]" if place == 0 else escape(value))
+    return table
+
+
+def scores_table(scores: Sequence[Score]) -> RenderableType:
+    """Several scores, a row each; below, how each metric is to be read, and in what the files differ.
+
+    Args:
+        scores: of one or several files by one or several metrics, the metrics of a file one after the other.
+    """
+    files, metrics = file_names(scores), _metrics(scores)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    if len(files) > 1:
+        table.add_column("file", overflow="fold")
+    if len(metrics) > 1:
+        table.add_column("metric", overflow="fold")
+    asked = scores[0].pools
+    first = title(asked[0]) if asked else "score"
+    table.add_column(metrics[0] if len(metrics) == 1 and not asked else first, justify="right")
+    names = [*asked[1:], *(name for name in ("min", "max", "harmonic_mean") if name not in asked)]
+    for name in names:
+        table.add_column(title(name), justify="right")
+    for place, score in enumerate(scores):
+        row = [f"[bold]{figure(score.score)}[/bold]", *(figure(score.pooled[name]) for name in names)]
+        shown = place == 0 or scores[place - 1].distorted.path != score.distorted.path
+        head = [escape(files[score.distorted.path]) if shown else ""] if len(files) > 1 else []
+        table.add_row(*head, *([escape(score.name)] if len(metrics) > 1 else []), *row)
+    return Group(table, _legend(scores), *_about_files(scores))
+
+
+def _legend(scores: Sequence[Score]) -> Table:
+    """How each metric is to be read. What the reference gets against itself is the same for all files."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name in _metrics(scores):
+        some = [one for one in scores if one.name == name]
+        table.add_row(escape(name), escape(some[0].meaning))
+        for remark in dict.fromkeys(remark for one in some for remark in one.remarks):
+            table.add_row("", escape(remark))
+    return table
+
+
+def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
+    """In what each file differs from the reference, and what was done about it."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    first = {one.distorted.path: one for one in reversed(scores)}
+    for path, name in file_names(scores).items():
+        for one in first[path].differences:
+            hint = f" ({one.hint})" if one.hint else ""
+            table.add_row(escape(name), escape(f"{one}{hint}"))
+        for note in first[path].distorted.notes:
+            table.add_row(escape(name), escape(note))
+    shown = next((one.reference for one in scores if one.reference is not None), None)
+    if shown is not None:
+        for note in shown.notes:
+            table.add_row(escape(shown.path.name), escape(note))
+    return ["", table, ""] if table.row_count else [""]
+
+
+def segments_table(scores: Sequence[Score]) -> RenderableType:
+    """The course over time: a row a segment or a stretch.
+
+    One metric has a column a file; several metrics have a table a file and a column each. Where several poolings of
+    stretches don't fit into a terminal's width, the first is shown; logs hold all.
+    """
+    files = file_names(scores)
+    if len(_metrics(scores)) == 1:
+        return _course([(files[one.distorted.path], one) for one in scores], None)
+    tables = []
+    for path, name in files.items():
+        some = [(one.name, one) for one in scores if one.distorted.path == path]
+        tables.append(_course(some, name if len(files) > 1 else None))
+    return Group(*tables)
+
+
+def _course(named: Sequence[tuple[str, Score]], caption: str | None) -> Table:
+    first = named[0][1]
+    pools = (first.pools or ("mean",)) if first.per is not None else ("mean",)
+    if len(pools) * len(named) > MOST_COLUMNS:
+        pools = pools[:1]
+    table = Table(
+        box=box.SIMPLE, pad_edge=False, title=None if caption is None else escape(caption), title_justify="left"
+    )
+    for name in ("frames", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = [(name, score, pool) for name, score in named for pool in pools]
+    for name, _, pool in columns:
+        table.add_column(escape(name + (f" {title(pool)}" if len(pools) > 1 else "")), justify="right", overflow="fold")
+    rows: dict[tuple[int, int], list[str]] = {}
+    for place, (_, score, pool) in enumerate(columns):
+        for part in score.parts:
+            row = rows.setdefault((part.first_frame, part.last_frame), ["-"] * len(columns))
+            row[place] = figure(pool_by(pool, part.scores))
+    rate = first.frame_rate
+    for (start, last), values in sorted(rows.items()):
+        seconds = "-" if rate is None else f"{start / float(rate):.2f}"
+        table.add_row(str(start) if start == last else f"{start} to {last}", seconds, *values)
+    return table
+
+
+def _metrics(scores: Sequence[Score]) -> list[str]:
+    return list(dict.fromkeys(score.name for score in scores))
