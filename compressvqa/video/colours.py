@@ -9,7 +9,7 @@ from compressvqa.video.matrices import TITLES
 
 
 def differ_in_colour(reference: VideoInfo, distorted: VideoInfo) -> list[Difference]:
-    """Bit depth, chroma, range, matrix and transparency, where they differ. None of them is refused.
+    """Bit depth, chroma, range, matrix, primaries and transparency, where they differ. None of them is refused.
 
     Args:
         reference: facts of the reference.
@@ -29,6 +29,10 @@ def differ_in_colour(reference: VideoInfo, distorted: VideoInfo) -> list[Differe
         span = "full" if form.full_range else "limited"
         differs("range", _range(r), _range(d), f"each is read as its file says; both are compared in {span} range")
     differs("matrix", _matrix(reference), _matrix(distorted), _what_is_done(r, d, TITLES[form.matrix]))
+    if r.gamut and d.gamut:
+        differs(
+            "primaries", r.gamut, d.gamut, "they are not converted: the same colours have other numbers, and score so"
+        )
     if r.alpha or d.alpha:
         a, b = ("transparent" if info.alpha else "opaque" for info in (r, d))
         found.append(Difference("transparency", a, b, False, "transparency is dropped, and what lies under it is seen"))
@@ -51,9 +55,8 @@ def _what_is_done(r: VideoInfo, d: VideoInfo, title: str) -> str:
     if "grey" in (_matrix(r), _matrix(d)):
         return ""
     silent = [name for name, info in (("the reference", r), ("the distorted video", d)) if _matrix(info) == "not said"]
-    said = f"both are compared as {title}"
     if silent and not (r.rgb or d.rgb):
-        return f"{silent[0]} names no matrix and is read as the other one is, by {title}"
+        return f"{silent[0]} names no matrix and is read by {title}, as the other one is"
     if silent:
-        return f"{silent[0]} names no matrix and is read by {title}, as its height suggests; {said}"
-    return f"each is read by its own; {said}"
+        return f"{silent[0]} names no matrix and is read by {title}, as its height suggests"
+    return f"each is read as its file says; metrics of luma compare both in {title}"

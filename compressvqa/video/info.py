@@ -62,6 +62,8 @@ class VideoInfo:
         matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
         rgb: whether it holds R, G and B, and so no matrix of its own.
         alpha: whether it holds transparency, which is not read.
+        gamut: "BT.2020" or "P3" where the file says that its primaries are those, "BT.709" where it names others (those
+            of BT.601 are near them), empty where it names none.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class VideoInfo:
     damage: Damage | None = None
     rgb: bool = False
     alpha: bool = False
+    gamut: str = ""
 
     @property
     def handed_on(self) -> Colour:
@@ -94,7 +97,8 @@ class VideoInfo:
     def __str__(self) -> str:
         rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"
         frames = "" if self.frames is None else f" {self.frames} frames"
-        picture = f"{self.width}x{self.height} {':'.join(self.chroma)} {self.colour.bitdepth} bit"
+        kind = "RGB" if self.rgb and self.chroma != "400" else ":".join(self.chroma)
+        picture = f"{self.width}x{self.height} {kind} {self.colour.bitdepth} bit"
         return f"{self.path.name}: {self.codec} {picture}{rate}{frames}"
 
 

@@ -83,6 +83,12 @@ def meaning(context: Any, height: int, where: object) -> tuple[Matrix, bool, boo
     return matrix or default_matrix(height), full, matrix is not None
 
 
+def gamut(context: Any) -> str:
+    """What a decoder context says of its primaries, as `VideoInfo.gamut`."""
+    number = int(getattr(context, "color_primaries", None) or _UNSPECIFIED)
+    return {9: "BT.2020", 11: "P3", 12: "P3", _UNSPECIFIED: ""}.get(number, "BT.709")
+
+
 def planes_of_frame(frame: Any, where: object) -> Planes:
     """The planes of a decoder's frame, as they are stored; RGB and YCgCo in BT.709, 16 bits.
 

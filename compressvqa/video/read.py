@@ -23,7 +23,7 @@ from compressvqa.video.clip import Clip
 from compressvqa.video.container import open_video
 from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import VideoInfo, check_size
-from compressvqa.video.pixel_formats import check_format, has_alpha, is_rgb, layout, meaning, planes_of_frame
+from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.survey import Survey, frames_of, survey
 
@@ -199,6 +199,7 @@ def _info(path: Path, stream: Any) -> VideoInfo:
         matrix_stated=stated,
         rgb=is_rgb(context.format),
         alpha=has_alpha(context.format),
+        gamut=gamut(context),
     )
 
 
