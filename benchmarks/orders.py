@@ -30,11 +30,11 @@ import compressvqa as cv
 from compressvqa.data import PatchSet, RankPairs
 from compressvqa.data.orders import CertainOrders
 from compressvqa.environment import processor
+from compressvqa.labels import label_title
 from compressvqa.metrics import Violations, correlation, top_violations, violations
 from compressvqa.progress import bar
 from compressvqa.video import RawFormat, vmaf
 from compressvqa.video.frames import Planes
-from compressvqa.labels import label_title
 from compressvqa.video.vmaf import LABELS
 
 RESULTS = Path(__file__).parent / "results"

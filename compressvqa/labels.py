@@ -58,7 +58,7 @@ def _vmaf(version: str, title: str, *also: str, smallest_side: int = 16, stored:
 _TABLE = (
     _vmaf("vmaf_v0.6.1", "VMAF 0.6.1", "vmaf", "vmaf 061"),
     _vmaf("vmaf_v0.6.1neg", "VMAF 0.6.1 NEG", "vmaf_neg", "vmaf-neg 0.6.1", stored=("vmaf_neg", "neg")),
-    _vmaf("vmaf_4k_v0.6.1", "VMAF 0.6.1 (4K)", "vmaf_4k", "vmaf 0.6.1 4k", stored=("vmaf_4k",)),
+    _vmaf("vmaf_4k_v0.6.1", "VMAF 0.6.1 (4K)", "vmaf_4k", "vmaf 4k 0.6.1", stored=("vmaf_4k",)),
     # Below 256 pixels a side version 1 prints 0.0 for everything, without an error.
     _vmaf("vmaf_v1.0.16_3d0h", "VMAF 1.0.16 (3d0h)", "vmaf_v1.0.16", smallest_side=256, stored=("v1",)),
     Label("psnr", "PSNR", None, ("psnr_y", "psnr", "PSNR_score", "PSNR score"), ("psnr luma", "luma psnr", "y-psnr")),

@@ -73,7 +73,7 @@ def score(
             progress=progress,
         )
     if plot is not None:
-        from compressvqa.metrics.labels import label_title
+        from compressvqa.labels import label_title
         from compressvqa.report import plot_course
 
         courses = {

@@ -12,9 +12,9 @@ from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import AUTO_SIDE
 from compressvqa.errors import DataError
 from compressvqa.files import finite, write_json
+from compressvqa.labels import LABELS as NAMES
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.manifest_file import read_manifest, write_manifest
-from compressvqa.labels import LABELS as NAMES
 from compressvqa.video.vmaf import LABELS, V1_MIN_SIDE
 
 MANIFEST, FACTS = "manifest.csv", "proxy.json"
