@@ -17,12 +17,8 @@ from compressvqa.errors import DataError
 from compressvqa.labels import LABELS as NAMES
 from compressvqa.labels import VMAF_MODELS
 from compressvqa.video import ffmpeg
-<<<<<<< HEAD
 from compressvqa.video.frames import Colour
 from compressvqa.video.matrices import Matrix
-=======
-from compressvqa.video.frames import Colour, Matrix
->>>>>>> 55f07e9 (labels: a label is known by any spelling, also under another title, and never judged by itself)
 from compressvqa.video.raw import RawFormat
 
 Labels: TypeAlias = "dict[str, float | None]"
