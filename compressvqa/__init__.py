@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compressvqa import cost, metrics, sparsity
     from compressvqa.cost import profile
     from compressvqa.distillation import losses
-    from compressvqa.evaluation import evaluate
+    from compressvqa.evaluation.evaluate import evaluate
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pipeline import RunResult, run
     from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify

@@ -32,8 +32,8 @@ class CommandScorer(Scorer):
     ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand
     for uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
     video, both in one form (chroma, bit depth, matrix, range). ``{output}`` is a file for the program to write its
-    result to; without it, what it prints is read. Either is a log as libvmaf writes it (JSON, CSV, XML), a JSON number or
-    any text: then its last number counts.
+    result to; without it, what it prints is read. Either is a log as libvmaf writes it (JSON, CSV, XML), a JSON
+    number or any text: then its last number counts.
 
     Args:
         name: what the score is called, and its name inside a log that holds several.
