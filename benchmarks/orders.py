@@ -30,6 +30,7 @@ import compressvqa as cv
 from compressvqa.data import PatchSet, RankPairs
 from compressvqa.data.orders import CertainOrders
 from compressvqa.environment import processor
+from compressvqa.labels import label_title
 from compressvqa.metrics import Violations, correlation, top_violations, violations
 from compressvqa.progress import bar
 from compressvqa.video import RawFormat, vmaf
@@ -37,8 +38,6 @@ from compressvqa.video.frames import Planes
 from compressvqa.video.vmaf import LABELS
 
 RESULTS = Path(__file__).parent / "results"
-TITLES = {"vmaf_v0.6.1": "VMAF 0.6.1", "vmaf_v0.6.1neg": "VMAF 0.6.1 NEG", "vmaf_v1.0.16_3d0h": "VMAF 1.0.16 (3d0h)",
-          "psnr_y": "PSNR", "ssim": "SSIM"}  # fmt: skip
 KINDS = ("ladder", "generation", "reference", "identity")
 LEGEND = (
     "ladder: rungs of one encoder on one reference. generation: an encode, and the same coded again. reference: a clip "
@@ -158,8 +157,10 @@ def main() -> None:
     with bar("orders: patches") as progress:
         patches = RankPairs(recipe.data).prepare(choice.data, part="validation", progress=progress)
     own = labels_of_references(patches)
-    rows = [row_of(TITLES[name], own[name], np.array(patches.label(name), dtype=float), patches) for name in LABELS]
-    rows.append(row_of(TITLES["ssim"], *of_all(patches, ssim, "SSIM"), patches))
+    rows = [
+        row_of(label_title(name), own[name], np.array(patches.label(name), dtype=float), patches) for name in LABELS
+    ]
+    rows.append(row_of(label_title("ssim"), *of_all(patches, ssim, "SSIM"), patches))
     for given in choice.network:
         name, _, folder = given.partition("=")
         network = cv.load(folder).eval()

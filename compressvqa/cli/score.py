@@ -156,7 +156,7 @@ def score(
 
 def _plot(scores: list[Score], plot: Path) -> None:
     """Draws the course of each file over time."""
-    from compressvqa.metrics.labels import label_title
+    from compressvqa.labels import label_title
     from compressvqa.report import plot_course
     from compressvqa.scoring.result import file_names
 

@@ -24,8 +24,8 @@ from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.compare import MIN_SIDE
 from compressvqa.video.folders import split_contents
+from compressvqa.video.vmaf import LabelName
 
-Label = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
 Places = str | list[str]
 
 
@@ -75,7 +75,9 @@ class RankPairs:
         distortions: dict[str, list[int]] = Field(
             default={}, description="distortions without a codec, as `distorted-images` knows them: {name: [levels]}"
         )
-        label: Label = Field(default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored")
+        label: LabelName = Field(
+            default="vmaf_v0.6.1", description="what says which clip is better; all labels are stored"
+        )
         gap: float = Field(default=6.0, ge=0, description="pairs with labels nearer than this are not used")
         jnd: float | None = Field(
             default=None,
@@ -83,7 +85,7 @@ class RankPairs:
             description="difference of labels that three of four viewers see: labels become probabilities; null: they "
             "are 0 or 1",
         )
-        agree: list[Label] = Field(
+        agree: list[LabelName] = Field(
             default=[],
             description="further labels: pairs that they put the other way round are dropped, pairs on which they "
             "differ in size count less",

@@ -131,7 +131,8 @@ class ScoreCache:
             return self._digests.of(path)
 
     def _clip(self, clip: Clip) -> list[Any]:
-        return [self.digest(clip.path), None if clip.raw is None else asdict(clip.raw)]
+        read_as = {name: value for name, value in asdict(clip).items() if name != "path"}
+        return [self.digest(clip.path), read_as]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.cache import ScoreCache, StoreError
@@ -91,6 +92,7 @@ def collect(
         for facts in scorer.facts:
             found.by_model.setdefault(facts.name, {})
         kept = _Kept(scorer, manifest, pairing, cache)
+        scorer.expect((_path(manifest, i.distorted), i.distorted, _path(manifest, i.reference)) for i in items)
         for group in _groups(manifest, items):
             # A file that failed once fails for all: it is not tried again by the next scorer.
             wanted = [item for item in group if item not in found.faults]
@@ -127,6 +129,10 @@ def _batches(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
             alike[item] = [item]
     for same in alike.values():
         yield from (same[first : first + SIDE_BY_SIDE] for first in range(0, len(same), SIDE_BY_SIDE))
+
+
+def _path(manifest: Manifest, name: str | None) -> Any:
+    return None if name is None else manifest.folder / name
 
 
 def _has_all(scorer: Scorer, item: Item, found: Scores) -> bool:

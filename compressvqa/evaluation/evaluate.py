@@ -96,7 +96,7 @@ def evaluate(
     baseline = baseline or teacher or names[0]
     costed = costs(scorers, facts, latency=latency)
     kept = ScoreCache(cache)
-    how = Judging(baseline, teacher, gap, resamples, by_content, seed)
+    how = Judging(baseline, teacher, gap, resamples, by_content, seed, {title: name for name, title in named.items()})
     judged: list[Judged] = []
     try:
         for dataset in datasets:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compressvqa.errors import DataError
 from compressvqa.evaluation.collect import Scores as Collected
+from compressvqa.labels import VMAF_MODELS, canonical_label, same_label
 from compressvqa.metrics import f_test_matrix, f_test_table, judge
 from compressvqa.metrics.agreement import agreement
 from compressvqa.metrics.krasula import pair_rule
@@ -31,6 +32,8 @@ class Judging:
     resamples: int = 2000
     by_content: bool = False
     seed: int = 0
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """{title of a model: what was typed for it}."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def judge_dataset(
         if fact.name in found.by_model  # else a full-reference model on a data set without references
     }
     gap = how.gap
-    if gap is None and manifest.kind == "proxy" and manifest.label.startswith("VMAF"):
+    if gap is None and manifest.kind == "proxy" and (canonical_label(manifest.label) or "") in VMAF_MODELS:
         gap = VMAF_GAP
     columns = {name: [getattr(item, name) for item in items] for name in ("std", "ratings", "ci")}
     ladders = [None if i.ladder is None or i.rung is None else (f"{i.scene}/{i.ladder}", i.rung) for i in items]
@@ -111,10 +114,13 @@ def judge_dataset(
         )
         for name, row in figures.items()
     )
-    return Judged(_dataset(manifest, items, found, notes), results, _scores(manifest, items, raw), wins)
+    same = [name for name in raw if same_label(how.typed.get(name, name), manifest.label)]
+    return Judged(_dataset(manifest, items, found, notes, same), results, _scores(manifest, items, raw), wins)
 
 
-def _dataset(manifest: Manifest, items: Sequence[Item], found: Collected, notes: Sequence[str]) -> Dataset:
+def _dataset(
+    manifest: Manifest, items: Sequence[Item], found: Collected, notes: Sequence[str], same: Sequence[str]
+) -> Dataset:
     return Dataset(
         name=manifest.name,
         kind=manifest.kind,
@@ -125,6 +131,7 @@ def _dataset(manifest: Manifest, items: Sequence[Item], found: Collected, notes:
         left_out=len(found.faults),
         faults={item.distorted: fault for item, fault in found.faults.items()},
         notes=tuple(notes),
+        label_models=tuple(same),
     )
 
 

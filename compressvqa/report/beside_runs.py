@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressvqa.metrics.labels import is_human, label_title
+from compressvqa.labels import is_human, label_title
 from compressvqa.report.results import inputs_title, load, number, part
 from compressvqa.results import Dataset, Evaluation, Model, Result
 

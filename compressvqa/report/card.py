@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from compressvqa.metrics.labels import label_title
+from compressvqa.labels import label_title
 from compressvqa.report.results import ResultsError, baseline, check, inputs_title, number, part
 from compressvqa.report.summary import counted, last, limits, summary
 from compressvqa.report.table import result_table

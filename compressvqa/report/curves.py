@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compressvqa.metrics.labels import label_title
+from compressvqa.labels import label_title
 from compressvqa.report import style
 from compressvqa.report.results import number
 

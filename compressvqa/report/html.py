@@ -8,7 +8,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from compressvqa.metrics.labels import label_title
+from compressvqa.labels import label_title
 from compressvqa.report import page, style
 from compressvqa.report.curves import curve_figures
 from compressvqa.report.measures import measures_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressvqa.metrics.labels import label_title
+from compressvqa.labels import label_title
 from compressvqa.report.results import number
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from compressvqa.metrics.labels import is_human, label_title
+from compressvqa.labels import is_human, label_title
 from compressvqa.report.results import baseline, inputs_title, number, part, ratio
 from compressvqa.report.table import percent
 

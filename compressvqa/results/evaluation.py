@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import finite, write_json, write_text
-from compressvqa.metrics.labels import label_title
+from compressvqa.labels import label_title
 from compressvqa.results.means import Mean, mean_of
 from compressvqa.results.parts import (
     Confidence,

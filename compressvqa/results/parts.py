@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from compressvqa.metrics.labels import is_human, label_title
+from compressvqa.labels import is_human, label_title, same_label
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -46,6 +46,8 @@ class Dataset(Part):
         left_out: number of items that some model could not score, and that count for none.
         faults: {item: what was wrong with it}, all that were left out; empty in older files.
         notes: what a reader should know, one sentence each.
+        label_models: the models that are the very metric of a proxy's scores, whatever they are called; None in older
+            files, where the names have to do.
         identity: of the validation data of a run; None for a data set that models were judged on here.
         run: the run that these data belong to, where they were no part of the evaluation.
     """
@@ -59,6 +61,7 @@ class Dataset(Part):
     left_out: int = 0
     faults: Mapping[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    label_models: tuple[str, ...] | None = None
     identity: str | None = None
     run: str | None = None
 
@@ -80,7 +83,9 @@ class Dataset(Part):
         >>> Dataset(name="ours", kind="proxy", label="VMAF 0.6.1").is_label("vmaf_v0.6.1")
         True
         """
-        return self.is_proxy and label_title(model).casefold() == self.title.casefold()
+        if not self.is_proxy:
+            return False
+        return same_label(model, self.label) if self.label_models is None else model in self.label_models
 
     @property
     def described(self) -> str:

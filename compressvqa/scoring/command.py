@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import os
-import re
 import shlex
 import string
 import subprocess
@@ -19,8 +14,9 @@ from typing import Any
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
 from compressvqa.scoring.find import stated
+from compressvqa.scoring.foreign_logs import read_scores
 from compressvqa.scoring.program import program_identity
-from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
+from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.video.align import blocks
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
@@ -29,7 +25,6 @@ from compressvqa.video.raw import write_y4m
 
 TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
 PLACES = ("reference", "distorted", "reference_y4m", "distorted_y4m", "output")
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 
 
 class CommandScorer(Scorer):
@@ -38,8 +33,8 @@ class CommandScorer(Scorer):
     ``{reference}`` and ``{distorted}`` stand for the files' paths. ``{reference_y4m}`` and ``{distorted_y4m}`` stand
     for uncompressed copies that are already in step (scaled, held, cut as the pairing says), for programs that want raw
     video, both in one form (chroma, bit depth, matrix, range). ``{output}`` is a file for the program to write its
-    result to; without it, what it prints is read. Either is a log as libvmaf writes it (JSON or CSV), a JSON number, or
-    any text: then its last number counts.
+    result to; without it, what it prints is read. Either is a log as libvmaf writes it (JSON, CSV, XML), a JSON
+    number or any text: then its last number counts.
 
     Args:
         name: what the score is called, and its name inside a log that holds several.
@@ -161,84 +156,3 @@ def _rate(sight: Sight) -> Any:
     from fractions import Fraction
 
     return (sight.reference or sight.distorted).frame_rate or Fraction(25)
-
-
-def read_scores(text: str, name: str, *, where: str) -> Course:
-    """The score that a program wrote: a log as libvmaf writes it, a JSON number, or the last number of a text.
-
-    Args:
-        text: what was written.
-        name: which score of a log is meant; where it holds one only, that one.
-        where: what to name in an error.
-
-    Raises:
-        DataError: there is no number in it, or the log does not hold the score.
-
-    >>> read_scores("frames: 60, score = 71.5", "mine", where="a.mp4").score
-    71.5
-    """
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return _from_log(found, name, where)
-    if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return _whole(float(found), name, where)
-    if text.startswith("Frame,"):
-        return _from_csv(text, name, where)
-    numbers = NUMBER.findall(text)
-    if not numbers:
-        raise DataError(f"{name} gave no number: {text.strip()[:80]!r}", where=where)
-    return _whole(float(numbers[-1]), name, where)
-
-
-def _from_log(log: dict[str, Any], name: str, where: str) -> Course:
-    frames: list[dict[str, Any]] = log["frames"] if isinstance(log.get("frames"), list) else []
-    pooled = log.get("pooled_metrics")
-    known = list(pooled) if isinstance(pooled, dict) else list(frames[0].get("metrics", {})) if frames else []
-    key = _key(name, known, log)
-    segments = tuple(
-        Segment(int(frame["frameNum"]), int(frame.get("lastFrameNum", frame["frameNum"])), float(value))
-        for frame in frames
-        if (value := frame.get("metrics", {}).get(key)) is not None
-    )
-    value = log.get("score") if key is None else None
-    if key is not None and isinstance(pooled, dict) and isinstance(pooled.get(key), dict):
-        value = pooled[key].get("mean")
-    if value is None and segments:
-        value = math.fsum(part.score for part in segments) / len(segments)
-    if value is None:
-        raise DataError(f"the log holds no score {name!r}", where=where, hint=", ".join(known) or None)
-    return Course(_whole(float(value), name, where).score, segments, {})
-
-
-def _key(name: str, known: Sequence[str], log: dict[str, Any]) -> str | None:
-    if name in known:
-        return name
-    if len(known) == 1:
-        return known[0]
-    if "score" in log:
-        return None
-    # libvmaf calls its main score "vmaf" whatever the model.
-    return "vmaf" if "vmaf" in known else None
-
-
-def _from_csv(text: str, name: str, where: str) -> Course:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    known = [column for column in (rows[0] if rows else {}) if column and column != "Frame"]
-    key = _key(name, known, {})
-    if key is None:
-        raise DataError(f"the log holds no score {name!r}", where=where, hint=", ".join(known) or None)
-    try:
-        segments = tuple(Segment(int(row["Frame"]), int(row["Frame"]), float(row[key])) for row in rows if row[key])
-        mean = math.fsum(part.score for part in segments) / len(segments)
-    except (ValueError, ZeroDivisionError) as error:
-        raise DataError(f"the log of {name} is damaged ({error})", where=where) from error
-    return Course(_whole(mean, name, where).score, segments, {})
-
-
-def _whole(value: float, name: str, where: str) -> Course:
-    if not math.isfinite(value):
-        raise DataError(f"{name} gave {value}, which is no score", where=where)
-    return Course(value, (), {})

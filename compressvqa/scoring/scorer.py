@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from compressvqa.progress import Progress
@@ -166,6 +166,14 @@ class Scorer(ABC):
             DataError: a file can't be read or compared.
             WeightsError: a score is not a number.
         """
+
+    def expect(self, files: Iterable[tuple[Path, str, Path | None]]) -> None:
+        """Called before a data set is scored, with all its files; one that reads them need not know.
+
+        Args:
+            files: (distorted file, its path within the data set, its reference).
+        """
+        del files
 
     def state(self) -> Any:
         """What its scores depend on now, beside code and files; taken anew before each evaluation.

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from compressvqa.errors import DataError
+from compressvqa.labels import LABELS as NAMES
+from compressvqa.labels import VMAF_MODELS
 from compressvqa.video import ffmpeg
 from compressvqa.video.frames import Colour
 from compressvqa.video.matrices import Matrix
@@ -21,15 +23,11 @@ from compressvqa.video.raw import RawFormat
 
 Labels: TypeAlias = "dict[str, float | None]"
 
-# Name of the label -> (name of the metric in the log, libvmaf's model).
-MODELS = {
-    "vmaf_v0.6.1": ("vmaf", "version=vmaf_v0.6.1"),
-    "vmaf_v0.6.1neg": ("neg", r"version=vmaf_v0.6.1neg\:name=neg"),
-    "vmaf_v1.0.16_3d0h": ("v1", r"version=vmaf_v1.0.16_3d0h\:name=v1"),
-}
-LABELS = (*MODELS, "psnr_y")
-# Below this side version 1 prints 0.0 for everything, without an error.
-V1_MIN_SIDE = 256
+# What is measured of every clip of a training set, by name: three models of VMAF, and PSNR.
+MODELS = tuple(VMAF_MODELS[name] for name in ("vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h"))
+LabelName = Literal["vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_v1.0.16_3d0h", "psnr_y"]
+LABELS: tuple[str, ...] = get_args(LabelName)
+V1_MIN_SIDE = VMAF_MODELS["vmaf_v1.0.16_3d0h"].smallest_side
 # ffmpeg's names of matrix, primaries and transfer curve.
 COLOUR_NAMES: dict[Matrix, tuple[str, str, str]] = {
     "bt601": ("smpte170m", "smpte170m", "smpte170m"),
@@ -42,8 +40,7 @@ COLOUR_NAMES: dict[Matrix, tuple[str, str, str]] = {
 
 def vmaf_filter(height: int, width: int, log: str) -> str:
     """The libvmaf filter (inputs: distorted, reference) that writes all labels to the file `log` in ffmpeg's folder."""
-    names = [name for name in MODELS if name != "vmaf_v1.0.16_3d0h" or min(height, width) >= V1_MIN_SIDE]
-    models = "|".join(MODELS[name][1] for name in names)
+    models = "|".join(model.ask for model in MODELS if min(height, width) >= model.smallest_side)
     return f"libvmaf=log_fmt=json:log_path={log}:n_threads=1:feature=name=psnr:model='{models}'"
 
 
@@ -60,8 +57,8 @@ def read_log(path: Path, frames: int) -> Labels:
     if len(rows) != frames:
         raise DataError(f"libvmaf measured {len(rows)} frames of {frames}", where=path)
     labels: Labels = {}
-    for label, metric in [*((label, metric) for label, (metric, _) in MODELS.items()), ("psnr_y", "psnr_y")]:
-        values = [row.get(metric) for row in rows]
+    for label in LABELS:
+        values = [row.get(NAMES[label].key) for row in rows]
         if all(value is None for value in values):
             labels[label] = None
             continue

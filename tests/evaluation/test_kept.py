@@ -24,10 +24,8 @@ from compressvqa.video import Clip, Pairing, RawFormat
 
 
 def scores_of(found, model):
-    return {
-        (item["reference"], item["distorted"]): item["score"]
-        for part in found.to_dict()["scores"] if part["model"] == model for item in part["items"]
-    }  # fmt: skip
+    (part,) = [part for part in found.scores if part.model == model]
+    return {(item.reference, item.distorted): item.score for item in part.items}
 
 
 def test_two_references_of_one_distorted_file_are_two_scores(noise_set, cache, tmp_path):
@@ -46,7 +44,7 @@ def test_two_references_of_one_distorted_file_are_two_scores(noise_set, cache, t
 def test_one_missing_reference_leaves_the_other_pair(noise_set, cache):
     items = (*noise_set.items[:5], Item(noise_set.items[0].distorted, mos=1, reference="none.y4m"))
     found = evaluate(["psnr"], [replace(noise_set, items=items)], cache=cache, resamples=0)
-    assert found.to_dict()["datasets"][0]["n"] == 5 and found.to_dict()["datasets"][0]["left_out"] == 1
+    assert found.datasets[0].n == 5 and found.datasets[0].left_out == 1
 
 
 class Net(nn.Module):
@@ -65,7 +63,7 @@ def test_a_changed_forward_attribute_or_weight_of_a_network_is_scored_anew(noise
 
     def scores():
         found = evaluate([NetworkScorer(network)], [few], cache=cache, resamples=0)
-        return list(scores_of(found, found.to_dict()["models"][0]["name"]).values())
+        return list(scores_of(found, found.models[0].name).values())
 
     first = scores()
     assert scores() == first
@@ -148,8 +146,8 @@ def test_a_file_that_is_written_while_it_is_scored(noise_set, cache, tmp_path):
 
     manifest = Manifest("one", tmp_path, tuple(Item(f"d0-{n}.y4m", n, "r0.y4m") for n in range(2)))
     found = evaluate([Writing()], [manifest], cache=cache, resamples=0)
-    (facts,) = found.to_dict()["datasets"]
-    assert facts["n"] == 1 and any("written while it was scored" in note for note in facts["notes"])
+    (dataset,) = found.datasets
+    assert dataset.n == 1 and any("written while it was scored" in note for note in dataset.notes)
 
 
 def test_everything_else_that_a_score_hangs_on_is_in_its_key(noise_set, cache):

@@ -27,7 +27,7 @@ from compressvqa.data.build import remove_dead_work
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
 from compressvqa.data.proxy.made import Made
-from compressvqa.data.proxy.manifest import FACTS, LABEL_NAMES, MANIFEST, write_set
+from compressvqa.data.proxy.manifest import FACTS, MANIFEST, write_set
 from compressvqa.data.proxy.references import Excerpt, Reference, store_reference, unpack
 from compressvqa.data.sources import FileSource
 from compressvqa.errors import DataError
@@ -36,6 +36,7 @@ from compressvqa.opinions.manifest import Manifest
 from compressvqa.progress import Progress
 from compressvqa.video.clip import Clip
 from compressvqa.video.folders import list_videos
+from compressvqa.video.vmaf import LABELS
 
 log = logging.getLogger(__name__)
 # Changes with the way references and encodes are made.
@@ -94,8 +95,8 @@ def build_proxy_set(
     """
     folder = Path(folder)
     excerpt = Excerpt(frames, start, downscale)
-    if label not in LABEL_NAMES:
-        raise DataError(f"unknown label {label!r}", hint=", ".join(LABEL_NAMES))
+    if label not in LABELS:
+        raise DataError(f"unknown label {label!r}", hint=", ".join(LABELS))
     if len({rung.name for rung in ladder}) < len(ladder):
         raise DataError("the ladder names a rung twice", where=folder)
     rungs, lacking = ladders.usable(list(ladder))

@@ -12,18 +12,12 @@ from compressvqa.data.proxy.order import agreement
 from compressvqa.data.proxy.references import AUTO_SIDE
 from compressvqa.errors import DataError
 from compressvqa.files import finite, write_json
+from compressvqa.labels import LABELS as NAMES
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.manifest_file import read_manifest, write_manifest
 from compressvqa.video.vmaf import LABELS, V1_MIN_SIDE
 
 MANIFEST, FACTS = "manifest.csv", "proxy.json"
-# Label -> (what it is called in tables, lowest and highest value).
-LABEL_NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
-    "vmaf_v0.6.1": ("VMAF 0.6.1", (0.0, 100.0)),
-    "vmaf_v0.6.1neg": ("VMAF 0.6.1 NEG", (0.0, 100.0)),
-    "vmaf_v1.0.16_3d0h": ("VMAF 1.0.16 3d0h", (0.0, 100.0)),
-    "psnr_y": ("PSNR-Y", None),
-}
 
 
 def write_set(
@@ -34,7 +28,7 @@ def write_set(
     Args:
         folder: the set's folder.
         name: the set's name.
-        label: a key of `LABEL_NAMES`; items that lack it are left out and counted in the notes.
+        label: one of `compressvqa.video.vmaf.LABELS`; items that lack it are left out and counted in the notes.
         made: what became of each clip, by its short name.
         settings: what the set was asked to be.
         notes: more to be said of it.
@@ -54,7 +48,7 @@ def write_set(
                         hint=f"version 1 of VMAF needs {V1_MIN_SIDE} pixels a side")  # fmt: skip
     order = _order(entries)
     references = {clip: r.reference for clip, r in made.items() if r.encodes and r.reference is not None}
-    title, scale = LABEL_NAMES[label]
+    title, scale = NAMES[label].title, NAMES[label].score_range
     lack = len(entries) - len(items)
     said = (
         *_notes(label, made, order[label], entries, settings["excerpt"]),
@@ -152,7 +146,7 @@ def _notes(
     label: str, made: Mapping[str, Made], order: dict[str, Any], entries: list[dict[str, Any]], excerpt: dict[str, Any]
 ) -> list[str]:
     """What a reader of results on this set should know."""
-    title = LABEL_NAMES[label][0]
+    title = NAMES[label].title
     version = ", ".join(sorted({entry["ffmpeg"] for entry in entries}))
     wanted = excerpt["downscale"]
     where = "the middle" if excerpt["start"] is None else f"frame {excerpt['start']} on"
