@@ -13,8 +13,8 @@ from compressvqa.opinions.table import read_text
 from compressvqa.progress import Progress
 from compressvqa.scoring.find import stated
 from compressvqa.scoring.foreign_logs import LOGS, read_log
+from compressvqa.scoring.foreign_table import Rows, read_score_table
 from compressvqa.scoring.score_keys import Keys
-from compressvqa.scoring.score_table import Rows, read_score_table
 from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.read import probe
