@@ -32,10 +32,14 @@ Size = Annotated[
 ]
 Rate = Annotated[
     Literal["auto", "hold", "number", "refuse"],
-    typer.Option(help="Another frame rate: hold frames on the reference's clock, or go by number."),
+    typer.Option(help="Another frame rate, or one that varies: hold the frame nearest in time, or go by number."),
 ]
 Length = Annotated[
     Literal["refuse", "trim"], typer.Option(help="Another number of frames: refuse, or trim to the shorter file.")
+]
+Align = Annotated[
+    Literal["no", "offset", "frames"],
+    typer.Option(help="Files out of step: take out one offset, or also frames that were dropped or doubled."),
 ]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045

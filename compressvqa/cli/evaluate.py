@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, Length, Rate, Size, app, print_json
+from compressvqa.cli.app import Align, Json, Length, Rate, Size, app, print_json
 from compressvqa.errors import CompressVQAError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def evaluate(
     size: Size = "scale",
     rate: Rate = "auto",
     length: Length = "refuse",
+    align: Align = "no",
     frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
     subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
     gap: Annotated[
@@ -99,7 +100,7 @@ def evaluate(
             split=split,
             teacher=teacher,
             baseline=baseline,
-            pairing=Pairing(frames, subsample, size=size, rate=rate, length=length),
+            pairing=Pairing(frames, subsample, size=size, rate=rate, length=length, align=align),
             pool=pool,
             gap=gap,
             latency=latency,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import BitDepth, Height, Json, Length, PixelFormat, Rate, Size, Width, app
+from compressvqa.cli.app import Align, BitDepth, Height, Json, Length, PixelFormat, Rate, Size, Width, app
 from compressvqa.errors import CompressVQAError
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def score(
     size: Size = "scale",
     rate: Rate = "auto",
     length: Length = "refuse",
+    align: Align = "no",
     width: Width = None,
     height: Height = None,
     pixel_format: PixelFormat = "420",
@@ -131,7 +132,7 @@ def score(
             pools=pool or [],
             per=per,
             identical=identical,
-            pairing=Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length),
+            pairing=Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align),
             raw=_raw(width, height, pixel_format, bitdepth),
             progress=progress,
         )

@@ -300,7 +300,7 @@ def _blocks(
     reference: Clip | None, distorted: Clip, pairing: Pairing, block: int
 ) -> Iterator[tuple[Tensor | None, Tensor]]:
     sight = look(reference, distorted, pairing)
-    for found in blocks(reference, [distorted], [sight], pairing, block=block):
+    for found in blocks(reference, [distorted], [sight], pairing, block=block, check=False):
         frames = found.distorted[0]
         # A reference that goes on for longer than its distorted clip is cut, where the pairing allows it.
         yield None if found.reference is None else stacked(found.reference[: len(frames)]), stacked(frames)

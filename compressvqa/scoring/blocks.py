@@ -14,7 +14,7 @@ from torch import Tensor
 from compressvqa.errors import WeightsError
 from compressvqa.progress import Progress
 from compressvqa.scoring.scorer import Course, Scorer, Segment
-from compressvqa.video.align import blocks, stacked
+from compressvqa.video.align import blocks, reading, stacked
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import alike
@@ -77,7 +77,7 @@ class BlockScorer(Scorer):
             reference = None
         sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
         # Side by side are files that read the reference alike. Without one nothing is shared, and sizes may differ.
-        keys = [place if sight.reference is None else sight.reference.colour for place, sight in enumerate(sights)]
+        keys = [place if sight.reference is None else reading(sight) for place, sight in enumerate(sights)]
         found: dict[int, dict[str, Course]] = {}
         for places in alike(keys):
             clips, some = [distorted[place] for place in places], [sights[place] for place in places]
@@ -101,7 +101,8 @@ class BlockScorer(Scorer):
             # Two clips that are written anew for each block: allocated each time, they leave holes that the allocator
             # does not fill, and memory grows with the length of the files.
             room = torch.empty((2, 1, self.block, 3, shown.height, shown.width))
-            for group in blocks(reference, distorted, sights, pairing, block=self.block):
+            in_step = blocks(reference, distorted, sights, pairing, block=self.block)
+            for group in in_step:
                 prepared, length = None, -1
                 for side, frames in enumerate(group.distorted):
                     if not frames:
@@ -114,10 +115,11 @@ class BlockScorer(Scorer):
                     segments[side] += self._segments(part, group.first, len(frames), distorted[side])
                 if progress is not None:
                     progress(group.first + max(map(len, group.distorted)), total)
-        return [
-            {facts.name: Course(self._finite(self.pool(_tensors(kept)), "the file", clip), tuple(course), settings)}
-            for kept, course, clip in zip(parts, segments, distorted, strict=True)
-        ]
+        found = []
+        for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
+            value = self._finite(self.pool(_tensors(kept)), "the file", clip)
+            found.append({facts.name: Course(value, tuple(course), {**settings, **in_step.said(side)})})
+        return found
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
         """One segment a frame where the part holds a number for each, else one for the block."""

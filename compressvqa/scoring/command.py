@@ -24,6 +24,8 @@ from compressvqa.video.frames import Planes
 from compressvqa.video.raw import write_y4m
 
 TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
+# Differences that the pairing mends: a program that opens the files itself would see them unmended.
+CHANGED = ("frame size", "frame rate", "variable frame rate", "frame count", "alignment")
 PLACES = ("reference", "distorted", "reference_y4m", "distorted_y4m", "output")
 
 
@@ -94,7 +96,7 @@ class CommandScorer(Scorer):
         if pairing.frames or pairing.skip_reference or pairing.skip_distorted:
             raise DataError(f"the command of {self.name} reads whole files and can't leave frames out", where=clip.path,
                             hint="{reference_y4m} and {distorted_y4m}")  # fmt: skip
-        changed = [one for one in sight.differences if one.what in ("frame size", "frame rate", "frame count")]
+        changed = [one for one in sight.differences if one.what in CHANGED]
         if changed:
             raise DataError(f"{self.name} would see files that differ ({changed[0]})", where=clip.path,
                             hint="{reference_y4m} and {distorted_y4m} are brought together first")  # fmt: skip

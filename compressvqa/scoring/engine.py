@@ -180,7 +180,7 @@ def _identical(scorer: Scorer, reference: Clip | None, pairing: Pairing) -> dict
 
 
 def _score(facts: Facts, course: Course, sight: Sight, pairing: Pairing, pools: tuple[str, ...]) -> Score:
-    asked = {name: getattr(pairing, name) for name in ("frames", "skip_reference", "skip_distorted")}
+    asked = {name: getattr(pairing, name) for name in ("frames", "skip_reference", "skip_distorted", "align")}
     value: float | None = course.score
     if pools:
         if not course.segments:

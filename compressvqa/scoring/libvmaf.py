@@ -24,7 +24,7 @@ from compressvqa.scoring.features import CAMBI, FEATURES, Feature
 from compressvqa.scoring.filter_graph import graph_of, read_logs
 from compressvqa.scoring.scorer import Course, Facts, Scorer, Segment
 from compressvqa.video import ffmpeg
-from compressvqa.video.align import blocks
+from compressvqa.video.align import Blocks, blocks, reading
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import Form, alike
@@ -73,7 +73,7 @@ class LibvmafScorer(Scorer):
         _check(self.names, sights)
         found: dict[int, dict[str, Course]] = {}
         # Depth, matrix and length are a matter of each pair: only files that are compared alike are measured together.
-        for places in alike([(sight.form, sight.frames) for sight in sights]):
+        for places in alike([(sight.form, sight.frames, reading(sight)) for sight in sights]):
             clips, some = [distorted[place] for place in places], [sights[place] for place in places]
             found |= zip(places, self._together(reference, clips, some, pairing, progress), strict=True)
         names = {name: fact.name for name, fact in zip(self.names, self.facts, strict=True)}
@@ -97,9 +97,11 @@ class LibvmafScorer(Scorer):
         pairing: Pairing, progress: Progress | None,
     ) -> list[dict[str, Course]]:  # fmt: skip
         """What is measured at one depth, the pictures read once."""
+        # Motion is measured from frame to frame, so none is left out here; subsampling picks from what was measured.
+        in_step = blocks(reference, distorted, sights, replace(pairing, subsample=1), block=BLOCK)
         with tempfile.TemporaryDirectory(prefix="compressvqa-") as place:
             stack, counts = _Stack(sights, form), [0] * len(distorted)
-            chunks = self._stacked(reference, distorted, sights, pairing, stack, counts, progress)
+            chunks = self._stacked(in_step, sights, stack, counts, progress)
             graph, outputs = graph_of([_feature_of(name) for name in names], len(distorted), stack.crop)
             maps = [word for output in outputs for word in ("-map", f"[{output}]", "-f", "null", "-")]
             ffmpeg.feed([*stack.input(), "-filter_complex", graph, *maps], chunks, folder=Path(place))
@@ -113,17 +115,18 @@ class LibvmafScorer(Scorer):
             if counts[side] < max(counts):
                 # It ended early, which nobody foresaw. Motion at its last frame looked at what comes after.
                 (courses[side],) = self._pass(names, form, reference, [clip], [sight], pairing, None)
+            else:
+                said = in_step.said(side)
+                for name, course in courses[side].items():
+                    courses[side][name] = replace(course, settings={**course.settings, **said})
         return courses
 
     def _stacked(
-        self, reference: Clip, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing, stack: _Stack,
-        counts: list[int], progress: Progress | None,
-    ) -> Iterator[bytes]:  # fmt: skip
+        self, in_step: Blocks, sights: Sequence[Sight], stack: _Stack, counts: list[int], progress: Progress | None
+    ) -> Iterator[bytes]:
         """Every frame of the reference with the same frames of all distorted files below it, as raw bytes."""
-        # Motion is measured from frame to frame, so none is left out here; subsampling picks from what was measured.
-        everything = replace(pairing, subsample=1)
         total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
-        for group in blocks(reference, distorted, sights, everything, block=BLOCK):
+        for group in in_step:
             assert group.reference is not None
             length = max(map(len, group.distorted))
             for number, planes in enumerate(group.reference[:length]):
@@ -149,7 +152,7 @@ class CambiScorer(LibvmafScorer):
     ) -> list[dict[str, Course]]:
         """As `Scorer.score`. libvmaf wants two pictures: each file is given to it twice."""
         del reference
-        alone = replace(pairing, skip_reference=pairing.skip_distorted)
+        alone = replace(pairing, skip_reference=pairing.skip_distorted, align="no")
         return [super(CambiScorer, self).score(clip, [clip], alone, progress)[0] for clip in distorted]
 
 

@@ -165,7 +165,7 @@ class Score:
             found.append(("compared as", str(self.settings["compared as"])))
         if self.settings.get("tiles", 1) > 1:
             found.append(("tiles", f"{self.settings['tiles']} a frame, mean weighted by area"))
-        notes = {found.hint for found in self.differences}
+        notes = {found.hint for found in self.differences} | set(self.settings.get("notes", ()))
         notes |= {
             f"{info.path.name}: {note}" for info in (self.reference, self.distorted) if info for note in info.notes
         }

@@ -74,7 +74,7 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
         for one in first[path].differences:
             hint = f" ({one.hint})" if one.hint else ""
             table.add_row(escape(name), escape(f"{one}{hint}"))
-        for note in first[path].distorted.notes:
+        for note in (*first[path].distorted.notes, *first[path].settings.get("notes", ())):
             table.add_row(escape(name), escape(note))
     shown = next((one.reference for one in scores if one.reference is not None), None)
     if shown is not None:

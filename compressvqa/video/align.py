@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight
-from compressvqa.video.form import as_read
+from compressvqa.video.drift import Watch, describe, events, thumbnail
 from compressvqa.video.frames import Planes
-from compressvqa.video.read import read_frames
-from compressvqa.video.reformat import Reformatter
+
+MOST_EVENTS = 100  # that are kept with a score
 
 
 @dataclass(frozen=True)
@@ -42,45 +43,121 @@ def stacked(frames: Sequence[Planes], out: Tensor | None = None) -> Tensor:
     return clip
 
 
-def blocks(
-    reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing, *, block: int
-) -> Iterator[FrameBlock]:
+class Blocks:
     """Blocks of consecutive frames; only one block is held in memory, and the reference is decoded once.
 
     Args:
         reference: the reference; None for no-reference scores.
         distorted: its distorted files.
-        sights: what `look` said of each. They must read the reference by one and the same matrix.
+        sights: what `look` said of each; those of one call read the reference alike (see `reading`).
         pairing: how they are brought together. With `subsample` n every n-th block is handed out: whole blocks are
             left out, not single frames, so that motion inside a block is as networks learnt it.
         block: frames of a block; the last one may be shorter.
+        check: whether tiny pictures of all frames are held against each other, to see that the files are in step.
 
     Raises:
-        DataError: a file can't be read, or ends before the look at it said.
+        DataError: (when iterated) a file can't be read, or ends before the look at it said.
     """
-    held: list[Planes] = []
-    sides: list[list[Planes]] = [[] for _ in distorted]
-    first = 0
-    for number, (r, row) in enumerate(_in_step(reference, distorted, sights, pairing)):
-        if (number // block) % pairing.subsample == 0:
-            if r is not None:
-                held.append(r)
-            for side, planes in zip(sides, row, strict=True):
-                if planes is not None:
-                    side.append(planes)
-        if (number + 1) % block == 0:
-            if any(sides):
-                yield FrameBlock(first, None if reference is None else held, sides)
-            held, sides, first = [], [[] for _ in distorted], number + 1
-    if any(sides):
-        yield FrameBlock(first, None if reference is None else held, sides)
+
+    def __init__(
+        self,
+        reference: Clip | None,
+        distorted: Sequence[Clip],
+        sights: Sequence[Sight],
+        pairing: Pairing,
+        *,
+        block: int,
+        check: bool = True,
+    ) -> None:
+        self._reference, self._distorted, self._sights = reference, distorted, sights
+        self._pairing, self._block = pairing, block
+        # Frames that are compared by time repeat on one side: they are in step by their clocks.
+        watched = [check and reference is not None and not sight.by_time for sight in sights]
+        self._watches = [Watch() if one else None for one in watched]
+
+    def __iter__(self) -> Iterator[FrameBlock]:
+        reference, block = self._reference, self._block
+        held: list[Planes] = []
+        sides: list[list[Planes]] = [[] for _ in self._distorted]
+        first = 0
+        rows = _in_step(reference, self._distorted, self._sights, self._pairing)
+        for number, (r, row) in enumerate(rows):
+            self._watch(r, row)
+            if (number // block) % self._pairing.subsample == 0:
+                if r is not None:
+                    held.append(r)
+                for side, planes in zip(sides, row, strict=True):
+                    if planes is not None:
+                        side.append(planes)
+            if (number + 1) % block == 0:
+                if any(sides):
+                    yield FrameBlock(first, None if reference is None else held, sides)
+                held, sides, first = [], [[] for _ in self._distorted], number + 1
+        if any(sides):
+            yield FrameBlock(first, None if reference is None else held, sides)
+
+    def _watch(self, r: Planes | None, row: Sequence[Planes | None]) -> None:
+        if r is None or not any(self._watches):
+            return
+        small = thumbnail(r)
+        for watch, planes in zip(self._watches, row, strict=True):
+            if watch is not None and planes is not None:
+                watch.push(small, thumbnail(planes))
+
+    def said(self, side: int) -> dict[str, Any]:
+        """What was seen of one distorted file once all blocks are through, for the settings of its score; often {}."""
+        watch = self._watches[side]
+        found = [] if watch is None else list(events(watch.offsets()))
+        if not found:
+            return {}
+        skips = [self._pairing.skip_reference, self._pairing.skip_distorted]
+        shown = self._sights[side].shown
+        if shown is not None:  # brought in step by an offset: the check begins there
+            skips = [skip + int(numbers[0]) for skip, numbers in zip(skips, shown, strict=True)]
+        return {
+            "notes": [describe(found, *skips)],
+            "out_of_step": [asdict(event) for event in found[:MOST_EVENTS]],
+        }
+
+
+def blocks(
+    reference: Clip | None,
+    distorted: Sequence[Clip],
+    sights: Sequence[Sight],
+    pairing: Pairing,
+    *,
+    block: int,
+    check: bool = True,
+) -> Blocks:
+    """As `Blocks`."""
+    return Blocks(reference, distorted, sights, pairing, block=block, check=check)
+
+
+def reading(sight: Sight) -> Hashable:
+    """Which frames of the reference a comparison reads, and by which matrix: those alike are read side by side."""
+    return None if sight.reference is None else sight.reference.colour, _picks(sight)
+
+
+def _picks(sight: Sight) -> bytes | None:
+    """The reference frames that are compared, None where that is every one from the first on."""
+    if sight.shown is None or np.array_equal(sight.shown[0], np.arange(len(sight.shown[0]))):
+        return None
+    return sight.shown[0].tobytes()
 
 
 def _in_step(
     reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], pairing: Pairing
 ) -> Iterator[tuple[Planes | None, list[Planes | None]]]:
-    left = None if reference is None else _reference_frames(reference, sights, pairing)
-    right = [_distorted_frames(clip, sight, pairing) for clip, sight in zip(distorted, sights, strict=True)]
+    if len({reading(sight) for sight in sights}) > 1:
+        raise ValueError("these files do not read their reference alike")
+    left = None
+    if reference is not None:
+        numbers = sights[0].shown[0] if sights[0].shown is not None and _picks(sights[0]) is not None else None
+        left = sights[0].left(reference, pairing).frames(pairing.frames, numbers)
+    right = [
+        sight.right(clip, pairing).frames(pairing.frames, None if sight.shown is None else sight.shown[1])
+        for clip, sight in zip(distorted, sights, strict=True)
+    ]
     live = set(range(len(distorted)))
     number = 0
     while live:
@@ -117,39 +194,3 @@ def _check_end(
     if not both and pairing.length == "refuse":
         raise DataError(f"ends after {number} frames and the other video goes on", where=short.path,
                         hint="cut both to the same frames, or give a number of frames")  # fmt: skip
-
-
-def _reference_frames(clip: Clip, sights: Sequence[Sight], pairing: Pairing) -> Iterator[Planes]:
-    stop = None if pairing.frames is None else pairing.skip_reference + pairing.frames
-    info = sights[0].reference
-    if info is None or any(sight.reference is None or sight.reference.colour != info.colour for sight in sights):
-        raise ValueError("these files do not read their reference alike")
-    decoded = read_frames(clip, start=pairing.skip_reference, stop=stop)
-    return (as_read(planes, info) for planes in decoded)
-
-
-def _distorted_frames(clip: Clip, sight: Sight, pairing: Pairing) -> Iterator[Planes]:
-    stop = None
-    if pairing.frames is not None and sight.hold is None:
-        stop = pairing.skip_distorted + pairing.frames
-    decoded = read_frames(clip, start=pairing.skip_distorted, stop=stop)
-    frames: Iterator[Planes] = (as_read(planes, sight.distorted) for planes in decoded)
-    if sight.hold is not None:
-        frames = held_frames(frames, sight.hold)
-    wanted = sight.reference
-    if wanted is not None and (wanted.height, wanted.width) != (sight.distorted.height, sight.distorted.width):
-        return map(Reformatter((wanted.height, wanted.width)), frames)
-    return frames
-
-
-def held_frames(frames: Iterator[Planes], hold: Fraction) -> Iterator[Planes]:
-    """What a player shows at the start of each reference frame, `hold` distorted frames in each.
-
-    >>> "".join(held_frames(iter("abc"), Fraction(1, 2))), "".join(held_frames(iter("abcdef"), Fraction(2)))
-    ('aabbcc', 'ace')
-    """
-    shown = 0  # reference frames so far
-    for number, frame in enumerate(frames):
-        while shown * hold.numerator // hold.denominator == number:
-            yield frame
-            shown += 1

@@ -35,10 +35,14 @@ class Pairing:
         skip_reference: frames left out at the beginning of the reference.
         skip_distorted: frames left out at the beginning of the distorted file.
         size: "scale" brings a distorted picture of another size to the reference's (bicubic); "refuse" does not.
-        rate: where frame rates differ, "hold" shows each distorted frame for as long as a player would, on the
-            reference's clock; "number" compares frame 0 with frame 0, 1 with 1, ...; "refuse" does neither. "auto"
-            holds where the two last equally long and have different numbers of frames, else goes by number.
+        rate: where frame rates differ, or vary, "hold" compares by time: beside each reference frame the nearest
+            distorted frame is held; "number" compares frame 0 with frame 0, 1 with 1, ...; "refuse" does neither.
+            "auto" goes by time where the two last equally long and have different numbers of frames or a rate that
+            varies, else by number.
         length: where one file is longer, "refuse", or "trim" to the shorter one.
+        align: brings files in step that do not begin with the same frame, or of which one lacks or repeats frames, by
+            what their pictures show: "offset" takes out one offset of up to 64 frames; "frames" leaves out, too, what
+            was dropped and what was doubled; "no" does neither, and says where they are out of step.
 
     Raises:
         DataError: a number below its least.
@@ -51,6 +55,7 @@ class Pairing:
     size: Literal["scale", "refuse"] = "scale"
     rate: Literal["auto", "hold", "number", "refuse"] = "auto"
     length: Literal["refuse", "trim"] = "refuse"
+    align: Literal["no", "offset", "frames"] = "no"
 
     def __post_init__(self) -> None:
         if self.subsample < 1 or (self.frames is not None and self.frames < 1):

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from compressvqa.errors import DataError
+from compressvqa.video import clock
 from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.clock import Numbers
 from compressvqa.video.colours import differ_in_colour
 from compressvqa.video.difference import Difference
+from compressvqa.video.drift import describe
 from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
-from compressvqa.video.read import probe
+from compressvqa.video.read import probe, read_frames
+from compressvqa.video.sides import Side
+from compressvqa.video.steps import REACH, Steps, bring_in_step
 
 # The smallest side that the networks of this package score (reflect padding of the smallest map of RankDVQA).
 MIN_SIDE = 96
-# Frame rates nearer than this (relative) are one rate written in two ways, such as 23.976 and 24000/1001.
-SAME_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,12 @@ class Sight:
         distorted: facts of the distorted file, likewise.
         differences: everything in which they differ.
         frames: how many frames are compared; None if that is only known at the end of the files.
-        hold: distorted frames shown during one reference frame, where that is not one: 1/2 shows each twice.
         form: how their pictures are compared by metrics of luma and chroma; None without a reference.
+        hold: distorted frames shown during one reference frame, where two constant rates differ and frames are compared
+            by time: 1/2 shows each twice.
+        shown: numbers of the reference and of the distorted frame of each step, neither ever falling; None: frame n is
+            compared with frame n.
+        by_time: whether `shown` comes of the files' clocks.
     """
 
     reference: VideoInfo | None
@@ -41,6 +51,19 @@ class Sight:
     frames: int | None
     hold: Fraction | None = None
     form: Form | None = None
+    shown: tuple[Numbers, Numbers] | None = field(default=None, compare=False, repr=False)
+    by_time: bool = False
+
+    def left(self, clip: Clip, pairing: Pairing) -> Side:
+        """The reference as it is compared."""
+        assert self.reference is not None
+        return Side(clip, self.reference, pairing.skip_reference)
+
+    def right(self, clip: Clip, pairing: Pairing) -> Side:
+        """The distorted file as it is compared: of the reference's size."""
+        r, d = self.reference, self.distorted
+        same = r is None or (r.height, r.width) == (d.height, d.width)
+        return Side(clip, d, pairing.skip_distorted, None if same or r is None else (r.height, r.width))
 
 
 def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_side: int = 1) -> Sight:
@@ -62,10 +85,46 @@ def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_
     if r is not None:
         r, d = agree(r, d)
         form = form_of(r, d)
-    hold = None if r is None else _hold(r, d, pairing)
+    match = None if r is None else _by_time(r, d, pairing)
     differences = inspect_pair(r or d, d, pairing, smallest_side=smallest_side)
     refuse(differences, (r or d).path, d.path)
-    return Sight(r, d, tuple(differences), _compared(r, d, hold, pairing), hold, form)
+    if r is None or match is None:
+        sight = Sight(r, d, tuple(differences), _compared(r, d, pairing), form=form)
+        return sight if r is None or reference is None else _aligned(sight, reference, distorted, pairing)
+    count = min(len(match), pairing.frames or len(match))
+    shown = np.arange(count, dtype=np.int64), match[:count]
+    return Sight(r, d, tuple(differences), count, clock.ratio(r, d), form, shown, True)
+
+
+def _aligned(sight: Sight, reference: Clip, distorted: Clip, pairing: Pairing) -> Sight:
+    """Brings the two in step by what their pictures show, where that is asked for."""
+    if pairing.align == "no" or (sight.reference and (sight.reference.frames, sight.distorted.frames) == (1, 1)):
+        return sight
+    states = tuple((clip.path.stat().st_size, clip.path.stat().st_mtime_ns) for clip in (reference, distorted))
+    found = _steps(sight, reference, distorted, pairing, states)
+    counts = [0 if info is None or info.frames is None else info.frames for info in (sight.reference, sight.distorted)]
+    if not found.expected and pairing.frames is None and pairing.length == "refuse":
+        cut = Difference("frame count", str(counts[0]), str(counts[1]), True, "cut both to the same frames")
+        refuse([cut], reference.path, distorted.path)
+    used = len(found.reference) if pairing.frames is None else min(pairing.frames, len(found.reference))
+    left = [0 if pairing.frames is not None else count - used for count in counts]
+    hint = f"aligned ({pairing.align}): the pictures of both are in step"
+    if found.events:
+        skips = pairing.skip_reference, pairing.skip_distorted
+        hint = f"aligned ({pairing.align}), {used} frames are compared. Was {describe(found.events, *skips, way=False)}"
+    said = Difference("alignment", f"{left[0]} frames left out", f"{left[1]} frames left out", False, hint)
+    return replace(sight, differences=(*sight.differences, said), frames=pairing.frames or used,
+                   shown=(found.reference[:used], found.distorted[:used]))  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _steps(sight: Sight, reference: Clip, distorted: Clip, pairing: Pairing, states: tuple[Any, ...]) -> Steps:
+    """Every frame of both is decoded for it, and every score of a file asks for it."""
+    del states  # only so that a file that was written anew is looked at anew
+    assert pairing.align != "no"
+    count = None if pairing.frames is None else pairing.frames + REACH
+    sides = sight.left(reference, pairing), sight.right(distorted, pairing)
+    return bring_in_step(sides[0].frames(count), sides[1].frames(count), pairing.align)
 
 
 def inspect_pair(
@@ -107,58 +166,55 @@ def inspect_pair(
 
 
 def _differ_in_time(found: list[Difference], r: VideoInfo, d: VideoInfo, pairing: Pairing) -> None:
-    """Adds what differs in frame count and rate."""
-    hold = _hold(r, d, pairing)
-    if not _same_rate(r, d):
-        hint = "frames are compared by number, not by time"
-        if hold is not None:
-            hint = "each distorted frame is held for as long as it is shown, on the reference's clock"
-        refused = pairing.rate == "refuse"
-        found.append(Difference("frame rate", _rate(r), _rate(d), refused,
+    match = _by_time(r, d, pairing)
+    varies = bool(r.variable_rate or d.variable_rate)
+    a, b = clock.clock_of(r), clock.clock_of(d)
+    one_by_one = a is not None and b is not None and clock.same_clock(a, b)
+    hint = "frames are compared by number, not by time"
+    if match is not None:
+        hint = "compared by time: beside each reference frame the nearest distorted frame is held"
+    elif r.frames is not None and r.frames == d.frames:
+        hint = "as many frames in both: compared by number, not by time"
+    refused = pairing.rate == "refuse" and not (varies and one_by_one)
+    if varies or not clock.same_rate(r, d):
+        found.append(Difference("variable frame rate" if varies else "frame rate", _rate(r), _rate(d), refused,
                                 "bring both to one frame rate" if refused else hint))  # fmt: skip
-    if r.frames is not None and d.frames is not None:
-        there = d.frames if hold is None else _held(d.frames, hold)
-        enough = pairing.frames is not None and min(r.frames, there) >= pairing.frames
-        if there != r.frames and not enough:
-            # Held frames can end within one frame of the reference's end: that is rounding, not another length.
-            rounding = hold is not None and abs(there - r.frames) <= _slack(hold)
-            trim = pairing.length == "trim" and pairing.frames is None
-            if not rounding:
-                hint = "cut to the shorter one" if trim else "cut both to the same frames, or give a number of frames"
-                found.append(Difference("frame count", str(r.frames), str(d.frames), not trim, hint))
-    if r.variable_rate or d.variable_rate:
-        found.append(Difference("variable frame rate", str(r.variable_rate), str(d.variable_rate), False,
-                                "frames are compared by number, not by time"))  # fmt: skip
+    if pairing.align != "no" and match is not None:
+        hint = "frames are aligned by number, and these are compared by time: --rate number, or no --align"
+        found.append(Difference("frame rate", _rate(r), _rate(d), True, hint))
+    if pairing.rate == "hold" and (a is None or b is None) and (r.frames, d.frames) != (1, 1):
+        hint = "a rate is needed to go by time; --rate number compares by number"
+        found.append(Difference("frame rate", _rate(r), _rate(d), True, hint))
+    if r.frames is None or d.frames is None or (match is not None and a and b and clock.as_long(a, b)):
+        return
+    there = d.frames if match is None else len(match)
+    enough = pairing.frames is not None and min(r.frames, there) >= pairing.frames
+    if (r.frames != d.frames or there != r.frames) and not enough and (match is not None or pairing.align == "no"):
+        trim = pairing.length == "trim" and pairing.frames is None
+        hint = "cut both to the same frames, or give a number of frames (--align frames finds what one of them lacks)"
+        hint = "cut to the shorter one" if trim else hint
+        found.append(Difference("frame count", str(r.frames), str(d.frames), not trim, hint))
 
 
-def _hold(r: VideoInfo, d: VideoInfo, pairing: Pairing) -> Fraction | None:
-    """Distorted frames per reference frame where frames are held, None where they are compared by number."""
-    if pairing.rate in ("number", "refuse") or _same_rate(r, d) or r.variable_rate or d.variable_rate:
+def _by_time(r: VideoInfo, d: VideoInfo, pairing: Pairing) -> Numbers | None:
+    """The distorted frame beside each reference frame where they are compared by time, None where by number."""
+    a, b = clock.clock_of(r), clock.clock_of(d)
+    if a is None or b is None or pairing.rate in ("number", "refuse"):
         return None
-    assert r.frame_rate is not None and d.frame_rate is not None
-    hold = Fraction(d.frame_rate) / Fraction(r.frame_rate)
-    if pairing.rate == "hold":
-        return hold
-    if r.frames is None or d.frames is None or r.frames == d.frames:
-        return None  # as many frames, or nobody knows: the rate is likely to be a wrong note
-    return hold if abs(_held(d.frames, hold) - r.frames) <= _slack(hold) else None
+    if clock.same_clock(a, b) if a.varies or b.varies else clock.same_rate(r, d):
+        return None
+    # As many frames at two constant rates: one of the rates is likely to be a wrong note.
+    noted_wrong = r.frames == d.frames and not (a.varies or b.varies)
+    if pairing.rate == "auto" and (noted_wrong or not clock.as_long(a, b)):
+        return None
+    return clock.nearest(a, b)
 
 
-def _slack(hold: Fraction) -> float:
-    """By how many reference frames the ends may differ: one frame of the slower video."""
-    return max(1.0, float(1 / hold))
-
-
-def _held(frames: int, hold: Fraction) -> int:
-    """Reference frames during which so many distorted frames are shown."""
-    return -(-frames * hold.denominator // hold.numerator)
-
-
-def _compared(r: VideoInfo | None, d: VideoInfo, hold: Fraction | None, pairing: Pairing) -> int | None:
-    there = d.frames if d.frames is None or hold is None else _held(d.frames, hold)
-    counts = [there] if r is None else [there, r.frames]
+def _compared(r: VideoInfo | None, d: VideoInfo, pairing: Pairing) -> int | None:
+    """How many frames are compared by number."""
     if pairing.frames is not None:
         return pairing.frames
+    counts = [d.frames] if r is None else [d.frames, r.frames]
     return None if any(count is None for count in counts) else min(count for count in counts if count is not None)
 
 
@@ -179,7 +235,10 @@ def _refuse_damage(r: VideoInfo | None, d: VideoInfo, pairing: Pairing) -> None:
 def _probed(clip: Clip, size: int, changed: int) -> VideoInfo:
     """Counting frames decodes a whole file, and every score of a file asks for them."""
     del size, changed  # only so that a file that was written anew is read anew
-    return probe(clip, count=True, whole=False)
+    info = probe(clip, count=True, whole=False)
+    if info.frames is None:  # a Y4M file with tags in its frames' headers
+        info = replace(info, frames=sum(1 for _ in read_frames(clip)))
+    return info
 
 
 def _facts(clip: Clip) -> VideoInfo:
@@ -191,17 +250,15 @@ def _facts(clip: Clip) -> VideoInfo:
 
 
 def _skipped(info: VideoInfo, skip: int) -> VideoInfo:
-    return info if info.frames is None else replace(info, frames=max(0, info.frames - skip))
-
-
-def _same_rate(r: VideoInfo, d: VideoInfo) -> bool:
-    if r.frame_rate is None or d.frame_rate is None:
-        return True
-    return abs(float(r.frame_rate) - float(d.frame_rate)) <= SAME_RATE * float(r.frame_rate)
+    if info.frames is None or skip == 0:
+        return info
+    times = None if info.times is None else info.times[skip:]
+    return replace(info, frames=max(0, info.frames - skip), times=times)
 
 
 def _rate(info: VideoInfo) -> str:
-    return "unknown" if info.frame_rate is None else f"{float(info.frame_rate):.3f} fps"
+    rate = "unknown" if info.frame_rate is None else f"{float(info.frame_rate):.3f} fps"
+    return f"varies, {rate} on average" if info.variable_rate else rate
 
 
 def refuse(differences: list[Difference], reference: Path | str, distorted: Path | str) -> None:

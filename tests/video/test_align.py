@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from clips import make, raw_bytes
 
 from compressvqa.errors import DataError
 from compressvqa.video import Clip, Pairing, RawFormat, inspect_pair, look, probe, read_clip
-from compressvqa.video.align import blocks, held_frames, stacked
+from compressvqa.video.align import blocks, stacked
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "40", "-pix_fmt", "yuv420p")
 
@@ -102,13 +101,6 @@ def test_half_the_frame_rate_is_held_on_the_clock(tmp_path):
     # The other way round, every second frame is shown.
     found = in_step(half, full)
     assert torch.equal(torch.cat([d[0] for _, d in found], dim=1)[0], read_clip(full, frames=24)[::2])
-
-
-@pytest.mark.parametrize("hold", [Fraction(1), Fraction(1, 2), Fraction(2), Fraction(2, 5), Fraction(30, 24)])
-def test_held_frames_are_those_on_the_screen(hold):
-    shown = list(held_frames(iter(range(60)), hold))
-    assert shown == [int(n * hold) for n in range(len(shown))]
-    assert len(shown) == -(-60 // hold)
 
 
 def test_skipping_everything_is_refused(pair):

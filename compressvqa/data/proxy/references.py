@@ -17,12 +17,14 @@ import numpy as np
 from compressvqa.errors import DataError
 from compressvqa.video import ffmpeg, vmaf
 from compressvqa.video.clip import Clip
-from compressvqa.video.compare import MIN_SIDE, SAME_RATE
+from compressvqa.video.compare import MIN_SIDE
 from compressvqa.video.frames import Colour, Planes, Samples, sample_type
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.raw import RawFormat
 from compressvqa.video.read import probe, read_frames
 
+# How far (relative) a container may round the rate that was asked for.
+ROUNDED_RATE = 1e-3
 # Motion, which VMAF and networks look at, needs two frames.
 MIN_FRAMES = 2
 # "auto" downscales by the largest of these that leaves the short side this long: the least that VMAF v1 measures.
@@ -161,7 +163,7 @@ def unpack(video: Path, raw: RawFormat, samples: Path | None) -> tuple[int, str]
         DataError: it can't be read, or says another size, format, matrix, range or rate of itself.
     """
     stated = probe(video).frame_rate
-    if raw.frame_rate is not None and (stated is None or abs(stated / raw.frame_rate - 1) > SAME_RATE):
+    if raw.frame_rate is not None and (stated is None or abs(stated / raw.frame_rate - 1) > ROUNDED_RATE):
         raise DataError(f"reads back at {stated} frames a second, not at {raw.frame_rate}", where=video.name)
     digest, frames = hashlib.sha256(), 0
     file = None if samples is None else samples.open("wb")

@@ -158,6 +158,11 @@ class Comparison:
 
 def _look(reference: Clip, distorted: Clip, pairing: Pairing) -> Sight:
     sight = look(reference, distorted, pairing, smallest_side=SMALLEST_SIDE)
+    if pairing.align != "no":
+        raise DataError("ST-GREED reads whole files and does not align frames", where=distorted.path)
+    if sight.shown is not None and sight.hold is None:
+        raise DataError("has a frame rate that varies, which ST-GREED does not compare", where=distorted.path,
+                        hint="compare by frame number")  # fmt: skip
     if sight.hold is not None and sight.hold > 1:
         raise DataError("has a higher frame rate than its reference, which ST-GREED does not compare",
                         where=distorted.path, hint="compare by frame number")  # fmt: skip
