@@ -171,3 +171,19 @@ def test_faults_of_standard_input_are_one_line(tmp_path):
         done = subprocess.run(command, input=sent, capture_output=True, check=False)
         said = done.stderr.decode().strip()
         assert done.returncode == 2 and message in said and "\n" not in said
+
+
+def test_a_data_set_may_hold_folders_of_pictures(tmp_path, monkeypatch):
+    from compressvqa.evaluation.cache import ScoreCache
+    from compressvqa.scoring import find_scorers
+
+    for number, name in enumerate(["a", "b"]):
+        pictures(tmp_path / name, [f"f{n}.png" for n in range(number, number + 3)])
+    cache, facts = ScoreCache(tmp_path / "kept"), find_scorers(["psnr"])[0].facts[0]
+    clip = Clip(tmp_path / "a" / "f%d.png")
+    key = cache.key(facts, clip, clip, Pairing())
+    assert key == cache.key(facts, clip, Clip(tmp_path / "b" / "f%d.png"), Pairing())  # the same pictures
+    assert key != cache.key(facts, clip, Clip(clip.path, stream=0), Pairing())
+    Image.new("RGB", (64, 48), (9, 9, 9)).save(tmp_path / "a" / "f2.png")
+    assert key != cache.key(facts, clip, clip, Pairing())
+    cache.close()
