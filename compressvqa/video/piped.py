@@ -49,9 +49,10 @@ def kept(
         path = path.rename(path.with_suffix(suffix))
         stored = replace(named[0], path=path)
         try:
-            yield (stored if reference is named[0] else reference), [
-                stored if clip is named[0] else clip for clip in distorted
-            ]
+            yield (
+                (stored if reference is named[0] else reference),
+                [stored if clip is named[0] else clip for clip in distorted],
+            )
         except CompressVQAError as error:
             if error.where is not None:
                 error.where = error.where.replace(str(path), "standard input")
