@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -71,6 +72,16 @@ def score(
     height: Height = None,
     pixel_format: PixelFormat = "420",
     bitdepth: BitDepth = 8,
+    stream: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Video stream to score of files that hold several, counted from 0."),
+    ] = None,
+    stream_ref: Annotated[Optional[int], typer.Option(min=0, help="The same, of the reference only.")] = None,  # noqa: UP045
+    stream_dist: Annotated[Optional[int], typer.Option(min=0, help="The same, of distorted files only.")] = None,  # noqa: UP045
+    frame_rate: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Frames a second of numbered pictures and headerless YUV: 25, 23.976, 30000/1001."),
+    ] = None,
     segments: Annotated[bool, typer.Option("--segments", help="Show every segment, however many.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
@@ -92,13 +103,16 @@ def score(
     Example: compressvqa score reference.mp4 low.mp4 high.mp4 --metric vmaf --metric psnr --pool p5 --pool mean
 
     Example: compressvqa score reference.mp4 distorted.mp4 --metric xpsnr --per second --csv
+
+    A folder of numbered pictures, or a name for them (frame_%04d.png), is one video; - is a Y4M stream on standard
+    input.
     """
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
     from compressvqa.scoring.engine import in_order
     from compressvqa.scoring.pooling import Length, parse_pools
     from compressvqa.scoring.result import figure
-    from compressvqa.video.clip import Pairing
+    from compressvqa.video.clip import Clip, Pairing
 
     forms = {"--json": as_json, "--csv": as_csv, "--xml": as_xml, "--summary": summary}
     asked = [option for option, given in forms.items() if given]
@@ -124,16 +138,18 @@ def score(
     )
     if as_xml and len(distorted) > 1:
         raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
+    form, fps = _raw(width, height, pixel_format, bitdepth), _frame_rate(frame_rate)
+    left = None if reference is None else Clip(reference, form, stream if stream_ref is None else stream_ref, fps)
+    right = [Clip(path, form, stream if stream_dist is None else stream_dist, fps) for path in distorted]
     with bar("score") as progress:
         scores = score_all(
-            reference,
-            distorted,
+            left,
+            right,
             scorers,
             pools=pool or [],
             per=per,
             identical=identical,
             pairing=Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align),
-            raw=_raw(width, height, pixel_format, bitdepth),
             progress=progress,
         )
     scores = in_order(scores, names)
@@ -182,6 +198,20 @@ def _sides(
         needs = "two files" if mode == "FR" else "a file"
         raise CompressVQAError(f"score needs {needs}", hint="score REFERENCE DISTORTED, or score -r FILE -d FILE")
     return reference, rest
+
+
+def _frame_rate(text: str | None) -> Fraction | None:
+    """Frames a second out of a number or a fraction; 23.976 and its kin stand for fractions of 1001."""
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise CompressVQAError(f"--frame-rate {text} is no frame rate", hint="25, 23.976, 30000/1001")
+    broadcast = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+    return broadcast if abs(rate - broadcast) < Fraction(1, 200) and rate.denominator > 1 else rate
 
 
 def _raw(width: int | None, height: int | None, pixel_format: Literal["420", "422", "444"], bitdepth: int) -> Any:

@@ -387,7 +387,7 @@ class ClipSampler:
 def _differ_in_size(reference: Clip | None, distorted: Clip) -> bool:
     if reference is None:
         return False
-    infos = [probe(clip.path, raw=clip.raw) for clip in (reference, distorted)]
+    infos = [probe(clip) for clip in (reference, distorted)]
     return (infos[0].width, infos[0].height) != (infos[1].width, infos[1].height)
 
 

@@ -21,6 +21,7 @@ from compressvqa.errors import DataError
 from compressvqa.evaluation.digests import Digests
 from compressvqa.scoring.scorer import Course, Facts, Segment
 from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.sequence import files_of
 
 log = logging.getLogger(__name__)
 # Changes with the form of keys and of what is kept. What scores depend on is in the keys.
@@ -132,7 +133,7 @@ class ScoreCache:
 
     def _clip(self, clip: Clip) -> list[Any]:
         read_as = {name: value for name, value in asdict(clip).items() if name != "path"}
-        return [self.digest(clip.path), read_as]
+        return [*(self.digest(file) for file in files_of(clip.path)), read_as]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

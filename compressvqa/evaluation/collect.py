@@ -16,6 +16,7 @@ from compressvqa.scoring.identity import identity
 from compressvqa.scoring.pooling import pooled_score
 from compressvqa.scoring.scorer import Course, Scorer
 from compressvqa.video.clip import Clip, Pairing
+from compressvqa.video.sequence import is_sequence
 
 log = logging.getLogger(__name__)
 # Distorted files that are decoded side by side: each holds a decoder and a block of pictures.
@@ -228,6 +229,6 @@ def check_files(manifest: Manifest, items: Sequence[Item]) -> None:
         DataError: no file of it exists.
     """
     clips: list[Clip] = [manifest.distorted(item) for item in items]
-    if clips and not any(clip.path.is_file() for clip in clips):
+    if clips and not any(clip.path.is_file() or is_sequence(clip.path) for clip in clips):
         raise DataError(f"not one of its {len(clips)} distorted files is there", where=manifest.folder,
                         hint=f"the first would be {clips[0].path}")  # fmt: skip

@@ -18,6 +18,7 @@ from compressvqa.opinions.lookup import list_files
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.published import facts_of
 from compressvqa.video.clip import Clip
+from compressvqa.video.sequence import is_sequence
 
 # So many items are opened unless all are asked for; so many names are given of what is wrong.
 SAMPLE = 24
@@ -186,7 +187,8 @@ class _Check:
     # --- files ---
 
     def is_there(self, name: str) -> bool:
-        return name in self.there or (self.manifest.folder / name).is_file()
+        path = self.manifest.folder / name
+        return name in self.there or path.is_file() or is_sequence(path)
 
     def files(self) -> None:
         """Which files are missing, and what they may be called instead."""

@@ -12,6 +12,7 @@ from compressvqa.video.clip import Clip
 from compressvqa.video.folders import VIDEO_SUFFIXES
 from compressvqa.video.frames import Samples
 from compressvqa.video.read import probe, read_frames
+from compressvqa.video.sequence import is_sequence
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".raw"}
@@ -38,7 +39,7 @@ class Seen:
 
 def is_image(clip: Clip) -> bool:
     """Whether a file is an image by its suffix; a GIF counts as a video."""
-    return clip.path.suffix.lower() in IMAGE_SUFFIXES
+    return clip.path.suffix.lower() in IMAGE_SUFFIXES and not is_sequence(clip.path)
 
 
 def look_at(clip: Clip) -> Seen:
@@ -55,7 +56,7 @@ def look_at(clip: Clip) -> Seen:
                 return Seen(*image.size, None, 1)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError("is no image that can be read", where=clip.path) from error
-    info = probe(clip.path, raw=clip.raw)
+    info = probe(clip)
     return Seen(info.width, info.height, info.frame_rate, info.frames, clip.raw is not None)
 
 
@@ -73,7 +74,7 @@ def luma(clip: Clip, frame: int) -> Samples:
                 return np.asarray(image.convert("L"), dtype=np.float32) / 255
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError("is no image that can be read", where=clip.path) from error
-    for planes in read_frames(clip.path, start=frame, stop=frame + 1, raw=clip.raw, threads=1):
+    for planes in read_frames(clip, start=frame, stop=frame + 1, threads=1):
         largest = (1 << planes.colour.bitdepth) - 1
         return planes.y.astype(np.float32) / largest
     raise DataError(f"has no frame {frame}", where=clip.path)

@@ -101,7 +101,8 @@ class Manifest:
             DataError: a headerless file without width and height, or a grey one.
         """
         size = item.width, item.height
-        return Clip(self.folder / item.distorted, self._raw(item, item.distorted, size, item.bitdepth, item.fps))
+        raw = self._raw(item, item.distorted, size, item.bitdepth, item.fps)
+        return Clip(self.folder / item.distorted, raw, frame_rate=item.fps)
 
     def reference(self, item: Item) -> Clip | None:
         """The reference of an item, None in a no-reference data set.
@@ -113,7 +114,7 @@ class Manifest:
             return None
         size = item.reference_width or item.width, item.reference_height or item.height
         depth, fps = item.reference_bitdepth or item.bitdepth, item.reference_fps or item.fps
-        return Clip(self.folder / item.reference, self._raw(item, item.reference, size, depth, fps))
+        return Clip(self.folder / item.reference, self._raw(item, item.reference, size, depth, fps), frame_rate=fps)
 
     def _raw(
         self, item: Item, name: str, size: tuple[int | None, int | None], bitdepth: int, fps: Fraction | None

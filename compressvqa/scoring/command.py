@@ -22,6 +22,7 @@ from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.frames import Planes
 from compressvqa.video.raw import write_y4m
+from compressvqa.video.sequence import is_sequence
 
 TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
 # Differences that the pairing mends: a program that opens the files itself would see them unmended.
@@ -93,6 +94,10 @@ class CommandScorer(Scorer):
         """A program that reads the files itself knows nothing of what the pairing asks for."""
         if "distorted_y4m" in self.used:
             return
+        if clip.stream is not None or is_sequence(clip.path):
+            what = "that pictures are one video" if clip.stream is None else f"that stream {clip.stream} is meant"
+            raise DataError(f"the command of {self.name} reads the file itself and does not know {what}",
+                            where=clip.path, hint="{reference_y4m} and {distorted_y4m}")  # fmt: skip
         if pairing.frames or pairing.skip_reference or pairing.skip_distorted:
             raise DataError(f"the command of {self.name} reads whole files and can't leave frames out", where=clip.path,
                             hint="{reference_y4m} and {distorted_y4m}")  # fmt: skip

@@ -17,22 +17,24 @@ from compressvqa.scoring.pooling import Length, parse_pools, pool_by
 from compressvqa.scoring.result import Score
 from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
+from compressvqa.video import piped
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.raw import RawFormat
 
-File: TypeAlias = "str | Path"
+File: TypeAlias = "str | Path | Clip"
 
 
 def score(
     reference: File | None,
     distorted: File,
     *,
-    model: File | nn.Module | Scorer = "rankdvqa-mini",
+    model: str | Path | nn.Module | Scorer = "rankdvqa-mini",
     runtime: str = "auto",
     pairing: Pairing | None = None,
     raw: RawFormat | None = None,
     raw_distorted: RawFormat | None = None,
+    stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     progress: Progress | None = None,
@@ -42,9 +44,11 @@ def score(
     The same files, network and device give the same score: nothing is drawn at random.
 
     Args:
-        reference: the reference video or picture, a local file. A no-reference scorer does not read it; None is fine
-            there.
-        distorted: the distorted file.
+        reference: the reference video or picture: a local file; a folder of numbered pictures or a name for them
+            (``frame_%04d.png``); "-" for a Y4M stream on standard input; or a `compressvqa.video.Clip`, which also says
+            which stream of a file is meant, and the frame rate of pictures. A no-reference scorer does not read it;
+            None is fine there.
+        distorted: the distorted file, likewise.
         model: the folder of a saved network (or the run folder that holds it); a name whose weights ship with the
             package; the name of another scorer ("vmaf_v0.6.1", "psnr", "lpips", "pyiqa/..."); NAME=FILE for a network
             and its weights; or a network, which is put in evaluation mode for the time of the call.
@@ -52,6 +56,7 @@ def score(
         pairing: how the files are brought together: frames, skips, other sizes, rates and lengths.
         raw: what headerless .yuv files hold.
         raw_distorted: what distorted .yuv files hold, where they differ from the reference.
+        stream: which video stream of files with several, counted from 0; None: the one that a player would show.
         max_pixels: a larger frame is cut into a grid of tiles that are scored one after the other and averaged by
             area, so that memory stays within what a frame of so many pixels takes (RankDVQA, 1080p: 5 GB). The score
             then differs from the whole frame's, since a network can't look across the edge of a tile (an untrained
@@ -67,7 +72,7 @@ def score(
     """
     (one,) = score_several(
         reference, [distorted], model=model, runtime=runtime, pairing=pairing, raw=raw, raw_distorted=raw_distorted,
-        max_pixels=max_pixels, device=device, progress=progress,
+        stream=stream, max_pixels=max_pixels, device=device, progress=progress,
     )  # fmt: skip
     return one
 
@@ -76,11 +81,12 @@ def score_several(
     reference: File | None,
     distorted: Sequence[File],
     *,
-    model: File | nn.Module | Scorer = "rankdvqa-mini",
+    model: str | Path | nn.Module | Scorer = "rankdvqa-mini",
     runtime: str = "auto",
     pairing: Pairing | None = None,
     raw: RawFormat | None = None,
     raw_distorted: RawFormat | None = None,
+    stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     progress: Progress | None = None,
@@ -93,15 +99,16 @@ def score_several(
         raise DataError(f"there is no runtime {runtime!r}", hint="auto, torch")
     scorer = model if isinstance(model, Scorer) else find_scorers([model], max_pixels=max_pixels, device=device)[0]
     found = score_all(
-        reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, progress=progress
-    )
+        reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, stream=stream,
+        progress=progress,
+    )  # fmt: skip
     return [one for one in found if one.name == scorer.facts[0].name]
 
 
 def score_all(
     reference: File | None,
     distorted: Sequence[File],
-    metrics: Sequence[File | nn.Module | Scorer],
+    metrics: Sequence[str | Path | nn.Module | Scorer],
     *,
     pools: Sequence[str] = (),
     per: str | None = None,
@@ -109,6 +116,7 @@ def score_all(
     pairing: Pairing | None = None,
     raw: RawFormat | None = None,
     raw_distorted: RawFormat | None = None,
+    stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     progress: Progress | None = None,
@@ -128,6 +136,7 @@ def score_all(
         pairing: see `score`, likewise the rest.
         raw: what headerless files hold.
         raw_distorted: what distorted ones hold where they differ.
+        stream: which of several video streams.
         max_pixels: of a tile.
         device: where networks run.
         progress: called with (frames done, frames in all or None), for each pass anew.
@@ -145,23 +154,27 @@ def score_all(
     needs = [facts.name for scorer in scorers for facts in scorer.facts if facts.mode == "FR"]
     if needs and reference is None:
         raise DataError(f"{needs[0]} is full-reference and needs the reference video")
-    left = Clip(Path(reference), raw) if reference is not None and needs else None
-    right = [Clip(Path(file), raw_distorted or raw) for file in distorted]
-    found: dict[int, dict[str, Score]] = {side: {} for side in range(len(right))}
-    for scorer in scorers:
-        base = left if scorer.facts[0].mode == "FR" else None
-        itself = _identical(scorer, Clip(Path(reference), raw) if reference else None, pairing) if identical else {}
-        courses = scorer.score(base, right, pairing, progress)
-        for side, (clip, course) in enumerate(zip(right, courses, strict=True)):
-            sight = look(base, clip, pairing)
-            for facts in scorer.facts:
-                made = _score(facts, course[facts.name], sight, pairing, asked)
-                found[side][facts.name] = replace(made, per=length, identical=itself.get(facts.name))
+    left = _clip(reference, raw, stream) if reference is not None and (needs or identical) else None
+    found: dict[int, dict[str, Score]] = {side: {} for side in range(len(distorted))}
+    with piped.kept(left, [_clip(file, raw_distorted or raw, stream) for file in distorted]) as (left, right):
+        for scorer in scorers:
+            base = left if scorer.facts[0].mode == "FR" else None
+            itself = _identical(scorer, left, pairing) if identical else {}
+            courses = scorer.score(base, right, pairing, progress)
+            for side, (clip, course) in enumerate(zip(right, courses, strict=True)):
+                sight = look(base, clip, pairing)
+                for facts in scorer.facts:
+                    made = _score(facts, course[facts.name], sight, pairing, asked)
+                    found[side][facts.name] = replace(made, per=length, identical=itself.get(facts.name))
     scores = [found[side][facts.name] for side in found for scorer in scorers for facts in scorer.facts]
     return in_order(scores, names)
 
 
-def in_order(scores: Sequence[Score], names: Sequence[File | nn.Module]) -> list[Score]:
+def _clip(file: File, raw: RawFormat | None, stream: int | None) -> Clip:
+    return file if isinstance(file, Clip) else Clip(Path(file), raw, stream)
+
+
+def in_order(scores: Sequence[Score], names: Sequence[str | Path | nn.Module]) -> list[Score]:
     """The scores of each file in the order in which metrics were named; those that share a pass stand together else."""
     wanted = {canonical(str(name)): place for place, name in reversed(list(enumerate(names)))}
     files = {path: place for place, path in reversed(list(enumerate(score.distorted.path for score in scores)))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +16,16 @@ class Clip:
     """A video or image file.
 
     Args:
-        path: a local file.
+        path: a local file; a folder of numbered pictures, or a name for them (``frame_%04d.png``), is one video.
         raw: what a headerless .yuv file holds; None for every other file.
         stream: which of a file's video streams, counted from 0; None: the one that a player would show.
+        frame_rate: frames a second of what does not say its own: numbered pictures, headerless files.
     """
 
     path: Path
     raw: RawFormat | None = None
     stream: int | None = None
+    frame_rate: Fraction | None = None
 
 
 @dataclass(frozen=True)

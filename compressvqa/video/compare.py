@@ -21,6 +21,7 @@ from compressvqa.video.drift import describe
 from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.read import probe, read_frames
+from compressvqa.video.sequence import files_of
 from compressvqa.video.sides import Side
 from compressvqa.video.steps import REACH, Steps, bring_in_step
 
@@ -232,9 +233,9 @@ def _refuse_damage(r: VideoInfo | None, d: VideoInfo, pairing: Pairing) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _probed(clip: Clip, size: int, changed: int) -> VideoInfo:
+def _probed(clip: Clip, states: tuple[tuple[str, int, int], ...]) -> VideoInfo:
     """Counting frames decodes a whole file, and every score of a file asks for them."""
-    del size, changed  # only so that a file that was written anew is read anew
+    del states  # only so that a file that was written anew is read anew
     info = probe(clip, count=True, whole=False)
     if info.frames is None:  # a Y4M file with tags in its frames' headers
         info = replace(info, frames=sum(1 for _ in read_frames(clip)))
@@ -243,10 +244,12 @@ def _probed(clip: Clip, size: int, changed: int) -> VideoInfo:
 
 def _facts(clip: Clip) -> VideoInfo:
     try:
-        state = clip.path.stat()
+        states = [
+            (str(file), state.st_size, state.st_mtime_ns) for file in files_of(clip.path) for state in [file.stat()]
+        ]
     except OSError:
         return probe(clip)  # says what is wrong with it
-    return _probed(clip, state.st_size, state.st_mtime_ns)
+    return _probed(clip, tuple(states))
 
 
 def _skipped(info: VideoInfo, skip: int) -> VideoInfo:

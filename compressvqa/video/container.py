@@ -118,19 +118,22 @@ def _is_one_picture(path: Path, number: int, stream: Any) -> bool:
     return True
 
 
-def describe_streams(container: Any, taken: Any) -> str | None:
+def describe_streams(container: Any, taken: Any, path: Path) -> str | None:
     """A note on a file with several video streams: which one is read, and what the others are; None if it has one."""
     videos = container.streams.video
     if len(videos) < 2:
         return None
-    others = ", ".join(f"{number} ({_title(stream)})" for number, stream in enumerate(videos) if stream is not taken)
     number = next(number for number, stream in enumerate(videos) if stream is taken)
-    return f"of {len(videos)} video streams number {number} ({_title(taken)}) is read; not {others}"
+    others = [f"{n} ({_title(path, n, stream)})" for n, stream in enumerate(videos) if stream is not taken]
+    verb = "is" if len(others) == 1 else "are"
+    read = f"{number} ({_title(path, number, taken)}) is read, {', '.join(others)} {verb} not"
+    return f"it holds {len(videos)} video streams: {read} (--stream chooses)"
 
 
-def _title(stream: Any) -> str:
+def _title(path: Path, number: int, stream: Any) -> str:
     context = stream.codec_context
     if context is None:
         return "of an unknown codec"
     cover = ", a cover picture" if _is_attached(stream) else ""
+    cover = cover or (", one picture" if _is_one_picture(path, number, stream) else "")
     return f"{context.codec.canonical_name} {context.width}x{context.height}{cover}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -20,7 +20,7 @@ from compressvqa.video.frames import (
     sample_type,
     split_planes,
 )
-from compressvqa.video.info import VideoInfo, check_size, default_matrix
+from compressvqa.video.info import Damage, VideoInfo, check_size, default_matrix
 from compressvqa.video.matrices import Matrix
 
 MAGIC = b"YUV4MPEG2"
@@ -121,13 +121,27 @@ def is_y4m(path: Path) -> bool:
 
 
 def probe_y4m(path: Path) -> VideoInfo:
-    """Facts of a Y4M file, its frames counted by its length.
+    """Facts of a Y4M file, its frames counted; where the last one is cut off, `VideoInfo.damage` says so.
 
     Raises:
-        DataError: a header that is not understood, or a last frame that is cut off.
+        DataError: a header that is not understood, or not one whole frame.
     """
     with path.open("rb") as file:
-        return _y4m_header(file, path)[0]
+        info, size = _y4m_header(file, path)
+        if info.frames is not None:
+            return info
+        # Its frames have headers of other lengths, or it is cut off.
+        length, number = path.stat().st_size, 0
+        while (line := file.readline(MAX_HEADER)) != b"":
+            if not line.startswith(b"FRAME") or file.tell() + size > length:
+                return replace(info, frames=number, damage=_y4m_damage(number))
+            file.seek(size, 1)
+            number += 1
+        return replace(info, frames=number)
+
+
+def _y4m_damage(number: int) -> Damage:
+    return Damage(number, f"frame {number} is cut off or damaged: the file is truncated")
 
 
 def read_y4m(path: Path) -> Iterator[Planes]:
@@ -142,7 +156,7 @@ def read_y4m(path: Path) -> Iterator[Planes]:
         while (line := file.readline(MAX_HEADER)) != b"":
             data = file.read(size)
             if not line.startswith(b"FRAME") or len(data) < size:
-                raise DataError(f"frame {number} is cut off or damaged: the file is truncated", where=path)
+                raise _y4m_damage(number).error(path)
             samples = np.frombuffer(data, sample_type(info.colour.bitdepth))
             yield split_planes(samples, info.height, info.width, info.chroma, info.colour)
             number += 1

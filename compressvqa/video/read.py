@@ -1,7 +1,7 @@
 """Reading any common video file frame by frame, with flat memory.
 
 Compressed files are decoded by PyAV; headerless .yuv and Y4M by `compressvqa.video.raw`; a still picture is a video of
-one frame.
+one frame, a folder of numbered ones a video of many.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import VideoInfo, check_size
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
+from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
 from compressvqa.video.survey import Survey, frames_of, survey
 
 RAW_SUFFIXES = frozenset({".yuv", ".raw"})
@@ -47,12 +48,13 @@ def probe(
     Args:
         file: a local file, or a `Clip`, which brings `raw` and `stream` along.
         raw: what a headerless .yuv file holds; not used for other files.
-        count: decode the whole file to count its frames and to see when each is shown.
+        count: decode the whole file to count its frames and to see when each is shown (of Y4M, .yuv and pictures, which
+            are not encoded, the frames are counted anyway).
         stream: which of several video streams, from 0; None: the one that a player would show.
-        whole: with `count`, refuse a file that is damaged or cut off; else that is said in `VideoInfo.damage`.
+        whole: where frames are counted, refuse a file that is damaged or cut off; else `VideoInfo.damage` says so.
 
     Raises:
-        DataError: missing, not a video, no such stream, too large, or (with `count`) damaged or cut off.
+        DataError: missing, not a video, no such stream, too large, or (where it is counted) damaged or cut off.
     """
     clip = _clip(file, raw, stream)
     info = _probe(clip, count)
@@ -62,12 +64,19 @@ def probe(
 
 
 def _probe(clip: Clip, count: bool) -> VideoInfo:
+    if is_sequence(clip.path):
+        _one_stream(clip)
+        return probe_sequence(clip.path, clip.frame_rate)
     path = _local(clip.path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        return probe_raw(path, _needs_format(path, clip.raw))
+        _one_stream(clip)
+        info = probe_raw(path, _needs_format(path, clip.raw))
+        return replace(info, frame_rate=info.frame_rate or clip.frame_rate)
     if is_y4m(path):
+        _one_stream(clip)
         return probe_y4m(path)
     if pictures.is_picture(path):
+        _one_stream(clip)
         return pictures.probe_picture(path)
     with open_video(path, clip.stream) as (container, stream):
         info = _info(path, stream)
@@ -104,6 +113,9 @@ def read_frames(
             off, or of another size.
     """
     clip = _clip(file, raw, stream)
+    if is_sequence(clip.path):
+        yield from itertools.islice(read_sequence(clip.path, start), None if stop is None else max(0, stop - start))
+        return
     path = _local(clip.path)
     if path.suffix.lower() in RAW_SUFFIXES:
         frames = read_raw(path, _needs_format(path, clip.raw), start)
@@ -161,13 +173,17 @@ def read_clip(
 
 
 def _local(path: Path) -> Path:
-    if path.is_dir():
-        raise DataError("is a folder, not a video file", where=path)
     if not path.is_file():
         raise DataError("no such file", where=path)
     if path.stat().st_size == 0:
         raise DataError("the file is empty", where=path)
     return path
+
+
+def _one_stream(clip: Clip) -> None:
+    if clip.stream:
+        raise DataError(f"there is no video stream {clip.stream}", where=clip.path,
+                        hint="the file has one video stream, number 0")  # fmt: skip
 
 
 def _needs_format(path: Path, raw: RawFormat | None) -> RawFormat:

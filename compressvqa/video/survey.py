@@ -139,7 +139,7 @@ def _patched_over(path: Path, wanted: int | None) -> tuple[Damage | None, str | 
 
 def _stream_notes(path: Path, wanted: int | None, walk: Walk, whole: bool) -> Iterator[str]:
     with open_video(path, wanted) as (container, stream):
-        others = describe_streams(container, stream)
+        others = describe_streams(container, stream, path)
         if others is not None:
             yield others
         if walk.lost:

@@ -117,7 +117,7 @@ def store_reference(clip: Clip, excerpt: Excerpt, stored: Path) -> Reference:
         DataError: the clip can't be read, is HDR, too short or too small, or what was stored does not read back as the
             same samples.
     """
-    info = probe(clip.path, raw=clip.raw, count=True)
+    info = probe(clip, count=True)
     if info.transfer != "sdr":
         raise DataError(f"HDR video ({info.transfer.upper()}): VMAF is for SDR", where=clip.path)
     start, stop = _range(info, excerpt)
@@ -130,7 +130,7 @@ def store_reference(clip: Clip, excerpt: Excerpt, stored: Path) -> Reference:
     raw: RawFormat | None = None
     try:
         with samples.open("wb") as file:
-            for planes in read_frames(clip.path, start=start, stop=stop, raw=clip.raw):
+            for planes in read_frames(clip, start=start, stop=stop):
                 small = shrink(planes, factor)
                 file.write(small.to_bytes())
                 # The frames tell, not the header: RGB of 8 bit is handed on as 4:4:4 of 16 bit.
