@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from compressvqa.video.frames import Chroma, Planes
-from compressvqa.video.info import VideoInfo, default_matrix
+from compressvqa.video.info import ONE_MATRIX, VideoInfo, default_matrix
 from compressvqa.video.matrices import TITLES, Matrix
 from compressvqa.video.reformat import Reformatter
 
@@ -68,9 +68,11 @@ def agree(reference: VideoInfo, distorted: VideoInfo) -> tuple[VideoInfo, VideoI
     """Both with the matrix that they are read by: a file that names none has that of the other one.
 
     Where neither names one, players go by the height, and a small encode of a large reference is not of another matrix:
-    the reference's height decides for both.
+    the reference's height decides for both. JPEG and VP8 are of BT.601 then.
     """
     default = default_matrix(reference.height)
+    if any(info.codec in ONE_MATRIX and _has_matrix(info) and not _states(info) for info in (reference, distorted)):
+        default = "bt601"
     r = _read_by(reference, distorted.colour.matrix if _states(distorted) else default)
     return r, _read_by(distorted, r.colour.matrix if _has_matrix(r) else default)
 

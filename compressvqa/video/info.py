@@ -19,6 +19,9 @@ from compressvqa.video.rgb import COLOUR as RGB_COLOUR
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26
 
+# Their pictures say BT.601 whatever they were made of: encoders do not convert. A container that says another counts.
+ONE_MATRIX = frozenset({"mjpeg", "vp8"})
+
 
 @dataclass(frozen=True)
 class Damage:

@@ -58,21 +58,22 @@ def read_picture(path: Path) -> Planes:
     with _open(path) as image:
         try:
             if image.mode.startswith("I"):
-                rgb = _grey(np.asarray(image, np.float64) / 65535)
+                channels, white = [np.asarray(image)] * 3, 65535
             elif image.mode == "F":
-                rgb = np.full((1, 1), np.nan)
+                channels, white = [], 0
             elif _is_deep(image):
                 decoder = _DECODERS[str(image.format)]
                 image.load()  # Pillow tells of a file that is cut off
-                rgb = _decoded(path, decoder)
+                channels, white = _decoded(path, decoder)
             else:
-                rgb = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+                rgb = np.asarray(image.convert("RGB"))
+                channels, white = [rgb[..., place] for place in range(3)], 255
         except (OSError, SyntaxError, ValueError, KeyError, av.error.FFmpegError) as error:
             raise DataError(f"is cut off or damaged ({error})", where=path) from error
-    if not 0 <= float(rgb.max()) <= 1:
+    if not channels or int(channels[0].max()) > white or int(channels[0].min()) < 0:
         raise DataError("is a picture of floating point or 32 bit numbers, which is not read", where=path,
                         hint="convert it to 8 or 16 bit")  # fmt: skip
-    return rgb_planes(rgb)
+    return rgb_planes(channels, white)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -84,21 +85,17 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith(("I", "F")) or ";16" in str(words[0]) or maximum > 255
 
 
-def _decoded(path: Path, decoder: str) -> Samples:
-    """R'G'B' in [0, 1] of a file of one picture."""
+def _decoded(path: Path, decoder: str) -> tuple[list[Samples], int]:
+    """Red, green and blue of a file of one picture, and the code of white."""
     codec: Any = av.CodecContext.create(decoder, "r")
     frames = [*codec.decode(av.Packet(path.read_bytes())), *codec.decode(None)]
     if len(frames) != 1:
         raise ValueError(f"{len(frames)} pictures")
-    if not frames[0].format.is_rgb:
-        grey = frames[0].reformat(format="gray16le")
-        rows = np.frombuffer(grey.planes[0], "<u2").reshape(grey.height, -1)[:, : grey.width]
-        return _grey(rows.astype(np.float32) / np.float32(65535))
-    return rgb_of_frame(frames[0], path)
-
-
-def _grey(samples: Samples) -> Samples:
-    return np.repeat(samples[..., None], 3, axis=2)
+    if frames[0].format.is_rgb:
+        return rgb_of_frame(frames[0], path)
+    grey = frames[0].reformat(format="gray16le")
+    rows = np.frombuffer(grey.planes[0], "<u2").reshape(grey.height, -1)[:, : grey.width]
+    return [rows] * 3, 65535
 
 
 @contextmanager

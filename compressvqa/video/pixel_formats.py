@@ -97,7 +97,7 @@ def planes_of_frame(frame: Any, where: object) -> Planes:
     """
     check_format(frame.format, where)
     if is_rgb(frame.format):
-        return rgb.rgb_planes(rgb.rgb_of_frame(frame, where))
+        return rgb.rgb_planes(*rgb.rgb_of_frame(frame, where))
     chroma, depth = layout(frame.format)
     matrix, full, _ = meaning(frame, frame.height, where)
     wanted = planar_name(chroma, depth)

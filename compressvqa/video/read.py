@@ -22,7 +22,8 @@ from compressvqa.video import pictures
 from compressvqa.video.clip import Clip
 from compressvqa.video.container import open_video
 from compressvqa.video.frames import Colour, Planes
-from compressvqa.video.info import VideoInfo, check_size
+from compressvqa.video.info import ONE_MATRIX, VideoInfo, check_size
+from compressvqa.video.matrices import TITLES
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
@@ -80,12 +81,18 @@ def _probe(clip: Clip, count: bool) -> VideoInfo:
         return pictures.probe_picture(path)
     with open_video(path, clip.stream) as (container, stream):
         info = _info(path, stream)
+        first = _first_frame(container, stream)
+        if first is not None:
+            info = _as_decoded(info, first)
         if not count:
-            return replace(info, rotation=_rotation(path, container, stream))
+            if first is None:
+                raise DataError("holds not one frame that decodes", where=path)
+            return replace(info, rotation=int(first.rotation))
     found = survey(path, clip.stream)
     if found.frames == 0:
         raise DataError(found.damage.what if found.damage else "holds not one frame that decodes", where=path)
-    return replace(info, frames=found.frames, rotation=found.rotation, times=found.times, notes=found.notes,
+    return replace(info, frames=found.frames, rotation=found.rotation, times=found.times,
+                   notes=info.notes + tuple(found.notes),
                    damage=found.damage, variable_rate=found.varies, frame_rate=_rate(info, found))  # fmt: skip
 
 
@@ -126,8 +133,10 @@ def read_frames(
         frames = iter([pictures.read_picture(path)])
     else:
         with open_video(path, clip.stream) as (_, chosen):
-            _info(path, chosen)  # refuses what is too large
+            info = _info(path, chosen)  # refuses what is too large
         frames = (planes_of_frame(frame, path) for frame in frames_of(path, clip.stream, threads))
+        if info.codec in ONE_MATRIX and not info.rgb:
+            frames = (replace(one, colour=replace(one.colour, matrix=info.colour.matrix)) for one in frames)
     yield from itertools.islice(frames, start, stop)
 
 
@@ -201,6 +210,8 @@ def _info(path: Path, stream: Any) -> VideoInfo:
     check_format(context.format, path)
     chroma, bitdepth = layout(context.format)
     matrix, full, stated = meaning(context, context.height, path)
+    if context.codec.canonical_name in ONE_MATRIX and matrix == "bt601":
+        stated = False
     transfer = int(context.color_trc)
     return VideoInfo(
         path=path,
@@ -219,12 +230,31 @@ def _info(path: Path, stream: Any) -> VideoInfo:
     )
 
 
-def _rotation(path: Path, container: Any, stream: Any) -> int:
-    """The first frame's rotation; phones store turned pictures with a note how to turn them back."""
+def _first_frame(container: Any, stream: Any) -> Any:
+    """The first frame, which says what a header does not: rotation, and its own colours. None: there is none."""
     try:
-        return int(next(container.decode(stream)).rotation)
-    except (av.error.FFmpegError, StopIteration) as error:
-        raise DataError("holds not one frame that decodes", where=path) from error
+        return next(container.decode(stream))
+    except (av.error.FFmpegError, StopIteration):
+        return None
+
+
+def _as_decoded(info: VideoInfo, frame: Any) -> VideoInfo:
+    """The facts with colours as the pictures state them: where a container says otherwise, decoders go by these."""
+    check_format(frame.format, info.path)
+    chroma, bitdepth = layout(frame.format)
+    matrix, full, stated = meaning(frame, info.height, info.path)
+    held, notes = info.colour, info.notes
+    if info.codec in ONE_MATRIX:
+        matrix, stated = held.matrix, info.matrix_stated
+    if info.matrix_stated and stated and matrix != held.matrix:
+        notes += (f"its container says {TITLES[held.matrix]} and its pictures {TITLES[matrix]}: these are believed",)
+    if full != held.full_range:
+        kinds = {True: "full range", False: "limited range"}
+        notes += (f"its container says {kinds[held.full_range]} and its pictures {kinds[full]}: these are believed",)
+    return replace(
+        info, chroma=chroma, colour=Colour(bitdepth, matrix, full), matrix_stated=stated, notes=notes,
+        rgb=is_rgb(frame.format), alpha=has_alpha(frame.format),
+    )  # fmt: skip
 
 
 def _rate(info: VideoInfo, found: Survey) -> Fraction | None:

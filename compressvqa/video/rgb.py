@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,31 @@ _WIDE = ("rgb48", "bgr48", "rgba64", "bgra64")
 _TEN_BITS = {"x2rgb10le": (20, 10, 0), "x2bgr10le": (0, 10, 20)}
 
 
-def rgb_planes(rgb: Samples) -> Planes:
-    """Planes of R'G'B' in [0, 1], (H, W, 3)."""
-    weights = encoding(COLOUR.matrix).astype(np.float32)
-    y, u, v = (sum(rgb[..., channel] * row[channel] for channel in range(3)) for row in weights)
-    codes = [np.rint((span * part + zero) * np.float32(256)).astype("<u2") for part, span, zero in
-             ((y, np.float32(219), np.float32(16)), (u, np.float32(224), np.float32(128)),
-              (v, np.float32(224), np.float32(128)))]  # fmt: skip
+def rgb_planes(channels: Sequence[Samples], white: float) -> Planes:
+    """Planes of R'G'B'.
+
+    Args:
+        channels: red, green and blue, (H, W) each; black is 0.
+        white: what is white.
+    """
+    # Each plane of codes is a weighted sum of the three and a constant: nothing else is worked out for each sample.
+    spans = np.array([[219.0], [224.0], [224.0]]) * 256 / white
+    weights = (encoding(COLOUR.matrix) * spans).astype(np.float32)
+    wide = [np.asarray(channel, np.float32) for channel in channels]
+    part = np.empty_like(wide[0])
+    codes = []
+    for row, zero in zip(weights, (16, 128, 128), strict=True):
+        plane = wide[0] * row[0]
+        plane += np.float32(zero * 256 + 0.5)  # cut off below, so that it is rounded
+        for channel, weight in zip(wide[1:], row[1:], strict=True):
+            np.multiply(channel, weight, out=part)
+            plane += part
+        codes.append(plane.astype("<u2"))
     return Planes(codes[0], codes[1], codes[2], "444", COLOUR)
 
 
-def rgb_of_frame(frame: Any, where: object) -> Samples:
-    """R'G'B' in [0, 1], (H, W, 3), float32, of a decoder's frame; transparency is dropped.
+def rgb_of_frame(frame: Any, where: object) -> tuple[list[Samples], int]:
+    """Red, green and blue, (H, W) each, of a decoder's frame, and the code of white; transparency is dropped.
 
     Raises:
         DataError: floating point numbers, which have no white that a metric knows.
@@ -55,7 +69,7 @@ def rgb_of_frame(frame: Any, where: object) -> Samples:
         made = frame.reformat(format="gbrp16le")
         green, blue, red = (_rows(made.planes[place], frame, np.dtype("<u2")) for place in range(3))
         channels, bits = [red, green, blue], 16
-    return np.stack(channels, axis=-1).astype(np.float32) / np.float32(2**bits - 1)
+    return channels, 2**bits - 1
 
 
 def _rows(plane: Any, frame: Any, kind: np.dtype[Any], channels: int = 1) -> Samples:
