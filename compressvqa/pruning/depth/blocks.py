@@ -16,6 +16,7 @@ from compressvqa.errors import PruneError
 from compressvqa.module_paths import named, unmatched
 from compressvqa.pruning.cutting.removed import Removed
 from compressvqa.pruning.depth.residual import BlockCall, watched
+from compressvqa.pruning.recording.entries import examples_in
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run
 
@@ -42,7 +43,8 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
 
     Args:
         model: any network; it is left as it was.
-        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
+        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor; a list of tuples or
+            dicts is several examples.
         blocks: patterns of module paths (``encoder.layers.*``), or the path of a list of modules, which means its
             elements. None: the elements of every `nn.ModuleList` and `nn.Sequential`
             that are residual and hold no smaller residual block of that kind.
@@ -71,9 +73,10 @@ def find_blocks(model: nn.Module, inputs: Any, blocks: str | Sequence[str] | Non
 
 
 def look_at(model: nn.Module, inputs: Any, paths: Sequence[str]) -> list[Candidate]:
-    """Runs the network once and says of each of these modules whether it can be left out, and if not, why."""
+    """Runs the network once for each example and says of each module whether it can be left out, and if not, why."""
     with quiet(model, fused=True), watched({path: model.get_submodule(path) for path in paths}) as calls:
-        run(model, copied_inputs(inputs))
+        for example in examples_in(inputs):
+            run(model, copied_inputs(example))
     return [_sum_up(path, calls[path]) for path in paths]
 
 

@@ -37,7 +37,7 @@ from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.depth.blocks import find_blocks, look_at, places_of, unknown_module
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.doors import enter
-from compressvqa.pruning.recording.entries import Entry
+from compressvqa.pruning.recording.entries import Entry, examples_in
 from compressvqa.pruning.recording.running import copied_inputs, quiet, run, tensors_of
 from compressvqa.random_weights import hand_on
 
@@ -117,7 +117,9 @@ def prune_depth(
 
     Args:
         model: the network; it is left as it was.
-        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor.
+        inputs: what it is called with: a tuple (by position), a dict (by name) or one tensor. A list of tuples or
+            dicts is several examples: a block must be one that can be left out in each, and the check is made on each;
+            work is that of the first.
         remove: how many blocks go: a share in (0, 1), rounded to the nearest number; a whole number; or module
             paths, or patterns of them, of the blocks themselves, which then need not be residual, only return a tensor
             of the size that they take.
@@ -125,7 +127,7 @@ def prune_depth(
             modules. By default the elements of every `nn.ModuleList` and `nn.Sequential`
             whose input reaches their output through additions.
         by: what chooses: "influence", "loss", "even" or "last".
-        batches: real inputs, each as `inputs`, for "influence" and for "loss" without a loss; by default `inputs`.
+        batches: real inputs, each as one example, for "influence" and for "loss" without a loss; by default `inputs`.
         loss: for "loss": ``loss(network) -> float``, smaller is better, called without gradients and in evaluation
             mode. By default the mean change of the outputs over the batches, relative to their norm.
         protect: module paths, or patterns of them, of blocks that stay; names of other modules have no effect.
@@ -165,7 +167,7 @@ def prune_depth(
         max_error=_prove(model, small, chosen, inputs, seed) if verify else None,
         notes=notes,
         _original=model,
-        _inputs=inputs,
+        _inputs=examples_in(inputs)[0],
     )
 
 
@@ -202,11 +204,11 @@ def _choose(
         stay = {round(k * (len(free) - 1) / max(left - 1, 1)) for k in range(left)}
         gone = [path for k, path in enumerate(free) if k not in stay]
     elif by == "influence":
-        scores = influences(model, found, [inputs] if batches is None else batches)
+        scores = influences(model, found, examples_in(inputs) if batches is None else batches)
         # Of equals the deeper one goes first.
         gone = sorted(free, key=lambda path: (scores[path], -free.index(path)))[:count]
     else:
-        objective = loss or OutputChange(model, [inputs] if batches is None else batches)
+        objective = loss or OutputChange(model, examples_in(inputs) if batches is None else batches)
         gone, scores = _greedy(model, free, count, objective)
     return [path for path in found if path in gone], scores
 
@@ -385,8 +387,12 @@ def _prove(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: A
 
 
 def _distance(model: nn.Module, small: nn.Module, removed: Sequence[str], inputs: Any, seed: int) -> float:
+    return max(_distance_on(model, small, removed, example, seed) for example in examples_in(inputs))
+
+
+def _distance_on(model: nn.Module, small: nn.Module, removed: Sequence[str], example: Any, seed: int) -> float:
     seen = []
-    for given in (inputs, fresh_inputs(inputs, seed)):
+    for given in (example, fresh_inputs(example, seed)):
         with _skipping(model, removed):
             expected = observe(model, Entry(given), seed)
         try:

@@ -81,6 +81,16 @@ class Entry:
         return self.with_inputs(tree_map_only(Tensor, clone, self.inputs))
 
 
+def examples_in(inputs: Any) -> list[Any]:
+    """The examples of the forward that are given: a list of nothing but tuples and dicts is several, else it is one.
+
+    >>> examples_in([(1,), (2,)]), examples_in([1, 2])
+    ([(1,), (2,)], [[1, 2]])
+    """
+    several = isinstance(inputs, list) and inputs and all(isinstance(item, (tuple, Mapping)) for item in inputs)
+    return inputs if several else [inputs]
+
+
 def entries_of(model: nn.Module, inputs: Any, also: Sequence[Any] = ()) -> tuple[Entry, ...]:
     """All the ways in which a network is called; the first is the one whose work is counted.
 
@@ -95,8 +105,7 @@ def entries_of(model: nn.Module, inputs: Any, also: Sequence[Any] = ()) -> tuple
     Raises:
         PruneError: an item is none of these, or a method is not the network's.
     """
-    several = isinstance(inputs, list) and inputs and all(isinstance(item, (tuple, Mapping)) for item in inputs)
-    first = [Entry(example) for example in (inputs if several else [inputs])]
+    first = [Entry(example) for example in examples_in(inputs)]
     if isinstance(also, (str, Tensor, Mapping)) or not isinstance(also, Sequence):
         raise PruneError(f"also must be a list of ways to call the network, not {also!r}", hint=_HINT)
     if also and callable(also[0]) and isinstance(also, tuple):

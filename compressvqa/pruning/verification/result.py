@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from compressvqa.pruning.dependency.names import compact
@@ -67,6 +67,30 @@ class Verification:
         if self.unobservable:
             lines.append(f"unobservable, so not proven: {', '.join(compact(self.unobservable))}")
         return "\n".join([*lines, *self.notes])
+
+
+def joined(before: Verification, now: Verification, number: int) -> Verification:
+    """What was found on all examples so far, and on one more.
+
+    Args:
+        before: of the examples so far, on which it passed.
+        now: of one more.
+        number: which one this is, from 1 on.
+    """
+    status = now.status if now.passed else f"{now.status} (example {number})"
+    apart = sorted(name for name in before.kept.keys() | now.kept.keys() if before.kept.get(name) != now.kept.get(name))
+    if now.passed and apart:
+        status = f"no correspondence: example {number} shows other channels of {apart[0]} kept than those before it do"
+    return replace(
+        now,
+        passed=now.passed and not apart,
+        status=status,
+        max_error=None if now.max_error is None else max(before.max_error or 0.0, now.max_error),
+        unobservable=tuple(name for name in before.unobservable if name in now.unobservable),
+        notes=tuple(dict.fromkeys((*before.notes, *now.notes))),
+        tried=(*before.tried, *(f"{name} (example {number})" for name in now.tried)),
+        bits=min(before.bits, now.bits),
+    )
 
 
 def _shown(numbers: tuple[int, ...]) -> str:

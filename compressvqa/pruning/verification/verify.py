@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from compressvqa.errors import VerifyError
+from compressvqa.pruning.recording.entries import examples_in
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.wrappers import bare
 from compressvqa.pruning.verification.by_running import first_layers, settled_by_running
@@ -17,7 +18,7 @@ from compressvqa.pruning.verification.doubt import Doubts, settled
 from compressvqa.pruning.verification.norms import own_norms
 from compressvqa.pruning.verification.power import Power, power_of
 from compressvqa.pruning.verification.proof import Outcome, Proof, is_wide
-from compressvqa.pruning.verification.result import Verification
+from compressvqa.pruning.verification.result import Verification, joined
 from compressvqa.pruning.verification.zeroed import Zeroed
 from compressvqa.torch_private import tables
 
@@ -35,7 +36,8 @@ def verify(original: nn.Module, smaller: nn.Module, inputs: Any, *, power: bool 
     Args:
         original: the network before pruning, in any mode.
         smaller: what was made of it. Weights that were trained since then can't be found again.
-        inputs: what both are called with: a tuple (by position), a dict (by name) or one tensor.
+        inputs: what both are called with: a tuple (by position), a dict (by name) or one tensor. A list of tuples or
+            dicts is several examples: it must hold for each, with the same channels.
         power: check too which tensors could have lost other channels without anything showing.
         seed: of the inputs and the noise that are drawn, and of the networks' own random numbers.
 
@@ -49,6 +51,17 @@ def verify(original: nn.Module, smaller: nn.Module, inputs: Any, *, power: bool 
         VerifyError: these are no two networks, or the original does not take the inputs.
     """
     original, smaller = _network(original, "the original"), _network(smaller, "the smaller network")
+    found: Verification | None = None
+    for number, example in enumerate(examples_in(inputs), 1):
+        again = _on_example(original, smaller, example, power, seed)
+        found = again if found is None else joined(found, again, number)
+        if not found.passed:
+            break
+    assert found is not None
+    return found
+
+
+def _on_example(original: nn.Module, smaller: nn.Module, inputs: Any, power: bool, seed: int) -> Verification:
     wide = is_wide(original, inputs, seed)
     found, doubts = settled(find(original, smaller), original, smaller)
     unmatched = {**found.foreign, **found.recomputed, **dict.fromkeys(found.gone, "nothing is left of it")}

@@ -379,3 +379,29 @@ def test_sizes_are_found_out_once() -> None:
     assert proof.verdict([Cut(group, (2, 3))], []).passed
     assert all(shape[2:] == (8, 8) for shape in calls)
     assert {shape[0] for shape in calls} == {2, 3}
+
+
+class Faint(nn.Module):
+    """The difference of two scores that hardly depend on their pictures, as at random initialisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 24, 3), nn.Conv2d(24, 24, 3), nn.Linear(24, 1)
+
+    def score(self, x: Tensor) -> Tensor:
+        score: Tensor = self.head(self.b(self.a(x) * 3e-6 + 1).mean((2, 3)))
+        return score
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return 1e6 * (self.score(a) - self.score(b))
+
+
+def test_64_bits_decide_however_large_an_error_is_in_32() -> None:
+    torch.manual_seed(0)
+    net, inputs = Faint(), pictures()
+    with torch.no_grad():  # half of what it says is rounding
+        exact = copy.deepcopy(net).double()(*(t.double() for t in inputs))
+        assert float((net(*inputs) - exact).abs().max() / exact.abs().max()) > 1e-2
+    pruned = prune(net, inputs, ratios=0.5)
+    assert pruned.model.a.out_channels == pruned.model.b.out_channels == 12
+    assert pruned.max_error is not None and pruned.max_error < 1e-6

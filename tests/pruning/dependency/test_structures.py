@@ -13,7 +13,7 @@ from einops.layers.torch import Rearrange, Reduce
 from pruning.reference import difference, gone_slots, zeroed
 from torch import Tensor, nn
 
-from compressvqa.pruning import prune
+from compressvqa.pruning import prune, verify
 
 X = (torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
 
@@ -343,3 +343,34 @@ def test_iterations_end_where_they_ended_or_the_channels_stay(how: str) -> None:
     pruned = half(Then(Settles(MOVES[how])))
     assert any("decides by its numbers at test_structures.py" in note for note in pruned.plan.notes)
     assert pruned.model[0].mix.out_features == (8 if how == "norm" else 16)
+
+
+# -- products in the frequencies ---------------------------------------------------------------------------------------
+
+
+class Spectral(Net):
+    """Weights between channels for each of the low frequencies (Li et al., 2021, arXiv 2010.08895)."""
+
+    def __init__(self, how: Any) -> None:
+        super().__init__()
+        self.how, self.weight = how, nn.Parameter(torch.randn(16, 16, 3, 3) * 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).relu()
+        out = torch.zeros(len(y), self.weight.shape[1], *y.shape[2:], dtype=y.dtype)
+        out[:, :, :3, :3] = self.how(y[:, :, :3, :3], self.weight)
+        return self.head((out + y).relu().mean((2, 3)))
+
+
+SPECTRAL = {
+    "einsum": lambda y, w: torch.einsum("bixy,ioxy->boxy", y, w),
+    "matmul": lambda y, w: (y.permute(2, 3, 0, 1) @ w.permute(2, 3, 0, 1)).permute(2, 3, 0, 1),
+}
+
+
+@pytest.mark.parametrize("how", SPECTRAL)
+def test_a_matrix_for_each_position(how: str) -> None:
+    net = Spectral(SPECTRAL[how])
+    small = prune(net, X, ratios=0.5).model
+    assert small.weight.shape == (8, 8, 3, 3)
+    assert verify(net, small, X).passed

@@ -347,3 +347,24 @@ def test_depth_and_channels_in_either_order_are_stored_to_the_bit(first: str, tm
     twice = prune_depth(again, IMAGE, remove=0.25, by="last")
     assert twice.blocks == ("blocks.0", "blocks.2", "blocks.3", "blocks.5") and twice.removed == ("blocks.5",)
     assert torch.equal(cv.load(cv.save(twice.model, tmp_path / "t"))(*IMAGE), twice.model(*IMAGE))
+
+
+class LooksInside(Chain):
+    """Reads a weight of a block where it is asked for."""
+
+    def forward(self, x: Tensor, weighed: bool = False) -> Tensor:
+        y = super().forward(x)
+        return y * self.blocks[1].fc.bias.sum() if weighed else y
+
+
+def test_a_block_must_be_one_that_each_example_can_do_without() -> None:
+    torch.manual_seed(0)
+    net = LooksInside(Add(), Add(0.1), Add())
+    assert prune_depth(net, TOKENS, remove="blocks.1").max_error == 0
+    both = [TOKENS, (*TOKENS, True)]
+    with pytest.raises(PruneError, match="looks into the block"):
+        prune_depth(net, both, remove="blocks.1")
+    pruned = prune_depth(net, both, remove="blocks.0")
+    assert pruned.max_error == 0
+    assert pruned.complexity_after.macs < pruned.complexity_before.macs
+    assert set(prune_depth(net, both, remove=1, protect=["blocks.1"]).scores) == {f"blocks.{k}" for k in range(3)}

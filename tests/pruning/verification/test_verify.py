@@ -411,3 +411,35 @@ def test_both_networks_stay_as_they_were(fails: bool) -> None:
     assert taps == [] and net.last is None and net.queue == []
     assert torch.equal(states[0], torch.get_rng_state()) and (states[1] == np.random.get_state()[1]).all()
     assert states[2:] == [random.getstate(), torch.get_default_dtype()]
+
+
+# --- several examples ---------------------------------------------------------------------------------------------
+
+
+class Doubled(nn.Module):
+    """A score, which is scaled where that is asked for."""
+
+    def __init__(self, width: int = 8, scale: float = 2.0) -> None:
+        super().__init__()
+        self.features, self.head, self.scale = nn.Conv2d(3, width, 3), nn.Linear(width, 1), scale
+
+    def forward(self, x: Tensor, scaled: bool = False) -> Tensor:
+        y: Tensor = self.head(self.features(x).relu().mean((2, 3)))
+        return y * self.scale if scaled else y
+
+
+def test_each_of_several_examples_is_tried() -> None:
+    torch.manual_seed(0)
+    net, x = Doubled(), torch.rand(2, 3, 8, 8)
+    small = cv.prune(net, [(x,), (x, True)], ratios=0.5).model
+    found = cv.verify(net, small, [(x,), (x, True)])
+    assert found.passed
+    assert "the inputs given (example 2)" in found.tried
+    assert cv.verify(net, small, {"x": x, "scaled": True}).kept == found.kept
+    small.scale = 3.0  # wrong, but only where nobody looks with the first example
+    assert cv.verify(net, small, [(x,)]).passed
+    wrong = cv.verify(net, small, [(x,), (x, True)])
+    assert not wrong.passed
+    assert wrong.status.startswith("off by")
+    assert wrong.status.endswith("(example 2)")
+    assert wrong.max_error is not None and wrong.max_error > 0.1

@@ -165,21 +165,19 @@ def _product(run: Labelling, node: Node, left: Value, right: Value, shape: tuple
     factors = _factors(run, node, place(ChannelLabels(a.shape, a.merged), left_dims, rank), placed[1], shared)
     per_axis = contract(run, node, *placed, [shared], math.prod(shape) * k, factors=factors)
     left_over = tuple(AxisLabels(p.ids.squeeze(shared), p.zero) for p in per_axis)
-    merged = _merged(run, node, b, lambda channels: place(channels, right_dims, rank), shared)
+    merged = _merged(run, node, placed[0], place(ChannelLabels(b.shape, b.merged), right_dims, rank), shared)
     return ChannelLabels(shape, left_over, frozenset(), a.weight and b.weight, merged)
 
 
 def _merged(
-    run: Labelling,
-    node: Node,
-    right: ChannelLabels,
-    placed: Callable[[ChannelLabels], ChannelLabels],
-    shared: int,
+    run: Labelling, node: Node, left: ChannelLabels, right: ChannelLabels, shared: int
 ) -> tuple[AxisLabels, ...]:
     """Merged labels of the columns of a product: of `routing @ kernels.view(experts, -1)`."""
     found = []
-    for axis_labels in placed(ChannelLabels(right.shape, right.merged)).per_axis if right.merged else ():
-        if shared in axis_labels.axes:
+    for axis_labels in right.per_axis:
+        # Along a batch of products the other operand is as long, and says how long they stay.
+        batch = any(left.shape[d] > 1 and d not in left.free for d in axis_labels.axes)
+        if shared in axis_labels.axes or batch:
             run.freeze(axis_labels.ids, f"{MERGED} at {node}")
         else:
             found.append(AxisLabels(axis_labels.ids.squeeze(shared), axis_labels.zero))
