@@ -136,6 +136,11 @@ def score(
     reference, distorted = _sides(
         files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"
     )
+    known: set[Path] = set()
+    for file in distorted:
+        if file.resolve() in known:
+            raise CompressVQAError("is named twice", where=file)
+        known.add(file.resolve())
     if as_xml and len(distorted) > 1:
         raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
     form, fps = _raw(width, height, pixel_format, bitdepth), _frame_rate(frame_rate)
