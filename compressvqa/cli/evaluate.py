@@ -129,9 +129,27 @@ def _show(found: Evaluation, form: Literal["text", "markdown", "latex", "csv"]) 
     console = Console()
     if form != "text" or not console.is_terminal:
         print(evaluation_table(found, format=form))
-        return
-    for grid in (accuracy_grid(found), *statistics_grids(found)):
-        console.print(grid)
+    else:
+        for grid in (accuracy_grid(found), *statistics_grids(found)):
+            console.print(grid)
+    if form == "text":
+        _say_how_to_read(found, console)
+
+
+def _say_how_to_read(found: Evaluation, console: Console) -> None:
+    """A line a metric: direction, range, what identical files get."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for model in found.models:
+        if model.meaning:
+            table.add_row(escape(model.name), escape(model.meaning + (f"; {model.note}" if model.note else "")))
+    if table.row_count:
+        console.print("How the scores are to be read")
+        console.print(table)
 
 
 def _outside(scores: list[str], commands: list[str], lower: list[str], higher: list[str]) -> list[Any]:

@@ -19,7 +19,7 @@ def metrics(
 
     Networks are listed by `compressvqa models`; a saved one is scored by its folder.
     """
-    from compressvqa.scoring.find import ALIASES, listed
+    from compressvqa.scoring.find import listed, other_spellings
 
     found = listed(pattern)
     if as_json:
@@ -28,7 +28,7 @@ def metrics(
     console = Console()
     console.print(_table(found))
     if pattern == "*":
-        also = ", ".join(f"{other} ({name})" for other, name in ALIASES.items())
+        also = ", ".join(f"{other} ({name})" for other, name in other_spellings().items())
         console.print(f"[dim]also known as[/dim] {also}")
         console.print(
             '[dim]and[/dim] pyiqa/NAME (compressvqa metrics "pyiqa/*"), the folder of a network, NAME=WEIGHTS'

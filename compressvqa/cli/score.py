@@ -110,34 +110,19 @@ def score(
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
     from compressvqa.scoring.engine import in_order
-    from compressvqa.scoring.pooling import Length, parse_pools
     from compressvqa.scoring.result import figure
     from compressvqa.video.clip import Clip, Pairing
 
     forms = {"--json": as_json, "--csv": as_csv, "--xml": as_xml, "--summary": summary}
     asked = [option for option, given in forms.items() if given]
-    if len(asked) > 1:
-        raise CompressVQAError(
-            f"{' and '.join(asked)} can't be printed together", hint="--out FILE.json, FILE.csv, ..."
-        )
-    # What can be wrong in the command is said before minutes of scoring.
-    parse_pools(pool or [])
-    if per is not None:
-        Length.parse(per)
-    for file in out or []:
-        logs.check_suffix(file)
-    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
-        raise CompressVQAError("a plot is written as .svg or .png", where=plot)
     names = list(dict.fromkeys(model or ["rankdvqa-mini"]))
+    _check(asked, names, pool or [], per, plot, out or [])
     scorers = find_scorers(names, device=device)
-    if plot is not None and len(names) > 1:
-        raise CompressVQAError(f"a plot shows one metric, and there are {', '.join(names)}", where="--plot")
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     reference, distorted = _sides(
         files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"
     )
-    if as_xml and len(distorted) > 1:
-        raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
+    _check_files(distorted, as_xml)
     form, fps = _raw(width, height, pixel_format, bitdepth), _frame_rate(frame_rate)
     left = None if reference is None else Clip(reference, form, stream if stream_ref is None else stream_ref, fps)
     right = [Clip(path, form, stream if stream_dist is None else stream_dist, fps) for path in distorted]
@@ -169,6 +154,38 @@ def score(
     console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
     if segments or per is not None or max(len(one.per_segment) for one in scores) <= SHOWN:
         console.print(segments_table(scores))
+
+
+def _check(
+    forms: list[str], names: list[str], pool: list[str], per: str | None, plot: Path | None, out: list[Path]
+) -> None:
+    """What can be wrong in the command is said before minutes of scoring."""
+    from compressvqa.scoring.logs import check_suffix
+    from compressvqa.scoring.pooling import Length, parse_pools
+
+    if len(forms) > 1:
+        raise CompressVQAError(
+            f"{' and '.join(forms)} can't be printed together", hint="--out FILE.json, FILE.csv, ..."
+        )
+    parse_pools(pool)
+    if per is not None:
+        Length.parse(per)
+    for file in out:
+        check_suffix(file)
+    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
+        raise CompressVQAError("a plot is written as .svg or .png", where=plot)
+    if plot is not None and len(names) > 1:
+        raise CompressVQAError(f"a plot shows one metric, and there are {', '.join(names)}", where="--plot")
+
+
+def _check_files(distorted: list[Path], as_xml: bool) -> None:
+    known: set[Path] = set()
+    for file in distorted:
+        if file.resolve() in known:
+            raise CompressVQAError("is named twice", where=file)
+        known.add(file.resolve())
+    if as_xml and len(distorted) > 1:
+        raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
 
 
 def _plot(scores: list[Score], plot: Path) -> None:

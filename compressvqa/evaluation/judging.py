@@ -99,6 +99,7 @@ def judge_dataset(
         *manifest.notes,
         *([f"scores of files are pooled over their frames by {found.pool}"] if found.pool else []),
         *_left_out(found.faults),
+        *_unsaid(facts),
         *([f"pairs of items count as different by: {rule}"] if rule is not None else []),
         f"an outlier's error exceeds {_outlier_rule(columns)}",
         *said,
@@ -155,6 +156,14 @@ def _scores(manifest: Manifest, items: Sequence[Item], raw: Mapping[str, Sequenc
         )
         for name, values in raw.items()
     )
+
+
+def _unsaid(facts: Sequence[Facts]) -> list[str]:
+    """Scores whose direction nobody stated: one that runs the other way looks like one that is always wrong."""
+    names = [fact.name for fact in facts if not fact.direction_known]
+    if not names:
+        return []
+    return [f"nobody said the direction of {', '.join(names)}: higher is taken as better (else --lower-is-better NAME)"]
 
 
 def _left_out(faults: Mapping[Item, str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from compressvqa.labels import VMAF_MODELS
 from compressvqa.scoring.scorer import Scale
 
 # XPSNR, PSNR-HVS and CIEDE2000 of equal pictures are infinite; no real pair of 8-bit pictures reaches 100 dB.
@@ -89,11 +90,10 @@ _VMAF = Scale(
 _VMAF_FULL = replace(_VMAF, identical="100")
 
 
-def model(version: str, scale: Scale, summary: str, smallest_side: int = 16) -> Feature:
+def _vmaf(name: str, scale: Scale, summary: str) -> Feature:
     """One of libvmaf's built-in models."""
-    # The log calls a model by its `name`, in which only letters, digits and underscores are safe.
-    key = version.replace(".", "_")
-    return Feature("model", rf"version={version}\:name={key}", (key,), scale, summary, smallest_side=smallest_side)
+    label = VMAF_MODELS[name]
+    return Feature("model", label.ask, (label.key,), scale, summary, smallest_side=label.smallest_side)
 
 
 def _psnr(summary: str, *keys: str, grey: str = "") -> Feature:
@@ -153,13 +153,10 @@ FEATURES: dict[str, Feature] = {
         replace(_CAMBI, identical="0"), "banding that the reference does not have: CAMBI less its own, at least 0",
         grey=("cambi_full_reference",), smallest_width=216,
     ),
-    "vmaf_v0.6.1": model("vmaf_v0.6.1", _VMAF, "VMAF for a 1080p screen"),
-    "vmaf_v0.6.1neg": model("vmaf_v0.6.1neg", _VMAF, "VMAF that does not reward sharpening"),
-    "vmaf_4k_v0.6.1": model("vmaf_4k_v0.6.1", _VMAF_FULL, "VMAF for a 4K screen"),
-    # Below 256 pixels a side version 1 prints 0.0 for everything, without an error.
-    "vmaf_v1.0.16_3d0h": model(
-        "vmaf_v1.0.16_3d0h", _VMAF_FULL, "VMAF version 1 (2026), seen from three picture heights", 256
-    ),
+    "vmaf_v0.6.1": _vmaf("vmaf_v0.6.1", _VMAF, "VMAF for a 1080p screen"),
+    "vmaf_v0.6.1neg": _vmaf("vmaf_v0.6.1neg", _VMAF, "VMAF that does not reward sharpening"),
+    "vmaf_4k_v0.6.1": _vmaf("vmaf_4k_v0.6.1", _VMAF_FULL, "VMAF for a 4K screen"),
+    "vmaf_v1.0.16_3d0h": _vmaf("vmaf_v1.0.16_3d0h", _VMAF_FULL, "VMAF version 1, seen from three picture heights"),
 }  # fmt: skip
 
 # Grey pictures are given neutral chroma, which VMAF does not look at.

@@ -11,35 +11,27 @@ from typing import Any, cast
 from torch import nn
 
 from compressvqa.errors import RegistryError
+from compressvqa.labels import LABELS, canonical_label
 from compressvqa.models import create_model
 from compressvqa.registry import Entry, models, scorers
 from compressvqa.scoring.network import NetworkScorer, load_network
 from compressvqa.scoring.scorer import Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 
-# Names that other tools use.
-ALIASES = {
-    "vmaf": "vmaf_v0.6.1",
-    "vmaf_neg": "vmaf_v0.6.1neg",
-    "vmaf_4k": "vmaf_4k_v0.6.1",
-    "psnr_y": "psnr",
-    "psnr_u": "psnr_cb",
-    "psnr_v": "psnr_cr",
-    "xpsnr_y": "xpsnr",
-    "xpsnr_u": "xpsnr_cb",
-    "xpsnr_v": "xpsnr_cr",
-    "psnr-hvs": "psnr_hvs",
-    "psnrhvs": "psnr_hvs",
-    "ms-ssim": "ms_ssim",
-    "msssim": "ms_ssim",
-    "ciede2000": "ciede",
-    "cambi_full_reference": "cambi_added",
-}
-
 
 def canonical(name: str) -> str:
-    """The registered name of a metric that is called otherwise elsewhere; any other name as it is."""
-    return ALIASES.get(name.lower(), name) if name not in scorers and name not in models else name
+    """The registered name of a metric in another spelling ("vmaf", "MS-SSIM"); any other name as it is."""
+    if name in scorers or name in models or Path(name).exists():
+        return name
+    known = canonical_label(name)
+    return known if known is not None and known in scorers else name
+
+
+def other_spellings() -> dict[str, str]:
+    """{another tool's name of a metric: our name}, the names that are no mere change of case or dashes."""
+    known = [label for label in LABELS.values() if label.name in scorers]
+    found = {text: label.name for label in known for text in label.also if " " not in text}
+    return {text: name for text, name in found.items() if text not in scorers}
 
 
 def stated(name: str, higher_is_better: bool | None) -> dict[str, Any]:
@@ -47,7 +39,7 @@ def stated(name: str, higher_is_better: bool | None) -> dict[str, Any]:
 
     Its direction is what the user says; else that of the metric of this name; else it is not known, and said so.
     """
-    known = canonical(name.lower())
+    known = canonical_label(name) or name
     scale: Scale | None = scorers[known].facts.get("scale") if known in scorers else None
     if higher_is_better is not None and (scale is None or scale.higher_is_better != higher_is_better):
         scale = Scale(higher_is_better=higher_is_better)
@@ -122,7 +114,7 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
         network = create_model(kind, weights=file)
         return NetworkScorer(network, source=file, **settings)
     if not Path(text).exists() and text not in models and Path(text).name == text and text != "rankdvqa-mini":
-        near = difflib.get_close_matches(text, [*scorers, *ALIASES, *models], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(text, [*scorers, *other_spellings(), *models], n=3, cutoff=0.5)
         hint = ", ".join(near) or ", ".join([*scorers, *models])
         raise RegistryError(f"{text!r} is neither a model folder nor a network nor a metric", hint=hint)
     network, source = load_network(text)
@@ -151,7 +143,7 @@ def listed(pattern: str = "*") -> list[dict[str, Any]]:
         entries = [scorers[name] for name in scorers.names(canonical(pattern))]
         found = [(one.name, one.facts.get("mode"), one.facts.get("scale"), _summary(one)) for one in entries]
     if not found:
-        near = difflib.get_close_matches(pattern, [*scorers, *ALIASES], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(pattern, [*scorers, *other_spellings()], n=3, cutoff=0.5)
         raise RegistryError(f"no metric matches {pattern!r}", hint=", ".join(near) or ", ".join(scorers))
     return [{"name": name, "mode": mode, "summary": summary, **_read_as(scale)} for name, mode, scale, summary in found]
 

@@ -102,7 +102,8 @@ def pooled_score(course: Course, name: str | None, *, metric: str, where: object
     if name is None:
         return course.score
     if not course.segments:
-        raise DataError(f"{metric} is one number a file: there are no frames to pool by {name}", where=where)
+        raise DataError(f"{metric} is one number a file: there are no frames to pool by {name}", where=where,
+                        hint="leave --pool out, or give logs that hold frames")  # fmt: skip
     value = pool_by(name, [part.score for part in course.segments])
     if value is None:
         raise DataError(f"the harmonic mean of {metric} is of positive scores only, and some are not", where=where,

@@ -185,7 +185,7 @@ def file_names(scores: Sequence[Score]) -> dict[Path, str]:
     for path in paths:
         parts = path.absolute().parts
         ends = (Path(*parts[-count:]) for count in range(1, len(parts) + 1))
-        names[path] = str(next(end for end in ends if sum(_ends(other, end) for other in paths) == 1))
+        names[path] = str(next((end for end in ends if sum(_ends(other, end) for other in paths) == 1), path))
     return names
 
 
