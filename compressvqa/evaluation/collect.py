@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,10 +107,24 @@ def collect(
             done += len(group) * len(scorer.facts)
             if progress is not None:
                 progress(done, total)
+    for alike in by_reason(found.faults):
+        more = f" (and {len(alike) - 1} more like it)" if len(alike) > 1 else ""
+        log.warning("%s: left out %s: %s%s", manifest.name, alike[0].distorted, found.faults[alike[0]], more)
     if items and fitting and all(item in found.faults for item in items):
         first, reason = next(iter(found.faults.items()))
         raise DataError(f"none of {len(items)} items can be scored ({first.distorted}: {reason})", where=manifest.name)
     return found
+
+
+def by_reason(faults: Mapping[Item, str]) -> list[list[Item]]:
+    """Items that were left out for one reason together: what differs in names and numbers only is one reason."""
+    found: dict[str, list[Item]] = {}
+    for item, fault in faults.items():
+        names = [re.escape(name) for name in (item.distorted, item.reference) if name]
+        names = [rf"\S*{name}|{name.rsplit('/', 1)[-1]}" for name in names]
+        reason = re.sub(r"\d+(\.\d+)?", "0", re.sub("|".join(names), "", fault))
+        found.setdefault(reason, []).append(item)
+    return list(found.values())
 
 
 def _groups(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -215,7 +230,7 @@ def _take(
             raise
         else:
             found.faults[items[0]] = str(error)
-            log.warning("left out %s: %s", items[0].distorted, error)
+            log.info("left out %s: %s", items[0].distorted, error)
         return
     for item, course in zip(items, courses, strict=True):
         for facts in scorer.facts:

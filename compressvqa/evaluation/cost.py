@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressvqa.cost import compare_latency, profile
+from compressvqa.errors import DataError
 from compressvqa.models import example_inputs
 from compressvqa.results import Model
 from compressvqa.scoring.image_metrics import FrameScorer
 from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.scorer import Facts, Scorer
 
+log = logging.getLogger(__name__)
 SIZE, FRAMES = 256, 12
 INPUTS = f"{FRAMES} frames of {SIZE}x{SIZE}"
 
@@ -26,11 +31,14 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
     RankDVQA-mini's Table I; time is the median of calls that go through all networks in turn.
     """
     networks = {scorer.facts[0].name: network for scorer in scorers if (network := _network(scorer)) is not None}
-    counted = {fact.name: _counted(networks[fact.name], fact.mode) for fact in facts if fact.name in networks}
     modes = {fact.name: fact.mode for fact in facts}
-    times = (
-        _latencies({n: network for n, network in networks.items() if "macs" in counted[n]}, modes) if latency else {}
-    )
+    with _evaluating(networks.values()):
+        counted = {fact.name: _counted(networks[fact.name], fact.mode) for fact in facts if fact.name in networks}
+        for name, found in counted.items():
+            if "uncounted" in found:  # said now, and not after hours of scoring
+                log.warning("the cost of %s can't be counted: %s", name, found["uncounted"])
+        timed = {name: network for name, network in networks.items() if "macs" in counted[name]}
+        times = _latencies(timed, modes) if latency else {}
     return tuple(
         Model(
             **{
@@ -49,12 +57,26 @@ def costs(scorers: Sequence[Scorer], facts: Sequence[Facts], *, latency: bool) -
     )
 
 
+@contextmanager
+def _evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode for the time of a block; then each module has the mode back that it was given in."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _counted(network: nn.Module, mode: str) -> dict[str, Any]:
     """Complexity of a network, or why it could not be counted."""
     try:
-        found = profile(network.eval(), _inputs(network, mode))
+        found = profile(network, _inputs(network, mode))
     except Exception as error:  # another library's network may fail in any way; its scores still count
-        return {"uncounted": str(error)}
+        said = " ".join(str(error).split()) or type(error).__name__
+        return {"uncounted": said[:300]}
     return {
         "params": found.params,
         "macs": found.macs,
@@ -106,6 +128,8 @@ def _network(scorer: Scorer) -> nn.Module | None:
 
 def _inputs(network: nn.Module, mode: str) -> tuple[Tensor, ...]:
     if not isinstance(network, _FrameByFrame):
-        return example_inputs(network, size=SIZE, frames=FRAMES)
+        # A network in memory that no registered name stands for is called like every other.
+        with contextlib.suppress(DataError):
+            return example_inputs(network, size=SIZE, frames=FRAMES)
     generator = torch.Generator().manual_seed(0)
     return tuple(torch.rand(1, FRAMES, 3, SIZE, SIZE, generator=generator) for _ in range(2 if mode == "FR" else 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from compressvqa.environment import environment
@@ -95,14 +95,12 @@ def evaluate(
             raise DataError(f"the {word} {name!r} is none of the models", hint=", ".join(names))
     baseline = baseline or teacher or names[0]
     costed = costs(scorers, facts, latency=latency)
+    manifests = _apart([_read(dataset) for dataset in datasets])
     kept = ScoreCache(cache)
     how = Judging(baseline, teacher, gap, resamples, by_content, seed, {title: name for name, title in named.items()})
     judged: list[Judged] = []
     try:
-        for dataset in datasets:
-            manifest = _read(dataset)
-            if manifest.name in [one.dataset.name for one in judged]:
-                raise DataError(f"two data sets are called {manifest.name!r}")
+        for manifest in manifests:
             items = _part(manifest, split)
             if any(scorer.reads_files for scorer in scorers):
                 check_files(manifest, items)
@@ -154,6 +152,24 @@ def _read(dataset: str | Path | Manifest) -> Manifest:
     from compressvqa.opinions import read_dataset
 
     return read_dataset(str(dataset))
+
+
+def _apart(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Data sets under names of their own: of two folders of one name, the folders that they are in tell them apart.
+
+    Raises:
+        DataError: two are called alike, wherever they are.
+    """
+    names = [manifest.name for manifest in manifests]
+    found = []
+    for manifest in manifests:
+        folder = manifest.folder.resolve()
+        is_named_so = manifest.name == folder.name and names.count(manifest.name) > 1
+        name = f"{folder.parent.name}/{folder.name}" if is_named_so else manifest.name
+        if name in [other.name for other in found]:
+            raise DataError(f"two data sets are called {name!r}", hint="NAME=FOLDER gives a name")
+        found.append(replace(manifest, name=name))
+    return found
 
 
 def _part(manifest: Manifest, split: str | None) -> list[Item]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from compressvqa.errors import DataError
 from compressvqa.evaluation.collect import Scores as Collected
+from compressvqa.evaluation.collect import by_reason
 from compressvqa.labels import VMAF_MODELS, canonical_label, same_label
 from compressvqa.metrics import f_test_matrix, f_test_table, judge
 from compressvqa.metrics.agreement import agreement
@@ -17,7 +18,9 @@ from compressvqa.results import Dataset, ItemScore, Result, Scores
 from compressvqa.scoring.scorer import Facts
 
 ALPHA = 0.05
-NAMED = 3  # items that are named where some are left out; the log and evaluation.json name all
+NAMED = 3  # items that are named for each reason to leave some out; evaluation.json and left_out.csv name all
+# From here on down a metric is taken to run against its direction, where there are so many items.
+AGAINST, FEW = -0.7, 5
 # Six VMAF points are about one just-noticeable difference.
 VMAF_GAP = 6.0
 
@@ -100,6 +103,7 @@ def judge_dataset(
         *([f"scores of files are pooled over their frames by {found.pool}"] if found.pool else []),
         *_left_out(found.faults),
         *_unsaid(facts),
+        *_against(figures, manifest),
         *([f"pairs of items count as different by: {rule}"] if rule is not None else []),
         f"an outlier's error exceeds {_outlier_rule(columns)}",
         *said,
@@ -130,7 +134,7 @@ def _dataset(
         n=len(items),
         references=len({item.scene for item in items}),
         left_out=len(found.faults),
-        faults={item.distorted: fault for item, fault in found.faults.items()},
+        faults={_named(item, found.faults): fault for item, fault in found.faults.items()},
         notes=tuple(notes),
         label_models=tuple(same),
     )
@@ -166,10 +170,39 @@ def _unsaid(facts: Sequence[Facts]) -> list[str]:
     return [f"nobody said the direction of {', '.join(names)}: higher is taken as better (else --lower-is-better NAME)"]
 
 
+def _named(item: Item, among: Mapping[Item, str]) -> str:
+    """What an item is called: its distorted file, and its reference where that file is there beside several."""
+    twice = any(other != item and other.distorted == item.distorted for other in among)
+    return f"{item.distorted} beside {item.reference}" if twice else item.distorted
+
+
 def _left_out(faults: Mapping[Item, str]) -> list[str]:
-    """What was left out and why: the first few items by name."""
-    lines = [f"left out {item.distorted}: {fault}" for item, fault in faults.items()]
-    return [*lines[:NAMED], *([f"left out {len(lines) - NAMED} more"] if len(lines) > NAMED else [])]
+    """What was left out and why, a line a reason; evaluation.json and left_out.csv name all."""
+    lines = []
+    for items in by_reason(faults):
+        first, reason = items[0], faults[items[0]]
+        if len(items) == 1:
+            lines.append(f"left out {first.distorted}: {reason}")
+        else:
+            others = ", ".join(item.distorted for item in items[1:NAMED])
+            more = ", ..." if len(items) > NAMED else ""
+            lines.append(f"left out {len(items)} items, the first {first.distorted}: {reason} (also {others}{more})")
+    return lines
+
+
+def _against(figures: Mapping[str, Mapping[str, Any]], manifest: Manifest) -> list[str]:
+    """Scores that run against their direction: more likely the direction is wrong than the metric so bad."""
+    known = {name: row["srocc"] for name, row in figures.items() if row["srocc"] is not None and row["n"] >= FEW}
+    against = {name: value for name, value in known.items() if value <= AGAINST}
+    if len(against) > 1 and len(against) == len(known):
+        direction = "higher" if manifest.higher_is_better else "lower"
+        return [f"all metrics run against {manifest.label}: is it right that {direction} {manifest.label} is better? "
+                "(higher_is_better in the manifest)"]  # fmt: skip
+    return [
+        f"{name} correlates at {value:.2f} with {manifest.label}: is its direction right? "
+        f"(--lower-is-better {name} turns scores of --scores and --command)"
+        for name, value in against.items()
+    ]
 
 
 def _outlier_rule(columns: Mapping[str, Sequence[float | None]]) -> str:

@@ -8,8 +8,9 @@ whatever the scale of the scores, and needs no starting values.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,14 @@ def fit_scores(scores: Values, mos: Values, name: str = "logistic4") -> Fit:
     """
     x, y = pair(scores, mos)
     known(name)
+    found = _fit(x.tobytes(), y.tobytes(), name)
+    return replace(found, fitted=found.fitted.copy())
+
+
+@functools.lru_cache(maxsize=64)
+def _fit(scores: bytes, mos: bytes, name: str) -> Fit:
+    """One fit of some scores, however many figures are drawn from it: correlations, intervals, tests, plots."""
+    x, y = np.frombuffer(scores), np.frombuffer(mos)
     if name == "none":
         return Fit("none", (), x.copy())
     line = _linear(x, y)

@@ -32,6 +32,8 @@ from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.table import Table, read_table, read_text, write_table
 
 FACTS = ("name", "kind", "label", "higher_is_better", "scale", "notes", "folder", "schema")
+# Facts that no file of another purpose has by chance.
+TELLING = ("label", "higher_is_better", "scale")
 SCHEMA = 1
 TABLES = (".csv", ".tsv", ".txt")
 
@@ -145,8 +147,7 @@ def _json_item(item: Item) -> dict[str, Any]:
 def _read_csv(path: Path) -> Manifest:
     table = read_table(path)
     columns, unused, label = _columns(table)
-    sidecar, facts = _sidecar(path)
-    notes: list[str] = []
+    sidecar, facts, notes = _sidecar(path)
     if facts is None:
         facts = {"label": label, "higher_is_better": label != "DMOS"}
         direction = "higher" if facts["higher_is_better"] else "lower"
@@ -194,19 +195,28 @@ def _columns(table: Table) -> tuple[dict[int, Column], list[str], str]:
     return columns, [name for name in unused if name], label
 
 
-def _sidecar(path: Path) -> tuple[Path, dict[str, Any] | None]:
+def _sidecar(path: Path) -> tuple[Path, dict[str, Any] | None, list[str]]:
+    """The facts beside a table, and what to say of a file of that name that is no sidecar and has another purpose."""
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
-        return sidecar, None
-    content = read_json(sidecar)
-    # A file of that name may have another purpose, but then it says so by what it holds.
+        return sidecar, None, []
+    other = f"{sidecar.name} beside {path.name} is no sidecar of it, and is not read"
+    try:
+        content = read_json(sidecar)
+    except DataError:
+        # Lines of JSON, or anything; a sidecar that was damaged would turn scores round if it were passed over.
+        if any(f'"{key}"' in read_text(sidecar) for key in TELLING):
+            raise
+        return sidecar, None, [other]
     if not isinstance(content, dict):
-        raise DataError("must hold an object with the facts of the table beside it", where=sidecar)
+        return sidecar, None, [other]
     if "items" in content:
         raise DataError(
             f"is a manifest itself, and no sidecar of {path.name}", where=sidecar, hint="rename one of them"
         )
-    return sidecar, content
+    telling = [key for key in content if key in TELLING or nearest(key, TELLING, cutoff=0.75)]
+    foreign = [key for key in content if key not in FACTS]
+    return (sidecar, None, [other]) if foreign and not telling else (sidecar, content, [])
 
 
 def _no_twins(items: Iterable[tuple[int | None, Item]], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,7 @@ def read_dataset(text: str | Path) -> Manifest:
             - a manifest (.csv or .json), a ``subj_score.json``, a label file of FAST-VQA or a Python data set of VMAF,
               told apart by what they hold;
             - ``FILE=FOLDER``: such a file of another form than ours whose videos are in another folder;
+            - ``NAME=`` any of the others, which is then called so;
             - ``NAME=FOLDER`` or ``NAME:FOLDER``: a named data set and its folder. Case, dashes and underscores of the
               name do not matter;
             - a folder that holds a manifest.csv, manifest.json or ``subj_score.json``, or is called like a named one.
@@ -55,6 +56,9 @@ def read_dataset(text: str | Path) -> Manifest:
         return manifest
     path = Path(text)
     if not _is(Path.exists, path) and "=" in text:
+        name, _, rest = text.partition("=")
+        if not _is(Path.exists, Path(name)) and looks_like_dataset(rest):
+            return replace(read_dataset(rest), name=name)
         file, _, folder = text.rpartition("=")
         return _read_beside(Path(file), Path(folder), text)
     if _is(Path.is_dir, path):
@@ -77,6 +81,9 @@ def looks_like_dataset(text: str | Path) -> bool:
         return True
     path = Path(text)
     if not _is(Path.exists, path) and "=" in text:
+        name, _, rest = text.partition("=")
+        if not _is(Path.exists, Path(name)) and name and _is(Path.exists, Path(rest.rpartition("=")[2])):
+            return looks_like_dataset(rest)
         file, _, folder = text.rpartition("=")
         path = Path(file)
         if not _is(Path.is_dir, Path(folder)) or _is(Path.is_dir, path):
@@ -155,7 +162,9 @@ def _read_folder(folder: Path) -> Manifest:
     if file is None:
         hint = f"NAME={folder} with NAME one of {', '.join(mos_sets)}"
         raise DataError("holds no manifest.csv, manifest.json or subj_score.json", where=folder, hint=hint)
-    return read_manifest(file) if file.name in MANIFESTS else read_subj_score(file)
+    manifest = read_manifest(file) if file.name in MANIFESTS else read_subj_score(file)
+    # A file that has no name of its own is called like every other of its kind: the folder tells them apart.
+    return replace(manifest, name=folder.resolve().name) if manifest.name == file.stem else manifest
 
 
 def _form(path: Path) -> Form | None:

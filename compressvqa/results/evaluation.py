@@ -29,7 +29,7 @@ from compressvqa.results.parts import (
 
 # Goes up when a program that reads the last version would misread the new one, not when something is added.
 SCHEMA = 1
-FILE, SCORES_FILE = "evaluation.json", "scores.csv"
+FILE, SCORES_FILE, LEFT_OUT_FILE = "evaluation.json", "scores.csv", "left_out.csv"
 
 
 Named = TypeVar("Named", Dataset, Model)
@@ -119,10 +119,19 @@ class Evaluation(Part):
         return found
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes evaluation.json, and scores.csv: a row an item, a column a model. Returns both paths."""
+        """Writes evaluation.json, scores.csv (a row an item, a column a model) and, where items were left out,
+        left_out.csv (a row each, with the reason). Returns the paths."""
         paths = [folder / FILE, folder / SCORES_FILE]
         write_json(paths[0], self.to_dict())
         write_text(paths[1], self._scores_csv())
+        left_out = folder / LEFT_OUT_FILE
+        if any(dataset.faults for dataset in self.datasets):
+            rows = [(dataset.name, item, why) for dataset in self.datasets for item, why in dataset.faults.items()]
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([("dataset", "item", "reason"), *rows])
+            write_text(left_out, text.getvalue())
+            return [*paths, left_out]
+        left_out.unlink(missing_ok=True)  # of an earlier evaluation in this folder
         return paths
 
     def _scores_csv(self) -> str:

@@ -38,7 +38,7 @@ class FrameScorer(BlockScorer):
     """Base of scorers that measure one frame at a time; the score of a file is the mean over its frames.
 
     Args:
-        network: what measures, put in evaluation mode.
+        network: what measures, put in evaluation mode for the time of a scoring.
         facts: what is known of the score.
     """
 
@@ -46,17 +46,21 @@ class FrameScorer(BlockScorer):
 
     def __init__(self, network: nn.Module, facts: Facts) -> None:
         self.device = _device()
-        self.network, self.facts = network.eval().to(self.device), (facts,)
+        self.network, self.facts = network.to(self.device), (facts,)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Repeatable kernels, and no number drawn at random that differs from run to run."""
         numpy_state, python_state = np.random.get_state(), random.getstate()
+        modes = [(module, module.training) for module in self.network.modules()]
         cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         try:
             with torch.random.fork_rng(), cudnn:
+                self.network.eval()
                 yield
         finally:
+            for module, training in modes:
+                module.training = training
             np.random.set_state(numpy_state)
             random.setstate(python_state)
 
