@@ -161,11 +161,13 @@ def _how(evaluation: Evaluation) -> list[str]:
 
 
 def _models(evaluation: Evaluation) -> Table:
-    heads: tuple[str, ...] = ("Model", "Mode", "Higher is better", "Complexity counted on", "Source", "Not counted")
+    heads: tuple[str, ...] = ("Model", "Mode", "How scores are read", "Complexity counted on", "Source", "Not counted")
     rows: list[tuple[Cell, ...]] = []
     for model in evaluation.models:
         left = model.uncounted or ", ".join(model.unsupported)
-        facts = [model.mode, model.higher_is_better, model.inputs, model.source, left or None]
+        better = {True: "higher is better", False: "lower is better", None: None}[model.higher_is_better]
+        read = " ".join(filter(None, [model.meaning or better, model.note])) or None
+        facts = [model.mode, read, model.inputs, model.source, left or None]
         rows.append((Cell(evaluation.title(model.name)), *(Cell(page.plain(fact)) for fact in facts)))
     if all(row[-1].text == "-" for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]

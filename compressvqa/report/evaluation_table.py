@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,7 @@ from compressvqa.report.numbers import (
     P90,
     PARAMS,
     between,
-    correlation,
-    digits_of,
+    digits_of_all,
     percent,
     short,
 )
@@ -139,7 +138,9 @@ def statistics_grids(evaluation: Evaluation) -> list[Table]:
             continue
         columns = [[Cell(evaluation.title(model)) for model in found]]
         for statistic in shown:
-            cells = [_statistic(statistic, result) for result in found.values()]
+            # What has no interval of its own is a figure of the same items, and worth no more digits.
+            digits = min(statistic.digits, _digits(found.values(), statistic.key if statistic.interval else "srocc"))
+            cells = [_statistic(statistic, result, digits) for result in found.values()]
             values = [None if dataset.is_label(model) else statistic.value(found[model]) for model in found]
             columns.append(with_best(cells, values, statistic.best))
         heads = ("Model", *(statistic.title for statistic in shown))
@@ -229,6 +230,7 @@ def _dataset_head(dataset: Dataset) -> str:
 def _srocc_column(evaluation: Evaluation, dataset: Dataset) -> list[Cell]:
     cells: list[Cell] = []
     values: list[float | None] = []
+    digits = _digits(evaluation.result(model.name, dataset.name) for model in evaluation.models)
     for model in evaluation.models:
         result = evaluation.result(model.name, dataset.name)
         value = None if result is None else result.srocc
@@ -238,12 +240,20 @@ def _srocc_column(evaluation: Evaluation, dataset: Dataset) -> list[Cell]:
             continue
         wins = evaluation.wins(model.name, dataset.name)
         ends = None if result is None else result.interval("srocc")
-        small = [between(ends)] if value is not None and ends else []
-        small += [f"({wins})"] if value is not None and wins is not None else []
-        cells.append(Cell(correlation(value, ends), " ".join(small)))
+        text = short(value, digits) + (f" ({wins})" if value is not None and wins is not None else "")
+        cells.append(Cell(text, _notes(between(ends, digits)) if value is not None else ()))
         values.append(value)
     # Data that only the stages of one run have is no contest.
     return cells if dataset.run else with_best(cells, values)
+
+
+def _notes(text: str) -> tuple[str, ...]:
+    return (text,) if text else ()
+
+
+def _digits(results: Iterable[Result | None], key: str = "srocc") -> int:
+    """Digits of a column: what the middle one of its intervals bears."""
+    return digits_of_all(None if result is None else result.interval(key) for result in results)
 
 
 def _overall(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
@@ -253,7 +263,11 @@ def _overall(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
     if len(evaluation.judged) > 1 and any(mean is not None for mean in means):
         proxy = all(evaluation.dataset(name).is_proxy for name in evaluation.judged)
         head = "Overall (proxies)" if proxy else "Overall"
-        cells = [Cell(ABSENT) if m is None else Cell(correlation(m.value, m.ends), between(m.ends)) for m in means]
+        digits = digits_of_all(None if mean is None else mean.ends for mean in means)
+        cells = [
+            Cell(ABSENT) if mean is None else Cell(short(mean.value, digits), _notes(between(mean.ends, digits)))
+            for mean in means
+        ]
         columns.append((head, with_best(cells, [None if mean is None else mean.value for mean in means])))
     kept = [evaluation.retention(name) for name in names]
     if any(share is not None for share in kept):
@@ -261,7 +275,8 @@ def _overall(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
         columns.append(("Retention", [Cell(text) for text in texts]))
     agreed = [_agrees(evaluation, name) for name in names]
     if any(value is not None for value in agreed):
-        columns.append(("Agreement", [Cell(correlation(value)) for value in agreed]))
+        digits = digits_of_all(None if mean is None else mean.ends for mean in means)
+        columns.append(("Agreement", [Cell(short(value, digits)) for value in agreed]))
     return columns
 
 
@@ -278,7 +293,7 @@ def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
         if any(value is not None for value in values):
             noisy = [quantity is LATENCY and _noisy(model) for model in evaluation.models]
             cells = [
-                Cell(quantity.text(value), "(noisy)" if odd else "") for value, odd in zip(values, noisy, strict=True)
+                Cell(quantity.text(value), ("noisy",) if odd else ()) for value, odd in zip(values, noisy, strict=True)
             ]
             columns.append((quantity.heading, cells))
     return columns
@@ -290,16 +305,14 @@ def _noisy(model: Model) -> bool:
     return both and is_noisy(model.latency_ms or 0.0, model.latency_p90_ms or 0.0)
 
 
-def _statistic(statistic: Statistic, result: Result) -> Cell:
+def _statistic(statistic: Statistic, result: Result, digits: int) -> Cell:
     value = statistic.value(result)
     if statistic.key == "retention":
         return Cell(ABSENT if value is None else percent(value))
     if statistic.title.startswith(("RMSE", "Mean")) or statistic.digits == 0:
         return Cell(ABSENT if value is None else f"{value:,.{statistic.digits}f}")
-    ends = result.interval(statistic.key) if statistic.interval else None
-    # What has no interval of its own is a figure of the same items, and worth no more digits.
-    digits = min(statistic.digits, digits_of(ends or result.interval("srocc")))
-    return Cell(short(value, digits), between(ends) if value is not None else "")
+    ends = result.interval(statistic.key) if statistic.interval and value is not None else None
+    return Cell(short(value, digits), _notes(between(ends, digits)))
 
 
 def _csv(evaluation: Evaluation) -> str:

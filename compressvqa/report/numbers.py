@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 ABSENT = "-"
@@ -49,6 +50,16 @@ def digits_of(interval: tuple[float, float] | None) -> int:
     return MOST_DIGITS if half <= 0 else max(2, min(MOST_DIGITS, 1 + math.floor(1e-9 - math.log10(half))))
 
 
+def digits_of_all(intervals: Iterable[tuple[float, float] | None]) -> int:
+    """Digits after the point for figures that stand below each other: what the middle one of their intervals bears.
+
+    >>> digits_of_all([(0.80, 0.90), (1.0, 1.0), (0.3, 0.7), None]), digits_of_all([None])
+    (2, 4)
+    """
+    known = sorted((ends for ends in intervals if ends is not None), key=lambda ends: ends[1] - ends[0])
+    return digits_of(known[len(known) // 2]) if known else MOST_DIGITS
+
+
 def correlation(value: float | None, interval: tuple[float, float] | None = None) -> str:
     """A correlation as the field prints it, without the zero before the point, in the digits that it is worth.
 
@@ -70,15 +81,15 @@ def short(value: float | None, digits: int = MOST_DIGITS) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def between(interval: tuple[float, float] | None) -> str:
-    """A confidence interval in square brackets, "" where there is none.
+def between(interval: tuple[float, float] | None, digits: int | None = None) -> str:
+    """A confidence interval in square brackets, "" where there is none; in the digits that it bears by default.
 
     >>> between((0.8246, 0.9311)), between((0.899, 0.901))
     ('[.82, .93]', '[.899, .901]')
     """
     if interval is None:
         return ""
-    digits = min(3, digits_of(interval))
+    digits = min(3, digits_of(interval) if digits is None else digits)
     return f"[{short(interval[0], digits)}, {short(interval[1], digits)}]"
 
 

@@ -13,7 +13,7 @@ from compressvqa.report.curves import curve_figures
 from compressvqa.report.intervals import interval, with_intervals
 from compressvqa.report.layers import layers_of
 from compressvqa.report.measures import measures_of
-from compressvqa.report.numbers import QUANTITIES, between, percent
+from compressvqa.report.numbers import QUANTITIES, between, correlation, percent
 from compressvqa.report.results import baseline, inputs_title, number, part, ratio
 from compressvqa.report.run_table import COLUMNS, result_table
 from compressvqa.report.summary import counted, last, limits, summary
@@ -78,8 +78,9 @@ def _tiles(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         tiles.append((f"{1 / time:.2g}x", f"the speed of {base['stage']}", ""))
     share = ratio(end, base, "srocc")
     if share is not None:
-        ends = between(interval(end, "srocc"))
-        tiles.append((percent(share), f"of the SROCC of {base['stage']}", f"SROCC {ends}" if ends else ""))
+        ends = interval(end, "srocc")
+        shown = f"{correlation(number(end, 'srocc'), ends)} {between(ends)}".strip()
+        tiles.append((percent(share), f"of the SROCC of {base['stage']}", f"SROCC {shown}"))
     return tiles
 
 

@@ -17,7 +17,7 @@ from compressvqa.report.numbers import (
     PARAMS,
     QUANTITIES,
     between,
-    digits_of,
+    digits_of_all,
     percent,
 )
 from compressvqa.report.results import baseline, number, ratio
@@ -33,17 +33,13 @@ class Column:
     heading: str
     compared: bool = True
 
-    def text(self, row: Mapping[str, Any]) -> str:
-        """The figure of a row as it is printed everywhere."""
+    def text(self, row: Mapping[str, Any], digits: int) -> str:
+        """The figure of a row as it is printed everywhere; a cost has digits of its own."""
         value = number(row, self.key)
         if value is None:
             return ABSENT
         of_cost = next((quantity for quantity in QUANTITIES if quantity.key == self.key), None)
-        return (
-            of_cost.text(value)
-            if of_cost
-            else f"{value:.{digits_of(interval(row, self.key) or interval(row, 'srocc'))}f}"
-        )
+        return f"{value:.{digits}f}" if of_cost is None else of_cost.text(value)
 
 
 COLUMNS = (
@@ -74,15 +70,17 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
     base = baseline(rows)
     columns = _columns(rows)
+    # All correlations and shares are of the same clips: none is worth more digits than the SROCC.
+    digits = digits_of_all(interval(row, "srocc") for row in rows)
     lines = []
     for row in rows:
         cells = [Cell(str(row["stage"]))]
         for column in columns:
             share = ratio(row, base, column.key) if column.compared and row is not base else None
-            small = [] if share is None else [f"({percent(share)})"]
-            small += [ends] if (ends := between(interval(row, column.key))) else []
-            small += ["(noisy)"] if column.key == LATENCY.key and noisy(row) else []
-            cells.append(Cell(column.text(row), " ".join(small)))
+            notes = [] if share is None else [f"({percent(share)})"]
+            notes += [ends] if (ends := between(interval(row, column.key), digits)) else []
+            notes += ["noisy"] if column.key == LATENCY.key and noisy(row) else []
+            cells.append(Cell(column.text(row, digits), tuple(notes)))
         lines.append(tuple(cells))
     return Table(("Stage", *(column.heading for column in columns)), tuple(lines), caption=_caption(rows, base))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compressvqa.report.latex import broken, latex_table
@@ -16,21 +16,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure: its text, what stands smaller beside or below it ("(9.9%)", "[.82, .93]"), whether it is the best."""
+    """One figure.
+
+    Args:
+        text: the figure.
+        notes: what stands smaller beside or below it: "(9.9%)", "[.82, .93]", "noisy".
+        best: whether it is the best of its column.
+    """
 
     text: str
-    small: str = ""
+    notes: tuple[str, ...] = ()
     best: bool = False
+
+    @property
+    def small(self) -> str:
+        """All notes in one line."""
+        return " ".join(self.notes)
 
     @property
     def line(self) -> str:
         """All of it in one line."""
-        return f"{self.text} {self.small}" if self.small else self.text
+        return " ".join([self.text, *self.notes])
 
     @property
-    def below(self) -> str:
-        """What stands below the figure where there is a line of its own for it."""
-        return self.small[1:-1] if self.small.startswith("(") and self.small.count("(") == 1 else self.small
+    def below(self) -> list[str]:
+        """The notes where each has a line of its own, so that a share needs no brackets."""
+        return [note[1:-1] if note.endswith("%)") else note for note in self.notes]
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class Table:
             max(
                 _width(text)
                 for row in self.rows
-                for text in [row[place].text, row[place].below, *broken(self.heads[place])]
+                for text in [row[place].text, *row[place].below, *broken(self.heads[place])]
             )
             for place in range(len(self.heads))
         ]
@@ -105,7 +116,7 @@ class Table:
                 table.add_row(
                     *(
                         _bold(escape(cell.text), cell.best, "[bold]", "[/bold]")
-                        + (f"\n[dim]{escape(cell.below)}[/dim]" if cell.small else "")
+                        + "".join(f"\n[dim]{escape(note)}[/dim]" for note in cell.below)
                         for cell in [row[0], *(row[place] for place in places)]
                     )
                 )
@@ -128,14 +139,19 @@ def with_best(cells: Sequence[Cell], values: Sequence[float | None], best: str |
         values: theirs, None for those that are no rivals.
         best: "high", "low" or None: there is no better end.
     """
-    known = [(value, cell.text) for value, cell in zip(values, cells, strict=True) if value is not None]
-    if best is None or len({text for _, text in known}) < 2:
+    known = [(value, _figure(cell)) for value, cell in zip(values, cells, strict=True) if value is not None]
+    if best is None or len({figure for _, figure in known}) < 2:
         return list(cells)
     (_, shown) = (max if best == "high" else min)(known, key=lambda pair: pair[0])
     return [
-        Cell(cell.text, cell.small, value is not None and cell.text == shown)
+        replace(cell, best=value is not None and _figure(cell) == shown)
         for cell, value in zip(cells, values, strict=True)
     ]
+
+
+def _figure(cell: Cell) -> str:
+    """The figure without the result of a test behind it."""
+    return cell.text.split(" ")[0]
 
 
 def _parts(widths: Sequence[int], name: int, width: int | None) -> list[list[int]]:
