@@ -68,3 +68,12 @@ def small_data(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> 
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """A small real evaluation, see tests/judged.py."""
     return make_judged(tmp_path_factory.mktemp("judged"))
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path, small_data: Path) -> Path:
+    """The folder of a real run of `small_recipe`."""
+    out = tmp_path_factory.mktemp("ran") / "run"
+    done = command("run", str(small_recipe), "--out", str(out), "--data-folder", str(small_data))
+    assert done.returncode == 0, done.stderr
+    return out

@@ -109,6 +109,7 @@ def evaluate(
             resamples=resamples,
             by_content=by_content,
             device=device,
+            pictures=out is not None,
             progress=progress,
         )
     written = [] if out is None else write_evaluation(found, out)

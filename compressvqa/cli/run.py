@@ -35,7 +35,7 @@ def run(
         print(describe(checked, out))
         return
     from compressvqa.pipeline import run as run_recipe
-    from compressvqa.report import result_table
+    from compressvqa.report import result_table, with_intervals
 
     try:
         result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
@@ -46,5 +46,5 @@ def run(
         print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return
     console = Console()
-    console.print(result_table(result.table))
+    console.print(result_table(with_intervals(result.table)))
     console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compressvqa.cost.clock import seconds
 from compressvqa.errors import DataError
+
+NOISY = 1.25  # times the median: slower than that, one call in ten says that something else ran on the machine
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,15 @@ class Latency:
     def to_dict(self) -> dict[str, Any]:
         """As JSON would hold it."""
         return asdict(self)
+
+
+def is_noisy(median_ms: float, p90_ms: float) -> bool:
+    """Whether a time is no steady figure: its 90th percentile is far from its median.
+
+    >>> is_noisy(10.0, 11.0), is_noisy(10.0, 14.0)
+    (False, True)
+    """
+    return p90_ms > NOISY * median_ms
 
 
 def latency(
@@ -90,7 +102,7 @@ def compare_latency(
     with _measuring(models.values(), threads) as used, torch.inference_mode():
         for turn in range(warmup + runs):
             for name, model in models.items():
-                taken = _time_call(model, arguments, device)
+                taken = seconds(functools.partial(model, *arguments))
                 if turn >= warmup:
                     times[name].append(1000 * taken)
     return {
@@ -105,20 +117,6 @@ def compare_latency(
         )
         for name, found in times.items()
     }
-
-
-def _time_call(model: nn.Module, arguments: tuple[Tensor, ...], device: torch.device) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    model(*arguments)
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def _wait(device: torch.device) -> None:
-    """Accelerators work behind Python's back; a clock must wait for them."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

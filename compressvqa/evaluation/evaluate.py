@@ -13,17 +13,20 @@ from compressvqa.evaluation.cache import ScoreCache
 from compressvqa.evaluation.collect import check_files, collect
 from compressvqa.evaluation.cost import costs
 from compressvqa.evaluation.judging import ALPHA, Judged, Judging, judge_dataset
+from compressvqa.evaluation.pictures import pictures_of
 from compressvqa.evaluation.titles import titles as titles_of
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.progress import Progress
 from compressvqa.report import write_evaluation_report
-from compressvqa.results import Confidence, Evaluation, Significance
-from compressvqa.scoring import find_scorers
+from compressvqa.results import Confidence, Evaluation, Picture, Significance
+from compressvqa.scoring import NetworkScorer, find_scorers
 from compressvqa.scoring.find import canonical
 from compressvqa.scoring.pooling import one_pool
 from compressvqa.scoring.scorer import Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video.clip import Pairing
+
+MOST_PICTURED = 2  # networks whose best and worst clips are kept as pictures
 
 
 def evaluate(
@@ -43,6 +46,7 @@ def evaluate(
     resamples: int = 2000,
     by_content: bool = False,
     seed: int = 0,
+    pictures: bool = False,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     progress: Progress | None = None,
@@ -73,6 +77,8 @@ def evaluate(
         resamples: for the confidence intervals.
         by_content: resample whole contents, not items: wider and more honest where contents are few.
         seed: of the resamples.
+        pictures: also keep a frame of the clips that stand out for the first two networks: the lowest score, the
+            highest, and those furthest from the label.
         max_pixels: see `compressvqa.score`.
         device: "auto", "cpu" or "cuda".
         progress: called with (scores taken, scores in all) of each data set.
@@ -99,6 +105,7 @@ def evaluate(
     kept = ScoreCache(cache)
     how = Judging(baseline, teacher, gap, resamples, by_content, seed, {title: name for name, title in named.items()})
     judged: list[Judged] = []
+    shown: list[Picture] = []
     try:
         for manifest in manifests:
             items = _part(manifest, split)
@@ -108,6 +115,8 @@ def evaluate(
                 scorers, manifest, items, pairing or Pairing(), kept, strict=strict, pool=pool, progress=progress
             )
             judged.append(judge_dataset(manifest, items, found, facts, how))
+            if pictures:
+                shown += _pictures(scorers, manifest, judged[-1], pairing or Pairing())
     finally:
         kept.close()
     return Evaluation(
@@ -130,7 +139,21 @@ def evaluate(
             matrix={one.dataset.name: one.wins for one in judged if one.wins is not None},
         ),
         scores=tuple(part for one in judged for part in one.scores),
+        pictures=tuple(shown),
     )
+
+
+def _pictures(scorers: Sequence[Scorer], manifest: Manifest, judged: Judged, pairing: Pairing) -> list[Picture]:
+    """Clips of a data set that stand out for the first networks that were judged on it."""
+    networks = [scorer for scorer in scorers if isinstance(scorer, NetworkScorer)]
+    found: list[Picture] = []
+    for scorer in networks[:MOST_PICTURED]:
+        of = scorer.facts[0].name
+        results = [one for one in judged.results if one.model == of]
+        scores = [one for one in judged.scores if one.model == of]
+        if results and scores:
+            found += pictures_of(scorer, manifest, judged.dataset, results[0], scores[0], pairing)
+    return found
 
 
 def _in_order(facts: Sequence[Facts], wanted: Sequence[str]) -> list[Facts]:

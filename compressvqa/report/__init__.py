@@ -10,23 +10,25 @@ from compressvqa.files import write_text
 from compressvqa.report.beside_runs import of_runs, with_runs
 from compressvqa.report.card import model_card
 from compressvqa.report.course import plot_course
+from compressvqa.report.evaluation_page import evaluation_html
 from compressvqa.report.evaluation_report import write_evaluation_report
 from compressvqa.report.evaluation_table import accuracy_grid, evaluation_table, statistics_grids
 from compressvqa.report.evaluation_tradeoff import plot_evaluation_tradeoff
-from compressvqa.report.html import report_html
-from compressvqa.report.interactive import evaluation_html
+from compressvqa.report.intervals import with_intervals
 from compressvqa.report.measures import measures_of
 from compressvqa.report.pareto import pareto_front
 from compressvqa.report.results import Results, ResultsError, Row, check, inputs_title, load
+from compressvqa.report.run_page import report_html
+from compressvqa.report.run_table import plain_rows, result_table
 from compressvqa.report.scatter import plot_scatter
-from compressvqa.report.table import ResultTable, plain_rows, result_table
+from compressvqa.report.table import Table
 from compressvqa.report.tradeoff import plot_tradeoff
 
 __all__ = [
-    "ResultTable",
     "Results",
     "ResultsError",
     "Row",
+    "Table",
     "accuracy_grid",
     "evaluation_html",
     "evaluation_table",
@@ -42,6 +44,7 @@ __all__ = [
     "report_html",
     "result_table",
     "statistics_grids",
+    "with_intervals",
     "with_runs",
     "write_evaluation_report",
     "write_report",
@@ -67,7 +70,7 @@ def write_report(results: Mapping[str, Any], folder: str | Path, recipe_yaml: st
     if measures_of(rows):
         n = rows[-1].get("n")
         plot_tradeoff(
-            rows,
+            with_intervals(rows),
             folder / "tradeoff",
             label=results.get("label"),
             n=n if isinstance(n, int) else None,

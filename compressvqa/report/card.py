@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from compressvqa.labels import label_title
+from compressvqa.report.intervals import with_intervals
 from compressvqa.report.results import ResultsError, baseline, check, inputs_title, number, part
+from compressvqa.report.run_table import result_table
 from compressvqa.report.summary import counted, last, limits, summary
-from compressvqa.report.table import result_table
 
 MODES = {
     "FR": ("full-reference", "a reference clip and a distorted clip", "model(reference, distorted)"),
@@ -69,7 +70,7 @@ def model_card(
         f"It takes {takes}, (batch, frames, 3, height, width), RGB, float in [0, 1]. Higher scores are better; "
         f"the score {span}.{trained}\n",
         f"## How it was made\n\n{_text(steps)}. config.json holds widths, facts and the weights' SHA-256.\n",
-        f"## Results\n\n{result_table(results['table']).to_markdown()}",
+        f"## Results\n\n{result_table(with_intervals(results['table'])).to_markdown()}",
         *_bullets("How the figures were counted", list(counted(results).values())),
         *_data(results),
         *_bullets("Limits", limits(shown)),

@@ -9,9 +9,9 @@ from typing import Any
 
 from compressvqa.files import write_text
 from compressvqa.report.beside_runs import of_runs, with_runs
+from compressvqa.report.evaluation_page import evaluation_html
 from compressvqa.report.evaluation_table import Format, evaluation_table
 from compressvqa.report.evaluation_tradeoff import evaluation_field, plot_evaluation_tradeoff
-from compressvqa.report.interactive import evaluation_html
 from compressvqa.report.measures import measures_of
 from compressvqa.report.scatter import plot_scatter
 from compressvqa.results import Evaluation

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compressvqa.cost import is_noisy
 from compressvqa.errors import CompressVQAError
-from compressvqa.report.grid import Entry, Grid
+from compressvqa.report.numbers import (
+    ABSENT,
+    LATENCY,
+    MACS,
+    MACS_CONV_LINEAR,
+    P90,
+    PARAMS,
+    between,
+    digits_of_all,
+    percent,
+    short,
+)
 from compressvqa.report.summary import COUNTED
-from compressvqa.report.table import ABSENT, percent
-from compressvqa.report.words import sentence
-from compressvqa.results import Dataset, Evaluation, Result
+from compressvqa.report.table import Cell, Table, with_best
+from compressvqa.report.words import NOISY, sentence
+from compressvqa.results import Dataset, Evaluation, Model, Result
 
 Format = Literal["markdown", "latex", "csv", "text"]
 
@@ -91,22 +103,10 @@ def evaluation_table(evaluation: Evaluation | Mapping[str, Any] | str | Path, fo
     raise CompressVQAError(f"no table of format {format!r}", hint="markdown, latex, csv or text")
 
 
-def short(value: float | None, digits: int = 4) -> str:
-    """A correlation as the field prints it, without the zero before the point.
-
-    >>> short(0.8846), short(-0.25, 2), short(1.0), short(None)
-    ('.8846', '-.25', '1.0000', '-')
-    """
-    if value is None:
-        return ABSENT
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
-
-
-def accuracy_grid(evaluation: Evaluation) -> Grid:
+def accuracy_grid(evaluation: Evaluation) -> Table:
     """Models as rows; SROCC and F-test on each data set, the mean, retention, and complexity as columns."""
-    columns: list[tuple[str, list[Entry]]] = [
-        ("Model", [Entry(evaluation.title(model.name)) for model in evaluation.models])
+    columns: list[tuple[str, list[Cell]]] = [
+        ("Model", [Cell(evaluation.title(model.name)) for model in evaluation.models])
     ]
     judged = evaluation.judged
     ordered = sorted(evaluation.datasets, key=lambda dataset: dataset.name not in judged)  # stable: proxies last
@@ -120,10 +120,10 @@ def accuracy_grid(evaluation: Evaluation) -> Grid:
     columns += _complexity(evaluation)
     rows = zip(*(entries for _, entries in columns), strict=True)
     title = f"SROCC and complexity of {len(evaluation.models)} models"
-    return Grid(title, accuracy_caption(evaluation), tuple(head for head, _ in columns), tuple(rows))
+    return Table(tuple(head for head, _ in columns), tuple(rows), title, accuracy_caption(evaluation))
 
 
-def statistics_grids(evaluation: Evaluation) -> list[Grid]:
+def statistics_grids(evaluation: Evaluation) -> list[Table]:
     """A table a data set: every statistic that was measured on it."""
     grids = []
     for dataset in evaluation.datasets:
@@ -136,14 +136,17 @@ def statistics_grids(evaluation: Evaluation) -> list[Grid]:
         shown = [s for s in STATISTICS if any(s.value(result) is not None for result in found.values())]
         if not shown:
             continue
-        columns = [[Entry(evaluation.title(model)) for model in found]]
+        columns = [[Cell(evaluation.title(model)) for model in found]]
         for statistic in shown:
-            texts = [_statistic(statistic, result) for result in found.values()]
+            # What has no interval of its own is a figure of the same items, and worth no more digits.
+            digits = min(statistic.digits, _digits(found.values(), statistic.key if statistic.interval else "srocc"))
+            cells = [_statistic(statistic, result, digits) for result in found.values()]
             values = [None if dataset.is_label(model) else statistic.value(found[model]) for model in found]
-            columns.append(_with_best(texts, values, statistic))
+            columns.append(with_best(cells, values, statistic.best))
         heads = ("Model", *(statistic.title for statistic in shown))
         rows = tuple(zip(*columns, strict=True))
-        grids.append(Grid(name, _statistics_caption(evaluation, dataset, heads), heads, rows, f"evaluation-{name}"))
+        caption = _statistics_caption(evaluation, dataset, heads)
+        grids.append(Table(heads, rows, name, caption, f"evaluation-{name}"))
     return grids
 
 
@@ -168,7 +171,12 @@ def accuracy_caption(evaluation: Evaluation) -> str:
     if evaluation.teacher and any(_agrees(evaluation, m.name) is not None for m in evaluation.models):
         mean = ", the plain mean over the same data sets" if len(judged) > 1 else ""
         words.append(f"Agreement: {AGREEMENT.format(teacher=evaluation.title(evaluation.teacher))}{mean}.")
+    if evaluation.has_intervals:
+        mean = "; of a mean: combined as those of independent data sets" if len(judged) > 1 else ""
+        words.append(f"In square brackets: {evaluation.confidence.words}{mean}; they decide how many digits are shown.")
     words.append("Bold: the best of a column.")
+    if any(map(_noisy, evaluation.models)):
+        words.append(NOISY)
     words += complexity_words(evaluation)
     words += [f"{dataset.name}: {dataset.described}." for dataset in evaluation.datasets]
     return " ".join(words)
@@ -219,37 +227,56 @@ def _dataset_head(dataset: Dataset) -> str:
     return f"{dataset.name} (proxy: {dataset.title})" if dataset.is_proxy else dataset.name
 
 
-def _srocc_column(evaluation: Evaluation, dataset: Dataset) -> list[Entry]:
-    texts: list[str] = []
+def _srocc_column(evaluation: Evaluation, dataset: Dataset) -> list[Cell]:
+    cells: list[Cell] = []
     values: list[float | None] = []
+    digits = _digits(evaluation.result(model.name, dataset.name) for model in evaluation.models)
     for model in evaluation.models:
-        value = evaluation.figure(model.name, dataset.name, "srocc")
+        result = evaluation.result(model.name, dataset.name)
+        value = None if result is None else result.srocc
         if dataset.is_label(model.name):
-            texts.append(ABSENT if value is None else "the label")
+            cells.append(Cell(ABSENT if value is None else "the label"))
             values.append(None)
             continue
         wins = evaluation.wins(model.name, dataset.name)
-        texts.append(short(value) + (f" ({wins})" if wins is not None and value is not None else ""))
+        ends = None if result is None else result.interval("srocc")
+        text = short(value, digits) + (f" ({wins})" if value is not None and wins is not None else "")
+        cells.append(Cell(text, _notes(between(ends, digits)) if value is not None else ()))
         values.append(value)
     # Data that only the stages of one run have is no contest.
-    return [Entry(text) for text in texts] if dataset.run else _with_best(texts, values, STATISTICS[1])
+    return cells if dataset.run else with_best(cells, values)
 
 
-def _overall(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
+def _notes(text: str) -> tuple[str, ...]:
+    return (text,) if text else ()
+
+
+def _digits(results: Iterable[Result | None], key: str = "srocc") -> int:
+    """Digits of a column: what the middle one of its intervals bears."""
+    return digits_of_all(None if result is None else result.interval(key) for result in results)
+
+
+def _overall(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
     names = [model.name for model in evaluation.models]
     columns = []
-    means = [mean.value if (mean := evaluation.overall(name)) else None for name in names]
+    means = [evaluation.overall(name) for name in names]
     if len(evaluation.judged) > 1 and any(mean is not None for mean in means):
         proxy = all(evaluation.dataset(name).is_proxy for name in evaluation.judged)
         head = "Overall (proxies)" if proxy else "Overall"
-        columns.append((head, _with_best([short(mean) for mean in means], means, STATISTICS[1])))
+        digits = digits_of_all(None if mean is None else mean.ends for mean in means)
+        cells = [
+            Cell(ABSENT) if mean is None else Cell(short(mean.value, digits), _notes(between(mean.ends, digits)))
+            for mean in means
+        ]
+        columns.append((head, with_best(cells, [None if mean is None else mean.value for mean in means])))
     kept = [evaluation.retention(name) for name in names]
     if any(share is not None for share in kept):
         texts = [ABSENT if share is None else percent(share) for share in kept]
-        columns.append(("Retention", [Entry(text) for text in texts]))
+        columns.append(("Retention", [Cell(text) for text in texts]))
     agreed = [_agrees(evaluation, name) for name in names]
     if any(value is not None for value in agreed):
-        columns.append(("Agreement", [Entry(short(value)) for value in agreed]))
+        digits = digits_of_all(None if mean is None else mean.ends for mean in means)
+        columns.append(("Agreement", [Cell(short(value, digits)) for value in agreed]))
     return columns
 
 
@@ -259,44 +286,33 @@ def _agrees(evaluation: Evaluation, model: str) -> float | None:
     return None if mean is None else mean.value
 
 
-def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Entry]]]:
+def _complexity(evaluation: Evaluation) -> list[tuple[str, list[Cell]]]:
     columns = []
-    for key, head, divide, digits in (
-        ("macs_conv_linear", "MACs, conv & linear (G)", 1e9, 3),
-        ("macs", "MACs, all (G)", 1e9, 3),
-        ("params", "Params (M)", 1e6, 3),
-        ("latency_ms", "Latency (ms)", 1.0, 1),
-        ("latency_p90_ms", "p90 (ms)", 1.0, 1),
-    ):
-        values = [getattr(model, key) for model in evaluation.models]
+    for quantity in (MACS_CONV_LINEAR, MACS, PARAMS, LATENCY, P90):
+        values = [getattr(model, quantity.key) for model in evaluation.models]
         if any(value is not None for value in values):
-            texts = [ABSENT if value is None else f"{value / divide:.{digits}f}" for value in values]
-            columns.append((head, [Entry(text) for text in texts]))
+            noisy = [quantity is LATENCY and _noisy(model) for model in evaluation.models]
+            cells = [
+                Cell(quantity.text(value), ("noisy",) if odd else ()) for value, odd in zip(values, noisy, strict=True)
+            ]
+            columns.append((quantity.heading, cells))
     return columns
 
 
-def _statistic(statistic: Statistic, result: Result) -> str:
+def _noisy(model: Model) -> bool:
+    """Whether a model's latency is no steady figure."""
+    both = model.latency_ms is not None and model.latency_p90_ms is not None
+    return both and is_noisy(model.latency_ms or 0.0, model.latency_p90_ms or 0.0)
+
+
+def _statistic(statistic: Statistic, result: Result, digits: int) -> Cell:
     value = statistic.value(result)
     if statistic.key == "retention":
-        return ABSENT if value is None else percent(value)
+        return Cell(ABSENT if value is None else percent(value))
     if statistic.title.startswith(("RMSE", "Mean")) or statistic.digits == 0:
-        return ABSENT if value is None else f"{value:,.{statistic.digits}f}"
-    text = short(value, statistic.digits)
-    if statistic.interval and value is not None and (ends := result.interval(statistic.key)) is not None:
-        text += f" [{short(ends[0], 3)}, {short(ends[1], 3)}]"
-    return text
-
-
-def _with_best(texts: Sequence[str], values: Sequence[float | None], statistic: Statistic) -> list[Entry]:
-    """Marks the best, and all that look like it at the printed digits; nothing where all look alike."""
-    known = [round(value, statistic.digits) for value in values if value is not None]
-    if statistic.best is None or len(set(known)) < 2:
-        return [Entry(text) for text in texts]
-    best = max(known) if statistic.best == "high" else min(known)
-    return [
-        Entry(text, value is not None and round(value, statistic.digits) == best)
-        for text, value in zip(texts, values, strict=True)
-    ]
+        return Cell(ABSENT if value is None else f"{value:,.{statistic.digits}f}")
+    ends = result.interval(statistic.key) if statistic.interval and value is not None else None
+    return Cell(short(value, digits), _notes(between(ends, digits)))
 
 
 def _csv(evaluation: Evaluation) -> str:

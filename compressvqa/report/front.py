@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from compressvqa.report import style
+from compressvqa.report.intervals import interval
 from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure
 from compressvqa.report.pareto import pareto_front
@@ -110,12 +111,6 @@ class Point:
         size = 4.2 if self.other else (5.6 if self.blind else 5)
         return {"marker": marker, "markersize": size, "markerfacecolor": face, "markeredgecolor": colour,
                 "markeredgewidth": 1.0, "linestyle": "none"}  # fmt: skip
-
-
-def interval(row: Mapping[str, Any], accuracy: str) -> tuple[float, float] | None:
-    """Both ends of the confidence interval of a row's accuracy, or None."""
-    low, high = number(row, f"{accuracy}_low"), number(row, f"{accuracy}_high")
-    return None if low is None or high is None else (low, high)
 
 
 def front_steps(points: Sequence[Point], right: float) -> list[tuple[float, float]]:

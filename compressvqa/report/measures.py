@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compressvqa.labels import label_title
+from compressvqa.report.numbers import LATENCY, MACS, MACS_CONV_LINEAR, PARAMS, Quantity
 from compressvqa.report.results import number
 
 
@@ -19,6 +20,11 @@ class Measure:
     unit: str
     divide: float
 
+    @classmethod
+    def of(cls, quantity: Quantity, name: str) -> Measure:
+        """The axis of a quantity."""
+        return cls(quantity.key, name, quantity.unit, quantity.divide)
+
     def title(self, inputs: str | None) -> str:
         """The axis's name; MACs and time also say what they were counted on."""
         counted = inputs is not None and self.key != "params"
@@ -26,11 +32,11 @@ class Measure:
 
 
 MEASURES = (
-    Measure("macs", "MACs", "G", 1e9),
-    Measure("params", "Parameters", "M", 1e6),
-    Measure("latency_ms", "Latency", "ms", 1.0),
+    Measure.of(MACS, "MACs"),
+    Measure.of(PARAMS, "Parameters"),
+    Measure.of(LATENCY, "Latency"),
 )
-CONV_LINEAR = Measure("macs_conv_linear", "MACs of conv & linear layers", "G", 1e9)
+CONV_LINEAR = Measure.of(MACS_CONV_LINEAR, "MACs of conv & linear layers")
 
 
 def accuracy_title(label: str | None, n: int | None, key: str = "srocc") -> str:

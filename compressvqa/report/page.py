@@ -1,94 +1,102 @@
-"""Pieces of a report page. Every text that comes from outside goes through `text`, which escapes it."""
+"""Pages from templates. Whatever comes from outside is escaped by the templates; what is markup says so."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-def text(value: Any) -> str:
-    """A value as escaped text: lists joined, mappings as "key: value", numbers plain.
+from compressvqa.files import finite
+from compressvqa.report.table import Table
 
-    >>> text({"a": [1, "<b>"], "c": 0.25})
-    'a: 1, &lt;b&gt;; c: 0.25'
+
+def render(template: str, **facts: Any) -> str:
+    """A page of `compressvqa/report/templates`.
+
+    Args:
+        template: name of its file.
+        facts: what it shows. Text is escaped; only `Markup` is taken as it is.
+    """
+    return _environment().get_template(template).render(**facts)
+
+
+def table_html(table: Table, kind: str = "grid") -> Markup:
+    """A table element, every text of it escaped."""
+    macros: Any = _environment().get_template("parts.html").module
+    return Markup(macros.table(table, kind))
+
+
+def as_script(value: Any) -> Markup:
+    """Plain values as JSON for a script element: "<" never stands in it, so that no name can end the element."""
+    text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def source(name: str) -> Markup:
+    """A file of the templates' folder, as it is: style sheets and scripts of our own."""
+    loader = _environment().loader
+    assert loader is not None
+    return Markup(loader.get_source(_environment(), name)[0])
+
+
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("compressvqa.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"plain": plain, "breakable": breakable, "when": when}
+    made.globals["source"] = source
+    return made
+
+
+def plain(value: Any) -> str:
+    """A value as text: lists joined, mappings as "key: value", numbers plain.
+
+    >>> plain({"a": [1, "<b>"], "c": 0.25})
+    'a: 1, <b>; c: 0.25'
     """
     if isinstance(value, Mapping):
-        return "; ".join(f"{text(key)}: {text(item)}" for key, item in value.items())
+        return "; ".join(f"{plain(key)}: {plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple, set)):
-        return ", ".join(text(item) for item in value)
+        return ", ".join(plain(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.6g}"
-    return html.escape("-" if value is None else str(value))
+    return "-" if value is None else str(value)
 
 
-def section(title: str, *parts: str) -> str:
-    """A section with a heading, or nothing where it would be empty."""
-    body = "".join(parts)
-    return f"<section><h2>{html.escape(title)}</h2>{body}</section>\n" if body else ""
+def breakable(path: str) -> Markup:
+    """A path that a narrow screen breaks after its points and slashes.
+
+    >>> breakable("a.<b>/c")
+    Markup('a.<wbr>&lt;b&gt;/<wbr>c')
+    """
+    return Markup(str(escape(path)).replace(".", ".<wbr>").replace("/", "/<wbr>"))
 
 
-def paragraph(words: str, kind: str = "") -> str:
-    """A paragraph of plain words."""
-    mark = f' class="{kind}"' if kind else ""
-    return f"<p{mark}>{html.escape(words)}</p>"
+def when(created: Any, what: str) -> str:
+    """The date in words, or as it was given where it is no ISO date.
 
-
-def bullets(lines: Iterable[str]) -> str:
-    """A list of sentences, or nothing."""
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
-
-
-def scroll(table: str) -> str:
-    """A table that is wider than a phone scrolls by itself, not the page."""
-    return f'<div class="scroll" tabindex="0">{table}</div>'
-
-
-def tiles(items: Iterable[tuple[str, str]]) -> str:
-    """A row of large figures: (figure, what it is)."""
-    cells = "".join(f'<div class="tile"><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>' for a, b in items)
-    return f'<div class="tiles">{cells}</div>' if cells else ""
-
-
-def figures(drawings: Iterable[tuple[str, str]], kind: str = "figures") -> str:
-    """Inline SVG elements side by side where there is room: (svg, caption)."""
-    items = "".join(
-        f"<figure>{svg}" + (f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "") + "</figure>"
-        for svg, caption in drawings
-    )
-    return f'<div class="{kind}">{items}</div>' if items else ""
-
-
-def bar(share: float, kind: str = "") -> str:
-    """A bar of a share in [0, 1]."""
-    width = 100 * min(1.0, max(0.0, share))
-    mark = f' class="{kind}"' if kind else ""
-    return f'<span class="track"><i{mark} style="width:{width:.1f}%"></i></span>'
-
-
-def histogram(counts: Sequence[float], words: str) -> str:
-    """Counts over equal bins as bars; `words` say what of."""
-    top = max([*counts, 1])
-    bars = "".join(f'<i style="height:{100 * count / top:.0f}%"></i>' for count in counts)
-    return f'<div class="histogram" role="img" aria-label="{html.escape(words)}">{bars}</div>'
-
-
-def facts_table(parts: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]) -> str:
-    """Fields of several parts side by side: a row a fact, a column a part."""
-    keys = list(dict.fromkeys(key for facts in parts.values() for key in facts))
-    if not keys:
-        return ""
-    head = "".join(f'<th scope="col">{text(part)}</th>' for part in parts)
-    rows = "".join(
-        f'<tr><th scope="row">{text(titles.get(key, key.replace("_", " ")))}</th>'
-        + "".join(f"<td>{text(facts.get(key))}</td>" for facts in parts.values())
-        + "</tr>"
-        for key in keys
-    )
-    table = f'<table><thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return scroll(table)
+    >>> when("2026-01-31", "report"), when(None, "report")
+    ('compressvqa report, 31 January 2026', 'compressvqa report')
+    """
+    try:
+        moment = datetime.fromisoformat(str(created))
+    except ValueError:
+        return f"compressvqa {what}, {created}" if created else f"compressvqa {what}"
+    if len(str(created)) == len("2026-01-31"):
+        return f"compressvqa {what}, {moment.day} {moment:%B %Y}"
+    zone = moment.strftime(" %Z") if moment.tzinfo else ""
+    return f"compressvqa {what}, {moment.day} {moment:%B %Y, %H:%M}{zone}"

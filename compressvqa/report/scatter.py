@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from compressvqa.errors import CompressVQAError
 from compressvqa.report import style
-from compressvqa.report.evaluation_table import short
+from compressvqa.report.numbers import correlation
 from compressvqa.results import Evaluation, ItemScore, Result
 
 Values = npt.NDArray[np.float64]
@@ -58,8 +58,14 @@ class Panel:
     @property
     def corner(self) -> str:
         """SROCC and PLCC in words, of those that are known."""
-        found = [("SROCC", self.result.srocc), ("PLCC", self.result.plcc)] if self.result is not None else []
-        return "\n".join(f"{name} {short(value)}" for name, value in found if value is not None)
+        if self.result is None:
+            return ""
+        found = [("SROCC", "srocc"), ("PLCC", "plcc")]
+        return "\n".join(
+            f"{name} {correlation(value, self.result.interval(key))}"
+            for name, key in found
+            if (value := self.result.figure(key)) is not None
+        )
 
 
 def logistic4(x: Values, parameters: Sequence[float]) -> Values:

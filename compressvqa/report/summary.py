@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from compressvqa.labels import is_human, label_title
+from compressvqa.report.intervals import interval, srocc_interval, with_intervals
+from compressvqa.report.numbers import LATENCY, MACS, PARAMS, between, digits_of, percent
 from compressvqa.report.results import baseline, inputs_title, number, part, ratio
-from compressvqa.report.table import percent
 
 # How this toolkit counts. results["counted"] may replace a sentence or add one.
 COUNTED = {
@@ -32,20 +32,6 @@ def last(results: Mapping[str, Any]) -> Mapping[str, Any]:
     """The row of the network that the run ended with."""
     row: Mapping[str, Any] = results["table"][-1]
     return row
-
-
-def srocc_interval(srocc: float, n: int) -> tuple[float, float] | None:
-    """95 % interval of a rank correlation from `n` independent samples; None where n < 5 or |srocc| = 1.
-
-    Fisher's z with the standard error of Bonett and Wright, Psychometrika 65 (2000), sqrt((1 + r^2 / 2) / (n - 3)).
-
-    >>> [round(end, 3) for end in srocc_interval(0.9, 96) or ()]
-    [0.843, 0.937]
-    """
-    if n < 5 or abs(srocc) >= 1:
-        return None
-    z, spread = math.atanh(srocc), 1.96 * math.sqrt((1 + srocc**2 / 2) / (n - 3))
-    return math.tanh(z - spread), math.tanh(z + spread)
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -82,10 +68,17 @@ def _accuracy(results: Mapping[str, Any], base: Mapping[str, Any], end: Mapping[
     n = end.get("n")
     where = f" on {n:,} validation clips" if isinstance(n, int) else ""
     if end is base or before is None:
-        return f"Its SROCC{against}{where} is {after:.4f}."
+        return f"Its SROCC{against}{where} is {_srocc(end)}."
     share = ratio(end, base, "srocc")
     kept = "" if share is None else f", {percent(share)} of the {base['stage']}'s"
-    return f"SROCC{against}{where} went from {before:.4f} to {after:.4f}{kept}."
+    return f"SROCC{against}{where} went from {_srocc(base)} to {_srocc(end)}{kept}."
+
+
+def _srocc(row: Mapping[str, Any]) -> str:
+    """The figure in the digits that its interval bears, and the interval."""
+    (row,) = with_intervals([row])
+    ends = interval(row, "srocc")
+    return f"{number(row, 'srocc'):.{digits_of(ends)}f} {between(ends)}".strip()
 
 
 def _amount(row: Mapping[str, Any], key: str) -> str | None:
@@ -93,9 +86,9 @@ def _amount(row: Mapping[str, Any], key: str) -> str | None:
     if value is None:
         return None
     return {
-        "params": f"{value / 1e6:.3f} M parameters",
-        "macs": f"{value / 1e9:.3f} G multiply-accumulates",
-        "latency_ms": f"a median latency of {value:.1f} ms",
+        "params": f"{PARAMS.text(value)} M parameters",
+        "macs": f"{MACS.text(value)} G multiply-accumulates",
+        "latency_ms": f"a median latency of {LATENCY.text(value)} ms",
     }[key]
 
 

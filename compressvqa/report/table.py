@@ -1,180 +1,200 @@
-"""The result table: one function decides columns and number formats, so terminal, page, card and README agree."""
+"""The one table: rows of figures with a caption, laid out for a page, a paper, a terminal, a log or a README."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from compressvqa.report.results import baseline, number, ratio
+from compressvqa.report.latex import broken, latex_table
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
-
-ABSENT = "-"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A figure of the table: the row's key, its heading, the unit it is divided by, digits after the point."""
-
-    key: str
-    title: str
-    unit: str = ""
-    divide: float = 1.0
-    digits: int = 4
-    compared: bool = True  # shown as a share of the baseline too
-
-    @property
-    def heading(self) -> str:
-        """Title and unit, "Params (M)"."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-    def text(self, value: float | None) -> str:
-        """A value as it is printed everywhere."""
-        return ABSENT if value is None else f"{value / self.divide:.{self.digits}f}"
-
-
-COLUMNS = (
-    Column("params", "Params", "M", 1e6, 3),
-    Column("macs_conv_linear", "MACs, conv & linear", "G", 1e9, 3),
-    Column("macs", "MACs, all", "G", 1e9, 3),
-    Column("latency_ms", "Latency", "ms", 1, 1),
-    Column("latency_p90_ms", "p90", "ms", 1, 1, compared=False),
-    Column("srocc", "SROCC"),
-    Column("plcc", "PLCC"),
-    Column("pair_accuracy", "Pair acc."),
-    Column("agreement_srocc", "Agreement SROCC", compared=False),
-    Column("agreement_plcc", "Agreement PLCC", compared=False),
-)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure: the value, and its share of the baseline's ("" in the baseline's own row)."""
+    """One figure.
 
-    value: str
-    share: str = ""
-
-
-def percent(share: float) -> str:
-    """A share as text, with one more digit where it is small.
-
-    >>> percent(0.0991), percent(0.95), percent(0.00421)
-    ('9.9%', '95.0%', '0.42%')
+    Args:
+        text: the figure.
+        notes: what stands smaller beside or below it: "(9.9%)", "[.82, .93]", "noisy".
+        best: whether it is the best of its column.
     """
-    return f"{share:.2%}" if abs(share) < 0.01 else f"{share:.1%}"
+
+    text: str
+    notes: tuple[str, ...] = ()
+    best: bool = False
+
+    @property
+    def small(self) -> str:
+        """All notes in one line."""
+        return " ".join(self.notes)
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return " ".join([self.text, *self.notes])
+
+    @property
+    def below(self) -> list[str]:
+        """The notes where each has a line of its own, so that a share needs no brackets."""
+        return [note[1:-1] if note.endswith("%)") else note for note in self.notes]
 
 
 @dataclass(frozen=True)
-class ResultTable:
-    """The table as text, ready to be laid out: columns that any row has, and a (stage, cells) pair per row."""
+class Table:
+    """Rows of figures below their headings; the first column names the row.
 
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    base: str  # the stage that shares refer to
+    Args:
+        heads: the headings.
+        rows: as many cells each as there are headings.
+        title: a few words, for a terminal and a page.
+        caption: sentences that say how the figures were counted, and on what.
+        label: of the LaTeX table, after "tab:".
+    """
 
-    def to_rich(self, title: str | None = None) -> RichTable:
-        """For the terminal: the share stands, dimmed, below the value."""
-        from rich import box
-        from rich.markup import escape
-        from rich.table import Table
-
-        compared = len(self.rows) > 1
-        caption = f"second line: share of {self.base}" if compared else None
-        table = Table(title=title, caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("Stage", no_wrap=True)
-        for place, column in enumerate(self.columns):
-            # On a narrow terminal headings are broken between words; a figure is never cut.
-            texts = [text for _, cells in self.rows for text in (cells[place].value, cells[place].share)]
-            least = max(len(text) for text in [*texts, *column.heading.split()])
-            table.add_column(column.heading, justify="right", min_width=least)
-        for stage, cells in self.rows:
-            texts = [f"{cell.value}\n[dim]{cell.share}[/dim]" if cell.share else cell.value for cell in cells]
-            table.add_row(escape(stage), *texts)
-        return table
-
-    def __rich__(self) -> RichTable:
-        return self.to_rich()
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    title: str = ""
+    caption: str = ""
+    label: str = "evaluation"
 
     def to_markdown(self) -> str:
-        """A GitHub table; the share follows in brackets."""
-        heads = ["Stage", *(column.heading for column in self.columns)]
-        lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * len(self.columns) + "|"]
-        for stage, cells in self.rows:
-            texts = [f"{cell.value} ({cell.share})" if cell.share else cell.value for cell in cells]
-            lines.append("| " + " | ".join([stage.replace("|", "\\|"), *texts]) + " |")
-        return "\n".join(lines) + "\n"
+        """A GitHub table whose columns line up in the source too; the best of a column is bold."""
+        lines = [[_markdown(head) for head in self.heads]]
+        lines += [[_bold(_markdown(cell.text), cell.best, "**") + _after(_markdown(cell.small)) for cell in row]
+                  for row in self.rows]  # fmt: skip
+        widths = [max(3, *(_width(line[place]) for line in lines)) for place in range(len(self.heads))]
+        rule = "|" + "|".join(
+            "-" * (width + 2) if place == 0 else "-" * (width + 1) + ":" for place, width in enumerate(widths)
+        )
+        body = ["| " + " | ".join(_padded(line, widths)) + " |" for line in lines]
+        caption = ["", _markdown(self.caption)] if self.caption else []
+        return "\n".join([body[0], rule + "|", *body[1:], *caption, ""])
+
+    def to_latex(self) -> str:
+        """A table over both columns of a page, with booktabs' rules; every text escaped, the best bold."""
+        cells = [[(cell.text, cell.small, cell.best) for cell in row] for row in self.rows]
+        return latex_table(self.heads, cells, self.caption, self.label, _width)
 
     def to_text(self) -> str:
         """Plain text in columns, without colour or frame, for a pipe or a log file."""
-        heads = ["Stage", *(column.heading for column in self.columns)]
-        body = [
-            [stage, *(f"{cell.value} ({cell.share})" if cell.share else cell.value for cell in cells)]
-            for stage, cells in self.rows
-        ]
-        widths = [max(len(line[place]) for line in [heads, *body]) for place in range(len(heads))]
-        lines = []
-        for stage, *texts in [heads, *body]:
-            padded = [text.rjust(width) for text, width in zip(texts, widths[1:], strict=True)]
-            lines.append("  ".join([stage.ljust(widths[0]), *padded]).rstrip())
-        return "\n".join(lines) + "\n"
+        lines = [list(self.heads), *([cell.line for cell in row] for row in self.rows)]
+        widths = [max(_width(line[place]) for line in lines) for place in range(len(self.heads))]
+        body = ["  ".join(_padded(line, widths)).rstrip() for line in lines]
+        return "\n".join([*body, *(["", self.caption] if self.caption else []), ""])
 
-    def to_html(self) -> str:
-        """A table element; every text escaped."""
-        heads = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in self.columns)
-        lines = []
-        for stage, cells in self.rows:
-            texts = (
-                f"<td>{html.escape(cell.value)}" + (f"<small>{html.escape(cell.share)}</small>" if cell.share else "")
-                for cell in cells
+    def to_rich(self, width: int | None = None) -> list[RichTable]:
+        """For the terminal. Where `width` letters don't hold all columns, further tables take the rest. The caption
+        is not in them; printing the table itself prints it too. Figures are never cut; names fold.
+        """
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table as Rich
+
+        widths = [
+            max(
+                _width(text)
+                for row in self.rows
+                for text in [row[place].text, *row[place].below, *broken(self.heads[place])]
             )
-            lines.append(f'<tr><th scope="row">{html.escape(stage)}</th>{"</td>".join(texts)}</td></tr>')
-        head = f'<thead><tr><th scope="col">Stage</th>{heads}</tr></thead>'
-        return f'<table class="results">{head}<tbody>{"".join(lines)}</tbody></table>'
+            for place in range(len(self.heads))
+        ]
+        name = min(widths[0], 28)
+        tables = []
+        for number, places in enumerate(_parts(widths, name, width)):
+            title = escape(self.title) if self.title and number == 0 else None
+            table = Rich(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            table.add_column(escape(self.heads[0]), overflow="fold", width=name)
+            for place in places:
+                head = "\n".join(broken(self.heads[place]))
+                table.add_column(escape(head), justify="right", width=widths[place])
+            for row in self.rows:
+                table.add_row(
+                    *(
+                        _bold(escape(cell.text), cell.best, "[bold]", "[/bold]")
+                        + "".join(f"\n[dim]{escape(note)}[/dim]" for note in cell.below)
+                        for cell in [row[0], *(row[place] for place in places)]
+                    )
+                )
+            tables.append(table)
+        return tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield from self.to_rich(options.max_width)
+        if self.caption:
+            yield Text(self.caption, style="dim")
 
 
-def result_table(rows: Sequence[Mapping[str, Any]]) -> ResultTable:
-    """Lays out rows of figures. A column that no row has is left out; a figure that a row lacks is shown as "-".
+def with_best(cells: Sequence[Cell], values: Sequence[float | None], best: str | None = "high") -> list[Cell]:
+    """Marks the best of a column, and all that look like it as they are printed; nothing where all look alike.
 
     Args:
-        rows: at least one, each with "stage" and any of the keys of `COLUMNS`, in plain units (parameters, MACs, ms).
-
-    >>> print(result_table([{"stage": "teacher", "params": 4_594_938}, {"stage": "mini", "params": 453_000}]).to_text())
-    Stage      Params (M)
-    teacher         4.595
-    mini     0.453 (9.9%)
-    <BLANKLINE>
+        cells: of the column.
+        values: theirs, None for those that are no rivals.
+        best: "high", "low" or None: there is no better end.
     """
-    base = baseline(rows)
-    columns = tuple(column for column in COLUMNS if any(number(row, column.key) is not None for row in rows))
-    lines = []
-    for row in rows:
-        cells = []
-        for column in columns:
-            share = ratio(row, base, column.key) if column.compared and row is not base else None
-            cells.append(Cell(column.text(number(row, column.key)), "" if share is None else percent(share)))
-        lines.append((str(row["stage"]), tuple(cells)))
-    return ResultTable(columns, tuple(lines), str(base["stage"]))
+    known = [(value, _figure(cell)) for value, cell in zip(values, cells, strict=True) if value is not None]
+    if best is None or len({figure for _, figure in known}) < 2:
+        return list(cells)
+    (_, shown) = (max if best == "high" else min)(known, key=lambda pair: pair[0])
+    return [
+        replace(cell, best=value is not None and _figure(cell) == shown)
+        for cell, value in zip(cells, values, strict=True)
+    ]
 
 
-def plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same figures for a program: unrounded, with ``<key>_share`` of the baseline, None where absent.
+def _figure(cell: Cell) -> str:
+    """The figure without the result of a test behind it."""
+    return cell.text.split(" ")[0]
 
-    >>> plain_rows([{"stage": "teacher", "macs": 10}, {"stage": "mini", "macs": 1}])[1]
-    {'stage': 'mini', 'macs': 1, 'macs_share': 0.1}
+
+def _parts(widths: Sequence[int], name: int, width: int | None) -> list[list[int]]:
+    """The columns that stand in each of the tables that a terminal of this width needs."""
+    parts: list[list[int]] = [[]]
+    for place in range(1, len(widths)):
+        # One letter of padding and one between columns, and an edge on both sides.
+        taken = 2 + name + 1 + sum(widths[at] + 2 for at in [*parts[-1], place])
+        if parts[-1] and width is not None and taken > width:
+            parts.append([])
+        parts[-1].append(place)
+    return parts
+
+
+def _bold(text: str, bold: bool, before: str, after: str | None = None) -> str:
+    return f"{before}{text}{before if after is None else after}" if bold else text
+
+
+def _after(text: str) -> str:
+    return f" {text}" if text else ""
+
+
+def _markdown(text: str) -> str:
+    """Text without markup of its own, in one line.
+
+    >>> _markdown("<b> a|b *c* rank_dvqa _x_")
+    '&lt;b> a\\\\|b \\\\*c\\\\* rank_dvqa \\\\_x\\\\_'
     """
-    base = baseline(rows)
-    columns = [column for column in COLUMNS if any(number(row, column.key) is not None for row in rows)]
-    plain = []
-    for row in rows:
-        line: dict[str, Any] = {"stage": row["stage"]}
-        for column in columns:
-            line[column.key] = None if number(row, column.key) is None else row[column.key]
-            if column.compared:
-                line[f"{column.key}_share"] = ratio(row, base, column.key)
-        if "n" in row:
-            line["n"] = row["n"]
-        plain.append(line)
-    return plain
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split())).replace("<", "&lt;")
+    text = re.sub(r"([\\`*|]|\[(?=[^]]*\][(\[]))", r"\\\1", text)  # a bracket alone makes no link
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # inside a word an underscore means nothing
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes; some letters take two."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The first column to the left, figures to the right."""
+    return [
+        text + " " * (width - _width(text)) if place == 0 else " " * (width - _width(text)) + text
+        for place, (text, width) in enumerate(zip(line, widths, strict=True))
+    ]

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_text
 from compressvqa.report import style
-from compressvqa.report.front import Field, front_figure, interval
+from compressvqa.report.front import Field, front_figure
+from compressvqa.report.intervals import interval
 from compressvqa.report.labels import place_labels
 from compressvqa.report.measures import Measure, accuracy_title, measures_of
 from compressvqa.report.results import number
-from compressvqa.report.table import plain_rows
+from compressvqa.report.run_table import plain_rows
 
 
 def draw_tradeoff(

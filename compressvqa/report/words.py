@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+NOISY = (
+    "Noisy: one call in ten took over a quarter longer than the median, so that something else ran on the machine; "
+    "measure again when it is quiet."
+)
+
 
 def sentence(note: str) -> str:
     """A note as a sentence, so that several can stand in a row.

@@ -22,6 +22,7 @@ from compressvqa.results.parts import (
     ItemScore,
     Model,
     Part,
+    Picture,
     Result,
     Scores,
     Significance,
@@ -54,6 +55,7 @@ class Evaluation(Part):
         results: figures of a model on a data set, one each.
         significance: the F-test.
         scores: of items, for each model and data set.
+        pictures: of clips that stand out.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -69,6 +71,7 @@ class Evaluation(Part):
     results: tuple[Result, ...] = ()
     significance: Significance = Significance()
     scores: tuple[Scores, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:

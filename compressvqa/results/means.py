@@ -15,6 +15,11 @@ class Mean:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of the interval, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 def mean_of(figures: Sequence[tuple[float, float | None, float | None]]) -> Mean:
     """The plain mean of figures and its interval, the data sets taken as independent samples.

@@ -236,6 +236,36 @@ class Scores(Part):
     items: tuple[ItemScore, ...] = ()
 
 
+class Picture(Part):
+    """A frame of a clip that stands out, as a reader sees it and as a network sees it. Pictures are JPEG in base64.
+
+    Args:
+        model: whose clip it is.
+        dataset: of which.
+        distorted: the clip.
+        why: it has the "lowest" or the "highest" score, or lies furthest "over" or "under" the label after the fit.
+        frame: number of the frame, from 0.
+        score: the model's, of the whole clip.
+        mos: the data set's.
+        label: what the data set's scores are called.
+        reference: the frame of the reference, None without one.
+        shown: the frame of the distorted clip.
+        damage: the same with the network's score of each place over it; None for a network without such scores.
+    """
+
+    model: str
+    dataset: str
+    distorted: str
+    why: Literal["lowest", "highest", "over", "under"]
+    frame: int = 0
+    score: float | None = None
+    mos: float | None = None
+    label: str = ""
+    reference: str | None = None
+    shown: str
+    damage: str | None = None
+
+
 class Significance(Part):
     """The F-test on the residuals after the fit.
 
