@@ -76,6 +76,9 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
             table.add_row(escape(name), escape(f"{one}{hint}"))
         for note in (*first[path].distorted.notes, *first[path].settings.get("notes", ())):
             table.add_row(escape(name), escape(note))
+    forms = list(dict.fromkeys(str(one.settings["compared as"]) for one in scores if "compared as" in one.settings))
+    if len(forms) == 1:
+        table.add_row("compared as", escape(forms[0]))
     shown = next((one.reference for one in scores if one.reference is not None), None)
     if shown is not None:
         for note in shown.notes:
@@ -111,7 +114,8 @@ def _course(named: Sequence[tuple[str, Score]], caption: str | None) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     columns = [(name, score, pool) for name, score in named for pool in pools]
     for name, _, pool in columns:
-        table.add_column(escape(name + (f" {title(pool)}" if len(pools) > 1 else "")), justify="right", overflow="fold")
+        said = f" {title(pool)}" if pool != "mean" or len(pools) > 1 else ""
+        table.add_column(escape(name + said), justify="right", overflow="fold")
     rows: dict[tuple[int, int], list[str]] = {}
     for place, (_, score, pool) in enumerate(columns):
         for part in score.parts:
