@@ -44,12 +44,12 @@ class Scores:
         """Takes the score of an item; one that can't be pooled is a fault of the item.
 
         Raises:
-            DataError: (strict) it can't be pooled.
+            DataError: the scorer gives one number a file; or (strict) it can't be pooled.
         """
         try:
             value = pooled_score(course, self.pool, metric=name, where=item.distorted)
         except DataError as error:
-            if strict:
+            if strict or not course.segments:  # no item of it can be pooled: a mistake in what was asked for
                 raise
             self.faults[item] = str(error)
             log.warning("left out %s: %s", item.distorted, error)

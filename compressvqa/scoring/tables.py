@@ -77,8 +77,9 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
         for note in (*first[path].distorted.notes, *first[path].settings.get("notes", ())):
             table.add_row(escape(name), escape(note))
     forms = list(dict.fromkeys(str(one.settings["compared as"]) for one in scores if "compared as" in one.settings))
-    if len(forms) == 1:
-        table.add_row("compared as", escape(forms[0]))
+    for form in forms:
+        alike = list(dict.fromkeys(one.name for one in scores if one.settings.get("compared as") == form))
+        table.add_row("compared as", escape(form + (f" ({', '.join(alike)})" if len(forms) > 1 else "")))
     shown = next((one.reference for one in scores if one.reference is not None), None)
     if shown is not None:
         for note in shown.notes:

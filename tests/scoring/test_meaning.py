@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 import compressvqa as cv
-from compressvqa.errors import RegistryError
+from compressvqa.errors import DataError, RegistryError
 from compressvqa.models import create_model
 from compressvqa.registry import scorers
 from compressvqa.scoring import (
@@ -191,6 +191,10 @@ def test_pooled_evaluation_uses_what_is_kept(files, tmp_path):
     for item in next(part for part in pooled.scores if part.model == "psnr").items:
         if item.distorted in by_hand:
             assert item.score == by_hand[item.distorted]
+    table = tmp_path / "t.csv"
+    table.write_text("dist,score\n" + "".join(f"{item.distorted},1\n" for item in items))
+    with pytest.raises(DataError, match="one number a file"):
+        cv.evaluate([ScoreFile("mine", table)], [manifest], cache=tmp_path / "kept", resamples=0, pool="p5")
     assert plain.scores != pooled.scores and pooled.settings["pool"] == "p5"
     assert any("pooled over their frames by p5" in note for note in pooled.datasets[0].notes)
     assert {model.name: model.meaning for model in pooled.models}["psnr"].startswith("dB, higher is better")
