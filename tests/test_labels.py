@@ -44,6 +44,19 @@ def test_scores_that_are_not_one():
         assert not same_label(one, other)
 
 
+def test_every_metric_of_libvmaf_is_in_the_table_and_found_by_any_spelling():
+    from compressvqa.scoring.features import FEATURES
+    from compressvqa.scoring.find import canonical
+
+    assert set(FEATURES) <= set(LABELS) and set(VMAF_MODELS) <= set(FEATURES)
+    for name in FEATURES:
+        assert canonical(LABELS[name].title) == canonical(name) == name
+        if FEATURES[name].ask != "xpsnr" and len(FEATURES[name].keys) == 1:
+            assert key_in_log(name, FEATURES[name].keys) == FEATURES[name].keys[0]
+    assert canonical("vmaf") == "vmaf_v0.6.1" and canonical("psnr_v") == "psnr_cr"
+    assert canonical("runs/mini") == "runs/mini" and canonical("mos") == "mos"
+
+
 def test_what_training_sets_are_labelled_with_is_in_the_table():
     assert set(vmaf.LABELS) == {model.name for model in vmaf.MODELS} | {"psnr_y"} <= set(LABELS)
     assert all(model is VMAF_MODELS[model.name] for model in vmaf.MODELS)

@@ -52,7 +52,7 @@ class Scores:
             if strict or not course.segments:  # no item of it can be pooled: a mistake in what was asked for
                 raise
             self.faults[item] = str(error)
-            log.warning("left out %s: %s", item.distorted, error)
+            log.debug("left out %s: %s", item.distorted, error)
             return
         self.by_model[name][item] = value
 
@@ -230,7 +230,7 @@ def _take(
             raise
         else:
             found.faults[items[0]] = str(error)
-            log.info("left out %s: %s", items[0].distorted, error)
+            log.debug("left out %s: %s", items[0].distorted, error)
         return
     for item, course in zip(items, courses, strict=True):
         for facts in scorer.facts:

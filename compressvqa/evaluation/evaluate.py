@@ -93,7 +93,12 @@ def evaluate(
     named = titles_of(typed, titles)
     scorers = [model for model in models if isinstance(model, Scorer)]
     scorers += find_scorers(typed, titles=named, max_pixels=max_pixels, device=device)
-    facts = _in_order([fact for scorer in scorers for fact in scorer.facts], [named.get(name, name) for name in typed])
+    wanted = [
+        name
+        for model in models
+        for name in ([fact.name for fact in model.facts] if isinstance(model, Scorer) else [_named(model, named)])
+    ]
+    facts = _in_order([fact for scorer in scorers for fact in scorer.facts], wanted)
     names = [fact.name for fact in facts]
     teacher, baseline = (name if name in names or name is None else canonical(name) for name in (teacher, baseline))
     for word, name in (("teacher", teacher), ("baseline", baseline)):
@@ -156,10 +161,15 @@ def _pictures(scorers: Sequence[Scorer], manifest: Manifest, judged: Judged, pai
     return found
 
 
+def _named(model: str | Path, titles: Mapping[str, str]) -> str:
+    name = canonical(str(model))
+    return titles.get(name, name)
+
+
 def _in_order(facts: Sequence[Facts], wanted: Sequence[str]) -> list[Facts]:
-    """Facts in the order in which models were typed; scores that share a pass would stand together otherwise."""
+    """Facts in the order in which models were given; scores that share a pass would stand together otherwise."""
     place = {name: number for number, name in enumerate(wanted)}
-    ordered = sorted(facts, key=lambda fact: place.get(fact.name, -1))
+    ordered = sorted(facts, key=lambda fact: place.get(fact.name, len(place)))
     names = [fact.name for fact in ordered]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

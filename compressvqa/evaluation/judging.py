@@ -199,8 +199,8 @@ def _against(figures: Mapping[str, Mapping[str, Any]], manifest: Manifest) -> li
         return [f"all metrics run against {manifest.label}: is it right that {direction} {manifest.label} is better? "
                 "(higher_is_better in the manifest)"]  # fmt: skip
     return [
-        f"{name} correlates at {value:.2f} with {manifest.label}: is its direction right? "
-        f"(--lower-is-better {name} turns scores of --scores and --command)"
+        f"the scores of {name} correlate at {value:.2f} with {manifest.label}: is their direction right? "
+        f"(--lower-is-better {name} turns those of --scores and --command)"
         for name, value in against.items()
     ]
 

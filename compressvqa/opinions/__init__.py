@@ -6,7 +6,8 @@ forms (RankDVQA's, pyiqa's, FAST-VQA's, VMAF's) are read as they are, and named 
 """
 
 from compressvqa.opinions import sets_compression, sets_image, sets_video
-from compressvqa.opinions.check import Finding, Report, check
+from compressvqa.opinions.check import check
+from compressvqa.opinions.findings import Finding, Report
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.manifest_file import read_manifest, write_manifest
 from compressvqa.opinions.published import Published

@@ -11,6 +11,7 @@ import re
 from fractions import Fraction
 from pathlib import PurePosixPath
 
+from compressvqa.errors import DataError
 from compressvqa.video.frames import Chroma
 
 DEPTHS = (8, 10, 12, 16)
@@ -40,6 +41,18 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{short(text.strip())} is no finite number")
     return value
+
+
+def number_at(text: object, where: object) -> float:
+    """A finite number of a file.
+
+    Raises:
+        DataError: it is none; the place is named.
+    """
+    try:
+        return number(str(text))
+    except ValueError as error:
+        raise DataError(str(error), where=where) from error
 
 
 def integer(text: str, least: int = 0) -> int:

@@ -3,113 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
 
 import numpy as np
 
 from compressvqa.errors import CompressVQAError, DataError
+from compressvqa.opinions.differences import against_manifest, against_reference
 from compressvqa.opinions.direction import agreement, to_compare
+from compressvqa.opinions.findings import NAMED, Finding, Report, about
 from compressvqa.opinions.look import MEDIA_SUFFIXES, Seen, look_at, luma, psnr
 from compressvqa.opinions.lookup import list_files
 from compressvqa.opinions.manifest import Item, Manifest
-from compressvqa.opinions.published import facts_of
+from compressvqa.opinions.score_checks import score_findings
 from compressvqa.video.clip import Clip
 from compressvqa.video.sequence import is_sequence
 
-# So many items are opened unless all are asked for; so many names are given of what is wrong.
+# So many items are opened unless all are asked for.
 SAMPLE = 24
-NAMED = 3
 # The frame that is compared with its reference: behind a black beginning, before most clips end.
 COMPARED_FRAME = 8
 # So many contents are compared for the direction, and so many pairs must be comparable to judge it.
 CONTENTS, LEAST_PAIRS = 6, 8
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a check found.
-
-    Args:
-        kind: what it is about, one word that a program can test.
-        text: the sentence.
-        level: "fault" where results would be wrong or absent, "remark" for what one should know.
-        count: how many items or files it is about.
-        examples: the first of them.
-    """
-
-    kind: str
-    text: str
-    level: Literal["fault", "remark"] = "remark"
-    count: int = 1
-    examples: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        shown = "" if not self.examples else f": {', '.join(self.examples)}"
-        more = f", ... ({self.count} in all)" if self.examples and self.count > len(self.examples) else ""
-        return f"{self.level}: {self.text}{shown}{more}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found.
-
-    Args:
-        name: the data set.
-        folder: where it is.
-        items: number of scored files.
-        references: number of different references.
-        looked: number of items whose files were opened.
-        findings: faults first.
-        notes: what the manifest itself says.
-    """
-
-    name: str
-    folder: Path
-    items: int = 0
-    references: int = 0
-    looked: int = 0
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no fault."""
-        return not any(finding.level == "fault" for finding in self.findings)
-
-    @property
-    def faults(self) -> tuple[Finding, ...]:
-        """What is wrong."""
-        return tuple(finding for finding in self.findings if finding.level == "fault")
-
-    @property
-    def remarks(self) -> tuple[Finding, ...]:
-        """What one should know."""
-        return tuple(finding for finding in self.findings if finding.level == "remark")
-
-    def lines(self) -> list[str]:
-        """The report as lines of text: what was read, each finding, what came of it."""
-        references = f", {self.references} references" if self.references else ", no references"
-        head = f"{self.name} in {self.folder}: {self.items} items{references}; {self.looked} of them opened"
-        said = [f"note: {note}" for note in self.notes]
-        count = len(self.faults)
-        verdict = "complete and readable" if count == 0 else f"{count} {'fault' if count == 1 else 'faults'}"
-        return [head, *said, *map(str, self.findings), verdict]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report for a program."""
-        return {
-            "name": self.name, "folder": self.folder.as_posix(), "ok": self.ok, "items": self.items,
-            "references": self.references, "looked": self.looked, "notes": list(self.notes), **self.facts,
-            "findings": [
-                {"kind": found.kind, "level": found.level, "text": found.text, "count": found.count,
-                 "examples": list(found.examples)} for found in self.findings
-            ],
-        }  # fmt: skip
 
 
 def check(
@@ -166,8 +81,7 @@ class _Check:
         self.looked = 0
 
     def report(self) -> Report:
-        for look in (self.files, self.unused, self.counts, self.scores, self.twins, self.spread, self.labels,
-                     self.raw_lengths, self.open_sample, self.direction):  # fmt: skip
+        for look in (self.files, self.unused, self.score_findings, self.raw_lengths, self.open_sample, self.direction):
             look()
         references = {item.reference for item in self.manifest.items if item.reference is not None}
         ordered = sorted(self.findings, key=lambda finding: finding.level != "fault")
@@ -180,9 +94,10 @@ class _Check:
 
     def say(self, kind: str, text: str, names: Iterable[str] = (), *, fault: bool = False, count: int = 0) -> None:
         """Adds a finding about `names`, of which the first few are shown."""
-        names = list(names)
-        level: Literal["fault", "remark"] = "fault" if fault else "remark"
-        self.findings.append(Finding(kind, text, level, count or len(names) or 1, tuple(names[:NAMED])))
+        self.findings.append(about(kind, text, names, fault=fault, count=count))
+
+    def score_findings(self) -> None:
+        self.findings += score_findings(self.manifest)
 
     # --- files ---
 
@@ -227,66 +142,6 @@ class _Check:
         ]
         if spare:
             self.say("unused", f"{len(spare)} files of the folder are used by no item", spare)
-
-    def counts(self) -> None:
-        """Numbers of items and references unlike the published ones."""
-        facts = facts_of(self.manifest.name)
-        if facts is None:
-            return
-        references = len({item.reference for item in self.manifest.items} - {None})
-        for what, found, known in (
-            ("items", len(self.manifest.items), facts.items), ("references", references, facts.references),
-        ):  # fmt: skip
-            if known is not None and found != known:
-                self.say("count", f"{found} {what}, published are {known}")
-
-    # --- scores ---
-
-    def scores(self) -> None:
-        """Scores outside the scale, or all alike."""
-        items, scale = self.manifest.items, self.manifest.scale
-        if scale is not None:
-            outside = [f"{item.distorted} {item.mos:g}" for item in items if not scale[0] <= item.mos <= scale[1]]
-            if outside:
-                self.say(
-                    "scale", f"{len(outside)} scores are outside {scale[0]:g} to {scale[1]:g}", outside, fault=True
-                )
-        if len(items) > 1 and len({item.mos for item in items}) == 1:
-            self.say("scores", f"all scores are {items[0].mos:g}", fault=True)
-
-    def twins(self) -> None:
-        """Files that are scored more than once."""
-        times = Counter((item.reference, item.distorted) for item in self.manifest.items)
-        twice = [pair[1] for pair, count in times.items() if count > 1]
-        if twice:
-            self.say("duplicate", f"{len(twice)} files are scored more than once", twice, fault=True)
-        hidden = [item.distorted for item in self.manifest.items if item.distorted == item.reference]
-        if hidden:
-            text = f"{len(hidden)} items are their own reference: no distance is left to measure"
-            self.say("hidden-reference", text, hidden)
-
-    def spread(self) -> None:
-        """Items without standard deviation, and mixed items."""
-        without = [item.distorted for item in self.manifest.items if item.std is None]
-        if without:
-            who = "no item has" if len(without) == len(self.manifest.items) else f"{len(without)} items have not"
-            self.say("std", f"{who} a standard deviation: no outlier ratio for them", count=len(without))
-        lone = [item.distorted for item in self.manifest.items if item.reference is None]
-        if 0 < len(lone) < len(self.manifest.items):
-            self.say("reference", f"{len(lone)} items have no reference, the others have one", lone)
-
-    def labels(self) -> None:
-        """A direction unlike what is published, or unlike what the scores are called."""
-        manifest, facts = self.manifest, facts_of(self.manifest.name)
-        lower, higher = "lower is better", "higher is better"
-        said = higher if manifest.higher_is_better else lower
-        if facts is not None and facts.label == manifest.label and facts.higher_is_better != manifest.higher_is_better:
-            known = higher if facts.higher_is_better else lower
-            self.say("direction", f"{said} here, {known} in the original files: were the scores turned round?")
-        elif facts is None and manifest.label == "MOS" and not manifest.higher_is_better:
-            self.say("direction", "lower is better, which is not usual for MOS")
-        elif facts is None and manifest.label == "DMOS" and manifest.higher_is_better:
-            self.say("direction", "higher is better, which is not usual for DMOS")
 
     # --- what the files hold ---
 
@@ -339,11 +194,11 @@ class _Check:
             seen = [(name, self._header(name, clip)) for name, clip in self.clips(item)]
             for name, header in seen:
                 if header is not None:
-                    for kind, text in _against_manifest(item, name, header):
+                    for kind, text in against_manifest(item, name, header):
                         differ.setdefault(kind, []).append(text)
             headers = [header for _, header in seen]
             if len(headers) == 2 and headers[0] is not None and headers[1] is not None:
-                for kind, text in _against_reference(item, headers[0], headers[1]):
+                for kind, text in against_reference(item, headers[0], headers[1]):
                     differ.setdefault(kind, []).append(text)
         if self.unreadable:
             shown = [f"{name} ({what})" for name, what in self.unreadable.items()]
@@ -399,37 +254,3 @@ class _Check:
 def _raw_text(clip: Clip) -> str:
     assert clip.raw is not None
     return f"{clip.raw.width}x{clip.raw.height} {':'.join(clip.raw.pixel_format)} {clip.raw.bitdepth} bit"
-
-
-def _against_manifest(item: Item, name: str, seen: Seen) -> list[tuple[str, str]]:
-    """Where the header of a file and the manifest disagree."""
-    if seen.headerless:
-        return []
-    found = []
-    is_reference = name == item.reference and name != item.distorted
-    width = (item.reference_width or item.width) if is_reference else item.width
-    height = (item.reference_height or item.height) if is_reference else item.height
-    if width is not None and height is not None and (width, height) != (seen.width, seen.height):
-        found.append(("size-unlike-manifest", f"{name} ({width}x{height}, the file says {seen.width}x{seen.height})"))
-    rate = (item.reference_fps or item.fps) if is_reference else item.fps
-    if rate is not None and seen.frame_rate is not None and abs(rate / seen.frame_rate - 1) > 0.002:
-        text = f"{name} ({float(rate):.5g}, the file says {float(seen.frame_rate):.5g})"
-        found.append(("rate-unlike-manifest", text))
-    return found
-
-
-def _against_reference(item: Item, distorted: Seen, reference: Seen) -> list[tuple[str, str]]:
-    """How a distorted file differs from its reference."""
-    found = []
-    sizes = [f"{seen.width}x{seen.height}" for seen in (distorted, reference)]
-    if sizes[0] != sizes[1]:
-        found.append(("size", f"{item.distorted} ({sizes[0]}, reference {sizes[1]})"))
-    rates = (distorted.frame_rate, reference.frame_rate)
-    same_rate = True
-    if rates[0] is not None and rates[1] is not None and abs(rates[0] / rates[1] - 1) > 0.002:
-        same_rate = False
-        found.append(("frame-rate", f"{item.distorted} ({float(rates[0]):.5g}, reference {float(rates[1]):.5g})"))
-    frames = (distorted.frames, reference.frames)
-    if same_rate and None not in frames and frames[0] != frames[1]:
-        found.append(("frames", f"{item.distorted} ({frames[0]}, reference {frames[1]})"))
-    return found

@@ -17,13 +17,6 @@ from compressvqa.opinions.table import read_table, read_text
 from compressvqa.registry import mos_sets
 
 
-def _number(text: Any, where: object) -> float:
-    try:
-        return cells.number(str(text))
-    except ValueError as error:
-        raise DataError(str(error), where=where) from error
-
-
 def _found(lookup: Lookup, name: str, where: object, *prefer: str) -> str:
     try:
         return lookup.find(cells.inside(name), prefer)
@@ -61,10 +54,12 @@ def _tid2013(lookup: Lookup) -> Manifest | None:
         match = re.fullmatch(r"[iI](\d\d)_(\d\d)_(\d)\.bmp", words[-1], re.IGNORECASE)
         if len(words) != 2 or match is None:
             raise DataError("a line must be a score and a name such as I01_01_1.bmp", where=f"{path}:{line}")
-        std = None if spreads is None else _number(spreads[line - 1], f"{std_file}:{line}")
+        std = None if spreads is None else cells.number_at(spreads[line - 1], f"{std_file}:{line}")
         reference = _found(lookup, f"I{match[1]}.BMP", path, "reference_images")
         distorted = _found(lookup, words[1], path, "distorted_images")
-        items.append(Item(distorted, _number(words[0], f"{path}:{line}"), reference, std=std, content=f"I{match[1]}"))
+        items.append(
+            Item(distorted, cells.number_at(words[0], f"{path}:{line}"), reference, std=std, content=f"I{match[1]}")
+        )
     notes = () if std_file else ("mos_std.txt is missing: no standard deviations",)
     return Manifest("tid2013", lookup.folder, tuple(items), scale=(0, 9), notes=notes)
 
@@ -95,9 +90,9 @@ def _kadid(lookup: Lookup) -> Manifest | None:
         spread = row.get("var", "").strip()
         distorted = _found(lookup, row["dist_img"].strip(), where, "images")
         reference = _found(lookup, row["ref_img"].strip(), where, "images")
-        std = _number(spread, where) if spread else None
+        std = cells.number_at(spread, where) if spread else None
         content = PurePosixPath(reference).stem
-        items.append(Item(distorted, _number(row["dmos"], where), reference, std=std, content=content))
+        items.append(Item(distorted, cells.number_at(row["dmos"], where), reference, std=std, content=content))
     return Manifest("kadid-10k", lookup.folder, tuple(items), label="DMOS", higher_is_better=True, scale=(1, 5))
 
 
@@ -129,7 +124,7 @@ def _koniq(lookup: Lookup) -> Manifest | None:
     for row, where in _dictionaries(path, ("image_name", "c1", "c2", "c3", "c4", "c5")):
         # The column MOS is on 1..5 in one of the files and on 1..100 in the other: the counts of the five grades give
         # mean and standard deviation alike for both.
-        counts = [_number(row[f"c{grade}"], where) for grade in range(1, 6)]
+        counts = [cells.number_at(row[f"c{grade}"], where) for grade in range(1, 6)]
         mean, std, total = _moments(counts, where)
         split = row.get("set", "").strip()
         file = _found(lookup, row["image_name"].strip(), where, "1024x768", "512x384")
@@ -182,7 +177,7 @@ def _csiq(lookup: Lookup) -> Manifest | None:
             if words and len(words) != 2:
                 raise DataError("a line must be a name and a score", where=f"{path}:{line}")
             if words:
-                rows.append((words[0], _number(words[1], f"{path}:{line}"), None))
+                rows.append((words[0], cells.number_at(words[1], f"{path}:{line}"), None))
     else:
         return None
     if not rows:
@@ -231,7 +226,7 @@ def _csiq_rows(path: Path, rows: Any) -> Iterator[tuple[str, float, float | None
         image, level = (words[place[key]].removesuffix(".0") for key in ("image", "dst_lev"))
         std = words[place["dmos_std"]] if "dmos_std" in place else ""
         name = f"{image}.{kind}.{level}.png"
-        yield name, _number(words[place["dmos"]], where), _number(std, where) if std else None
+        yield name, cells.number_at(words[place["dmos"]], where), cells.number_at(std, where) if std else None
     if not place:
         raise DataError("has no row with image, dst_type, dst_lev and dmos", where=f"{path}: all_by_image")
 
@@ -270,7 +265,7 @@ def _pipal(lookup: Lookup) -> Manifest | None:
                 places = (f"{part}_Dist", f"{part}_Distort", "Dist_Imgs", "Distortion")
                 distorted = _found(lookup, words[0], where, *places)
                 reference = _found(lookup, f"{image}.bmp", where, f"{part}_Ref", "Reference")
-                items.append(Item(distorted, _number(words[1], where), reference, content=image, split=split))
+                items.append(Item(distorted, cells.number_at(words[1], where), reference, content=image, split=split))
     if not items:
         return None
     return Manifest("pipal", lookup.folder, tuple(items), label="Elo", higher_is_better=True)

@@ -33,13 +33,6 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     return [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _number(word: str, path: Path, line: int) -> float:
-    try:
-        return cells.number(word)
-    except ValueError as error:
-        raise DataError(str(error), where=f"{path}:{line}") from error
-
-
 def _names_and_scores(lookup: Lookup, names: str, scores: str) -> list[tuple[str, float, float | None]] | None:
     """Two files of equal length: names, and scores with their standard deviations."""
     name_file, score_file = lookup.one_of(names), lookup.one_of(scores)
@@ -50,8 +43,8 @@ def _names_and_scores(lookup: Lookup, names: str, scores: str) -> list[tuple[str
         raise DataError(f"lists {len(listed)} names, {score_file.name} {len(scored)} scores", where=name_file)
     found = []
     for (_, words), (line, values) in zip(listed, scored, strict=True):
-        std = _number(values[1], score_file, line) if len(values) > 1 else None
-        found.append((words[0], _number(values[0], score_file, line), std))
+        std = cells.number_at(values[1], f"{score_file}:{line}") if len(values) > 1 else None
+        found.append((words[0], cells.number_at(values[0], f"{score_file}:{line}"), std))
     return found
 
 
@@ -125,7 +118,11 @@ def _csiq_video(lookup: Lookup) -> Manifest | None:
         # A first line without a video's name is a heading.
         lines = [(line, words) for line, words in _lines(path) if words[0].lower().endswith(".yuv")]
         rows = [
-            (words[0], _number(words[1], path, line), _number(words[2], path, line) if len(words) > 2 else None)
+            (
+                words[0],
+                cells.number_at(words[1], f"{path}:{line}"),
+                cells.number_at(words[2], f"{path}:{line}") if len(words) > 2 else None,
+            )
             for line, words in lines
             if len(words) > 1
         ]
@@ -181,7 +178,7 @@ def _waterloo(lookup: Lookup) -> Manifest | None:
             raise DataError(f"has {len(words)} of 5 cells: encoder, number, size, level, score",
                             where=f"{path}:{row.line}")  # fmt: skip
         encoder, number, size, level = words[:4]
-        score = _number(words[4], path, row.line)
+        score = cells.number_at(words[4], f"{path}:{row.line}")
         distorted = lookup.find(f"{encoder}_{number}_{size}_{level}", ("clips",), stem=True)
         items.append(
             Item(
@@ -254,8 +251,8 @@ def _konvid(lookup: Lookup) -> Manifest | None:
             long = [path for path in lookup.files if path.rpartition("/")[2].startswith(starts)]
             distorted = long[0] if len(long) == 1 else distorted
         value = row.cells[std].strip() if std is not None else ""
-        spread = _number(value, path, row.line) if value else None
-        items.append(Item(distorted, _number(row.cells[score], path, row.line), std=spread))
+        spread = cells.number_at(value, f"{path}:{row.line}") if value else None
+        items.append(Item(distorted, cells.number_at(row.cells[score], f"{path}:{row.line}"), std=spread))
     return _made("konvid-1k", path, items, lookup, scale=(1, 5))
 
 
@@ -292,7 +289,7 @@ def _live_vqc(lookup: Lookup) -> Manifest | None:
         raise DataError(f"has {len(names)} names and {len(scores)} scores", where=path)
     items = []
     for number, (name, score) in enumerate(zip(names, scores, strict=True)):
-        checked = _number(str(score), path, number)
+        checked = cells.number_at(score, f"{path}:{number}")
         items.append(Item(lookup.find(_inside(name, path), ("Video",)), checked))
     return _made("live-vqc", path, items, lookup, scale=(0, 100))
 
@@ -343,7 +340,7 @@ def _lsvq_table(path: Path, split: str | None, lookup: Lookup) -> list[Item]:
         if test is not None:
             part = "test" if row.cells[test].strip().casefold() in ("true", "1", "1.0", "yes") else "train"
         file = stem if stem.lower().endswith(".mp4") else f"{stem}.mp4"
-        items.append(Item(lookup.find(file), _number(row.cells[score], path, row.line), split=part))
+        items.append(Item(lookup.find(file), cells.number_at(row.cells[score], f"{path}:{row.line}"), split=part))
     return items
 
 

@@ -33,8 +33,12 @@ def test_a_metric_that_runs_against_its_direction_is_asked_about(noise_set, cach
     ]
     found = evaluate([Counting("right"), wrong], [noise_set], cache=cache, resamples=0)
     assert found.result("wrong", "noise").srocc < -0.9
-    assert "wrong correlates at -" in notes_of(found) and "--lower-is-better wrong" in notes_of(found)
-    assert "right correlates" not in notes_of(found)
+    assert "the scores of wrong correlate at -" in notes_of(found) and "--lower-is-better wrong" in notes_of(found)
+    assert "scores of right" not in notes_of(found)
+    mixed = evaluate(["ssim", Counting("x"), "psnr"], [noise_set], cache=cache, resamples=0)
+    assert [model.name for model in mixed.models] == [
+        "ssim", "x", "psnr"
+    ]  # fmt: skip
 
 
 def test_a_data_set_that_all_metrics_run_against_is_asked_about(noise_set, cache):
@@ -42,7 +46,7 @@ def test_a_data_set_that_all_metrics_run_against_is_asked_about(noise_set, cache
     found = evaluate([Counting("a"), Counting("b")], [turned], cache=cache, resamples=0)
     assert "all metrics run against MOS: is it right that lower MOS is better?" in notes_of(found)
     fine = evaluate([Counting("a"), Counting("b")], [noise_set], cache=cache, resamples=0)
-    assert "is it right" not in notes_of(fine) and "its direction" not in notes_of(fine)
+    assert "is it right" not in notes_of(fine) and "direction right" not in notes_of(fine)
 
 
 # --- what was left out ------------------------------------------------------------------------------------------------
