@@ -84,6 +84,13 @@ def test_contents_can_be_told_apart_without_colour_vision():
     assert len(set(group_colours(["x"] * 5))) == 1
 
 
+def test_points_are_coloured_by_content_and_by_ladder_where_there_are_several(judged):
+    panel = panels_of(judged, model="ssim")[0]
+    assert panel.groups == [item.content for item in judged.items("ssim", "noise")] and len(set(panel.groups)) == 3
+    items = [item.model_copy(update={"ladder": "x265" if k % 2 else "x264"}) for k, item in enumerate(panel.items)]
+    assert set(replace(panel, items=items).groups) == {f"c{c}, {codec}" for c in range(3) for codec in ("x264", "x265")}
+
+
 def test_thousands_of_points_are_pixels_in_the_svg(tmp_path):
     dataset = {"name": "big", "kind": "human", "label": "MOS", "higher_is_better": True, "n": 5000, "references": 50}
     parameters, items = synthetic_items(dataset, {"higher_is_better": True}, 0.9, 1)
