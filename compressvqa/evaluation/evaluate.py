@@ -184,7 +184,7 @@ def _apart(manifests: Sequence[Manifest]) -> list[Manifest]:
         DataError: two are called alike, wherever they are.
     """
     names = [manifest.name for manifest in manifests]
-    found = []
+    found: list[Manifest] = []
     for manifest in manifests:
         folder = manifest.folder.resolve()
         is_named_so = manifest.name == folder.name and names.count(manifest.name) > 1

@@ -25,8 +25,8 @@ def evaluation():
 def test_a_panel_a_data_set_or_a_panel_a_model(evaluation):
     found = Evaluation.read(evaluation)
     assert [panel.title for panel in panels_of(found, model="dists")] == list(SETS)
-    assert [panel.title for panel in panels_of(found, dataset="NFLX")] == ["rankdvqa", "VMAF 0.6.1", "dists"]
-    assert [panel.title for panel in panels_of(found, dataset="ladders")] == ["rankdvqa", "dists"], (
+    assert [panel.title for panel in panels_of(found, dataset="NFLX")] == ["rankdvqa", "VMAF 0.6.1", "DISTS"]
+    assert [panel.title for panel in panels_of(found, dataset="ladders")] == ["rankdvqa", "DISTS"], (
         "not the label itself"
     )
     assert [panel.label for panel in panels_of(found, model="dists")] == ["DMOS", "MOS", "VMAF 0.6.1 (proxy)"]
