@@ -28,7 +28,9 @@ def test_the_wheel_holds_what_users_need_and_no_more(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     recipes = {path.name for path in (ROOT / "recipes").rglob("*.yaml")}
     assert recipes == {Path(name).name for name in names if name.endswith(".yaml")}
-    assert "compressvqa/py.typed" in names and "compressvqa/report/page.css" in names
+    assert "compressvqa/py.typed" in names
+    templates = {path.name for path in (ROOT / "compressvqa" / "report" / "templates").iterdir()}
+    assert {f"compressvqa/report/templates/{name}" for name in templates} <= set(names) and "page.html" in templates
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
 
 

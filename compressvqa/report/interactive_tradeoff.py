@@ -14,6 +14,7 @@ from compressvqa.report import style
 from compressvqa.report.evaluation_tradeoff import evaluation_field
 from compressvqa.report.front import Field, Point, front_steps
 from compressvqa.report.interactive_look import LIGHT_INK, LIGHT_KEPT, NARROW, WIDE, layout
+from compressvqa.report.intervals import interval
 from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure, measures_of
 from compressvqa.report.numbers import LATENCY, MACS, MACS_CONV_LINEAR, PARAMS, between, correlation
@@ -92,10 +93,11 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
             figure.add_trace(_points(name, chosen, measure, facts))
     shift = (high - low) / (WIDE[1] - WIDE[3] - WIDE[5])  # of the y axis, for a pixel
     heights = spread([y for _, y in lines], 13 * shift, low, high)
-    for (name, y), height in zip(lines, heights, strict=True):
+    written = [f"{name} {correlation(y, interval(facts[name], drawn.accuracy))}" for name, y in lines]
+    for (_, y), text, height in zip(lines, written, heights, strict=True):
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, layer="below",
                          line={"color": "var(--quiet)", "width": 1, "dash": "dash"})  # fmt: skip
-        figure.add_annotation(text=html.escape(f"{name} {correlation(y)}"), xref="paper", x=1, y=y, xanchor="left",
+        figure.add_annotation(text=html.escape(text), xref="paper", x=1, y=y, xanchor="left",
                               showarrow=False, xshift=4, yshift=round((height - y) / shift, 1),
                               font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
     at = {point.name: point for point in points}
@@ -109,7 +111,7 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
     figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))},
                         tickmode="array", tickvals=ticks, ticktext=[f"{tick:,.10g}" for tick in ticks])  # fmt: skip
     # The names at the margin are as long as they are: Plotly cuts what leaves the figure.
-    room = max([30, *(7 * len(f"{name} {correlation(y)}") for name, y in lines)])
+    room = max([30, *(7 * len(text) for text in written)])
     figure.update_layout(margin_r=room)
     title = html.escape(drawn.title).replace("\n", "<br>")
     figure.update_yaxes(range=[low, high], title={"text": title})

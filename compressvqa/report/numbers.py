@@ -81,16 +81,19 @@ def short(value: float | None, digits: int = MOST_DIGITS) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def between(interval: tuple[float, float] | None, digits: int | None = None) -> str:
+def between(interval: tuple[float, float] | None, digits: int | None = None, *, zero: bool = False) -> str:
     """A confidence interval in square brackets, "" where there is none; in the digits that it bears by default.
 
-    >>> between((0.8246, 0.9311)), between((0.899, 0.901))
-    ('[.82, .93]', '[.899, .901]')
+    `zero` writes the zero before the point, as tables of runs do.
+
+    >>> between((0.8246, 0.9311)), between((0.899, 0.901)), between((0.8246, 0.9311), zero=True)
+    ('[.82, .93]', '[.899, .901]', '[0.82, 0.93]')
     """
     if interval is None:
         return ""
     digits = min(3, digits_of(interval) if digits is None else digits)
-    return f"[{short(interval[0], digits)}, {short(interval[1], digits)}]"
+    ends = [f"{end:.{digits}f}" if zero else short(end, digits) for end in interval]
+    return f"[{ends[0]}, {ends[1]}]"
 
 
 def percent(share: float) -> str:

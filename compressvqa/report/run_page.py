@@ -13,7 +13,7 @@ from compressvqa.report.curves import curve_figures
 from compressvqa.report.intervals import interval, with_intervals
 from compressvqa.report.layers import layers_of
 from compressvqa.report.measures import measures_of
-from compressvqa.report.numbers import QUANTITIES, between, correlation, percent
+from compressvqa.report.numbers import QUANTITIES, between, digits_of, percent
 from compressvqa.report.results import baseline, inputs_title, number, part, ratio
 from compressvqa.report.run_table import COLUMNS, result_table
 from compressvqa.report.summary import counted, last, limits, summary
@@ -79,8 +79,9 @@ def _tiles(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     share = ratio(end, base, "srocc")
     if share is not None:
         ends = interval(end, "srocc")
-        shown = f"{correlation(number(end, 'srocc'), ends)} {between(ends)}".strip()
-        tiles.append((percent(share), f"of the SROCC of {base['stage']}", f"SROCC {shown}"))
+        shown = f"SROCC {number(end, 'srocc'):.{digits_of(ends)}f} {between(ends, zero=True)}".strip()
+        # An interval is not broken over two lines.
+        tiles.append((percent(share), f"of the SROCC of {base['stage']}", shown.replace(", ", ",\u00a0")))
     return tiles
 
 

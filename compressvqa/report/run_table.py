@@ -78,7 +78,7 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         for column in columns:
             share = ratio(row, base, column.key) if column.compared and row is not base else None
             notes = [] if share is None else [f"({percent(share)})"]
-            notes += [ends] if (ends := between(interval(row, column.key), digits)) else []
+            notes += [ends] if (ends := between(interval(row, column.key), digits, zero=True)) else []
             notes += ["noisy"] if column.key == LATENCY.key and noisy(row) else []
             cells.append(Cell(column.text(row, digits), tuple(notes)))
         lines.append(tuple(cells))

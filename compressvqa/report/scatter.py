@@ -52,8 +52,13 @@ class Panel:
 
     @property
     def groups(self) -> list[str]:
-        """What each point is coloured by: its ladder of encodes where it has one, else its content."""
-        return [item.ladder or item.content or item.reference or "" for item in self.items]
+        """What each point is coloured by: its content, and its ladder where contents have several."""
+        several = len({item.ladder for item in self.items if item.ladder}) > 1
+        contents = [item.content or item.reference or "" for item in self.items]
+        return [
+            f"{content}, {item.ladder}" if several and item.ladder else content
+            for content, item in zip(contents, self.items, strict=True)
+        ]
 
     @property
     def corner(self) -> str:

@@ -78,7 +78,7 @@ def _srocc(row: Mapping[str, Any]) -> str:
     """The figure in the digits that its interval bears, and the interval."""
     (row,) = with_intervals([row])
     ends = interval(row, "srocc")
-    return f"{number(row, 'srocc'):.{digits_of(ends)}f} {between(ends)}".strip()
+    return f"{number(row, 'srocc'):.{digits_of(ends)}f} {between(ends, zero=True)}".strip()
 
 
 def _amount(row: Mapping[str, Any], key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How to use a network that was made: a few lines that run, on the page of the run and in the model card alike."""
+"""How to use the network that a run made: a few lines that run as they stand."""
 
 from __future__ import annotations
 

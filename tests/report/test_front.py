@@ -124,7 +124,7 @@ def test_files(evaluation, tmp_path):
     assert ET.parse(paths[0]).getroot().tag.endswith("svg")
     lines = {line["model"]: line for line in csv.DictReader(paths[2].open())}
     assert len(lines) == 4
-    assert lines["rankdvqa"]["front_macs"] == "1" and lines["dists"]["front_macs"] == "0"
+    assert lines["rankdvqa"]["front_macs"] == "1" and lines["DISTS"]["front_macs"] == "0"
     assert float(lines["rankdvqa-mini"]["srocc"]) == pytest.approx(0.8521, abs=5e-5)
     assert lines["PSNR"]["params"] == ""
     again = plot_evaluation_tradeoff(evaluation, tmp_path / "again", teachers={"rankdvqa-mini": "rankdvqa"})

@@ -93,7 +93,7 @@ def test_a_figure_for_every_data_set_and_complexity(held):
     for name, figures in held["tradeoffs"].items():
         assert list(figures) == ["macs", "params", "latency_ms"]
         shown = {point["text"] for point in figures["macs"]["wide"]}
-        assert shown == {"rankdvqa", "rankdvqa-mini", "dists"}, name
+        assert shown == {"rankdvqa", "rankdvqa-mini", "DISTS"}, name
     drawn = held["tradeoffs"]["NFLX"]["params"]["figure"]["data"]
     points = {
         (x, y) for trace in drawn if trace["mode"] == "markers" for x, y in zip(trace["x"], trace["y"], strict=True)

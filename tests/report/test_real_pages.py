@@ -146,7 +146,7 @@ def test_everything_is_drawn_again_from_the_file_alone(judged, tmp_path):
 def test_the_page_of_a_run_says_what_was_measured(run_results, run_page):
     last = run_results["table"][-1]
     low, high = srocc_interval(last["srocc"], last["n"])
-    words = [f"[{', '.join(f'{end:.2f}'.replace('0.', '.', 1) for end in (low, high))}]", f"{last['params'] / 1e6:.3f}"]
+    words = [f"[{low:.2f}, {high:.2f}]", f"{last['params'] / 1e6:.3f}"]
     for shown in words:
         assert shown in run_page.sections["Results"], shown
     for row in run_results["table"]:

@@ -25,8 +25,8 @@ def evaluation():
 def test_a_panel_a_data_set_or_a_panel_a_model(evaluation):
     found = Evaluation.read(evaluation)
     assert [panel.title for panel in panels_of(found, model="dists")] == list(SETS)
-    assert [panel.title for panel in panels_of(found, dataset="NFLX")] == ["rankdvqa", "VMAF 0.6.1", "dists"]
-    assert [panel.title for panel in panels_of(found, dataset="ladders")] == ["rankdvqa", "dists"], (
+    assert [panel.title for panel in panels_of(found, dataset="NFLX")] == ["rankdvqa", "VMAF 0.6.1", "DISTS"]
+    assert [panel.title for panel in panels_of(found, dataset="ladders")] == ["rankdvqa", "DISTS"], (
         "not the label itself"
     )
     assert [panel.label for panel in panels_of(found, model="dists")] == ["DMOS", "MOS", "VMAF 0.6.1 (proxy)"]
@@ -82,6 +82,13 @@ def test_contents_can_be_told_apart_without_colour_vision():
     light = [np.dot((0.2126, 0.7152, 0.0722), to_rgb(colour)) for colour in group_colours("abcdefgh").values()]
     assert light == sorted(light)
     assert len(set(group_colours(["x"] * 5))) == 1
+
+
+def test_points_are_coloured_by_content_and_by_ladder_where_there_are_several(judged):
+    panel = panels_of(judged, model="ssim")[0]
+    assert panel.groups == [item.content for item in judged.items("ssim", "noise")] and len(set(panel.groups)) == 3
+    items = [item.model_copy(update={"ladder": "x265" if k % 2 else "x264"}) for k, item in enumerate(panel.items)]
+    assert set(replace(panel, items=items).groups) == {f"c{c}, {codec}" for c in range(3) for codec in ("x264", "x265")}
 
 
 def test_thousands_of_points_are_pixels_in_the_svg(tmp_path):

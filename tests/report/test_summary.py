@@ -13,7 +13,7 @@ def test_summary_with_everything(results):
     assert summary(results) == (
         "rankdvqa_mini turned the teacher network into a distilled one with 9.9% of the parameters and 13.7% of the "
         "multiply-accumulates. On the machine of the run it is 3.9 times as fast (148.2 to 38.4 ms). SROCC against "
-        "VMAF 0.6.1 on 96 validation clips went from 0.93 [.89, .96] to 0.90 [.84, .94], 96.6% of the teacher's."
+        "VMAF 0.6.1 on 96 validation clips went from 0.93 [0.89, 0.96] to 0.90 [0.84, 0.94], 96.6% of the teacher's."
     )
 
 
