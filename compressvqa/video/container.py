@@ -18,7 +18,7 @@ from compressvqa.errors import DataError
 
 # Demuxers that read one local file and nothing else; playlists (hls, dash, concat) and image lists are left out.
 DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,gif,ivf,obu,"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,gif,apng,ivf,obu,"
     "h264,hevc,vvc,av1,m4v"
 )
 # Codecs of still pictures: a stream of one such picture beside a video is its cover.
