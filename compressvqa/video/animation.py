@@ -61,7 +61,7 @@ def read_webp(path: Path) -> Iterator[Planes]:
         DataError: no picture, damaged or cut off.
     """
     for _, image in _frames(path):
-        yield rgb_planes(np.asarray(image.convert("RGB"), np.float32) / np.float32(255))
+        yield rgb_planes(list(np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)), 255)
 
 
 def _frames(path: Path) -> Iterator[tuple[int, Image.Image]]:
