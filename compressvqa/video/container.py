@@ -18,7 +18,7 @@ from compressvqa.errors import DataError
 
 # Demuxers that read one local file and nothing else; playlists (hls, dash, concat) and image lists are left out.
 DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,gif,ivf,obu,"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,gif,apng,ivf,obu,"
     "h264,hevc,vvc,av1,m4v"
 )
 # Codecs of still pictures: a stream of one such picture beside a video is its cover.
@@ -53,12 +53,32 @@ def open_container(path: Path) -> Iterator[Any]:
         # The prefix keeps a name with a colon from being taken as a protocol.
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"is not a video that can be read ({reason(error)})", where=path) from error
+        why = "its index, the moov box, is missing: it was not written to its end" if _lacks_index(path) else None
+        if why is None and isinstance(error, ValueError):  # what FFmpeg says of a demuxer that is not allowed
+            why = "of no format that is read"
+        raise DataError(f"is not a video that can be read ({why or reason(error)})", where=path) from error
     with container:
         if not container.streams.video:
             held = "sound only" if container.streams.audio else "nothing that can be shown"
             raise DataError(f"holds no video, {held}", where=path)
         yield container
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether a file begins as MP4 does and has no box that says where its frames are."""
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        place, names = 0, []
+        while place + 8 <= length:
+            file.seek(place)
+            head = file.read(16)
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            size = int.from_bytes(head[8:], "big") if size == 1 else size or length
+            names.append(name)
+            if names[0] != b"ftyp" or size < 8:
+                return False
+            place += size
+    return bool(names) and b"moov" not in names
 
 
 def reason(error: Exception) -> str:

@@ -11,9 +11,9 @@ from compressvqa.video.pictures import SUFFIXES as PICTURE_SUFFIXES
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".264", ".265", ".266", ".asf", ".avi", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf", ".m2ts", ".m4v",
-    ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".ts", ".vvc", ".webm", ".wmv",
-    ".y4m", ".yuv",
+    ".3gp", ".264", ".265", ".266", ".apng", ".asf", ".avi", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf", ".m2ts",
+    ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".ts", ".vvc", ".webm",
+    ".wmv", ".y4m", ".yuv",
 })
 # fmt: on
 

@@ -37,7 +37,7 @@ class Damage:
 
     def error(self, path: Path) -> DataError:
         """The error for whoever needs this frame."""
-        hint = f"the {self.frame} frames before it are whole: frames {self.frame} compares them" if self.frame else None
+        hint = f"--frames {self.frame} compares the {self.frame} before it, which are whole" if self.frame else None
         return DataError(self.what, where=path, hint=hint)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
-from compressvqa.video import pictures
+from compressvqa.video import animation, pictures
 from compressvqa.video.clip import Clip
 from compressvqa.video.container import open_video
 from compressvqa.video.frames import Colour, Planes
@@ -76,9 +76,9 @@ def _probe(clip: Clip, count: bool) -> VideoInfo:
     if is_y4m(path):
         _one_stream(clip)
         return probe_y4m(path)
-    if pictures.is_picture(path):
+    if animation.is_pillows(path):
         _one_stream(clip)
-        return pictures.probe_picture(path)
+        return animation.probe_webp(path) if animation.is_animated_webp(path) else pictures.probe_picture(path)
     with open_video(path, clip.stream) as (container, stream):
         info = _info(path, stream)
         first = _first_frame(container, stream)
@@ -129,8 +129,9 @@ def read_frames(
         start, stop = 0, None if stop is None else stop - start
     elif is_y4m(path):
         frames = read_y4m(path)
-    elif pictures.is_picture(path):
-        frames = iter([pictures.read_picture(path)])
+    elif animation.is_pillows(path):
+        moving = animation.is_animated_webp(path)
+        frames = animation.read_webp(path) if moving else iter([pictures.read_picture(path)])
     else:
         with open_video(path, clip.stream) as (_, chosen):
             info = _info(path, chosen)  # refuses what is too large

@@ -187,7 +187,7 @@ def test_damage_is_said_with_its_frame(place, name, spoil):
     assert found.damage is not None and found.frames == found.damage.frame
     # In order of display; what is read is in order of decoding, a few frames apart.
     assert abs(found.damage.frame - near) <= 4
-    with pytest.raises(DataError, match=rf"{name}.*(cut off|damaged).*frames {found.frames} compares them") as error:
+    with pytest.raises(DataError, match=rf"{name}.*(cut off|damaged).*--frames {found.frames} compares the") as error:
         list(read_frames(path))
     assert f"frame {found.frames}" in str(error.value)
 
@@ -195,7 +195,7 @@ def test_damage_is_said_with_its_frame(place, name, spoil):
 def test_what_comes_before_the_damage_can_be_compared(place):
     path = broken(place / "base.mp4", "broken.mp4")
     whole = survey(path).frames
-    with pytest.raises(DataError, match=rf"broken\.mp4: frame {whole} is damaged.*{whole} frames before it are whole"):
+    with pytest.raises(DataError, match=rf"broken\.mp4: frame {whole} is damaged.*{whole} before it, which are whole"):
         score(place / "base.mp4", path, model="psnr")
     assert score(place / "base.mp4", path, model="psnr", pairing=Pairing(frames=whole)).score == 60
     with pytest.raises(DataError, match=rf"frame {whole} is damaged"):
@@ -237,3 +237,15 @@ def test_matroska_elements_are_walked_to_the_end(place):
         (place / "short.mkv").write_bytes(content[:length])
         fault = matroska.first_fault(place / "short.mkv")
         assert fault is not None and fault.cut and fault.byte <= length
+
+
+def test_an_mp4_without_its_index_says_so(place, tmp_path):
+    path = copy(place / "base.mp4", "late-index.mp4")
+    (tmp_path / "cut.mp4").write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(
+        DataError, match=r"cut\.mp4: is not a video that can be read \(its index, the moov box, is missing"
+    ):
+        probe(tmp_path / "cut.mp4")
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", str(tmp_path / "sound.wav"))
+    with pytest.raises(DataError, match=r"sound\.wav: is not a video that can be read \(of no format that is read\)"):
+        probe(tmp_path / "sound.wav")
