@@ -74,7 +74,7 @@ class Feature:
         return float(value) if self.no_number is None else min(float(value), self.no_number)
 
 
-_CAPPED = "60 dB for a reference of 8 bit, 72 of 10, 84 of 12, where libvmaf caps it"
+_CAPPED = "60 dB for a reference of 8 bit, 72 of 10, 84 of 12, 108 of 16 and of RGB, where libvmaf caps it"
 _INFINITE = f"{CAP:g} dB (infinite, and capped there)"
 _PSNR = Scale(unit="dB", score_range=(0.0, None), identical=_CAPPED)
 _XPSNR = Scale(
