@@ -324,3 +324,12 @@ def test_pictures_are_believed_more_than_their_container(files):
         assert facts.colour.matrix == "bt601" and facts.matrix_stated
         assert facts.notes == ("its container says BT.709 and its pictures BT.601: these are believed",)
     assert psnr(right, wrong) == 60
+
+
+def test_what_was_done_stands_in_the_log(files):
+    log = score(files.rgb, files.yuv(tagged=False), model="psnr").to_dict()
+    assert (log["reference"]["matrix"], log["distorted"]["matrix"]) == ("rgb", "bt601")
+    assert (log["reference"]["matrix_stated"], log["distorted"]["matrix_stated"]) == (True, False)
+    assert log["settings"]["compared as"] == "96x64 4:4:4 16 bit BT.601 limited range"
+    (found,) = log["differences"]
+    assert found["what"] == "matrix" and "names no matrix and is read by BT.601" in found["note"]
