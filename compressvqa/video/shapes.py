@@ -27,10 +27,12 @@ def differ_in_picture(r: VideoInfo, d: VideoInfo, pairing: Pairing) -> list[Diff
         hint = "--rotate auto turns both upright, as their files say"
         found.append(Difference("rotation", r.posture.title, d.posture.title, True, hint))
     sizes = [(one.height, one.width) if turned and one.posture.lies else (one.width, one.height) for one in (r, d)]
-    if sizes[0] != sizes[1]:
+    # Turned apart, they are of one size if they are so stored, or so shown.
+    alike = turned and (r.width, r.height) == (d.width, d.height)
+    if sizes[0] != sizes[1] and not alike:
         found.append(_size(r, d, pairing, turned))
     shapes = [1 / one.shape if turned and one.posture.lies else one.shape for one in (r, d)]
-    if abs(shapes[0] / shapes[1] - 1) > SAME_SHAPE:
+    if abs(shapes[0] / shapes[1] - 1) > SAME_SHAPE and not alike:
         found.append(_shape(r, d, shapes, sizes))
     if r.scan != d.scan:
         hint = "lines of two moments are compared with whole pictures: --deinterlace makes pictures whole"
