@@ -41,6 +41,17 @@ Align = Annotated[
     Literal["no", "offset", "frames"],
     typer.Option(help="Files out of step: take out one offset, or also frames that were dropped or doubled."),
 ]
+Deinterlace = Annotated[
+    bool, typer.Option("--deinterlace", help="Make whole pictures of files that say they are interlaced (bwdif).")
+]
+Rotate = Annotated[Literal["no", "auto"], typer.Option(help="Turn and mirror pictures as their files say: auto.")]
+Crop = Annotated[
+    str,
+    typer.Option(metavar="auto|W:H:X:Y", help="Cut off black bars, or cut out a box (REFBOX,DISTBOX: one a file)."),
+]
+Hdr = Annotated[
+    Literal["refuse", "as-is"], typer.Option(help="Two files of one HDR curve: refuse, or compare as coded.")
+]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
 PixelFormat = Annotated[Literal["420", "422", "444"], typer.Option(help="Chroma of headerless YUV.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Align, Json, Length, Rate, Size, app, print_json
+from compressvqa.cli.app import Align, Crop, Deinterlace, Hdr, Json, Length, Rate, Rotate, Size, app, print_json
 from compressvqa.errors import CompressVQAError
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ def evaluate(
     rate: Rate = "auto",
     length: Length = "refuse",
     align: Align = "no",
+    deinterlace: Deinterlace = False,
+    rotate: Rotate = "no",
+    crop: Crop = "no",
+    hdr: Hdr = "refuse",
     frames: Annotated[Optional[int], typer.Option(min=1, help="Score the first so many frames only.")] = None,  # noqa: UP045
     subsample: Annotated[int, typer.Option(min=1, help="Score every n-th block of 12 frames.")] = 1,
     gap: Annotated[
@@ -100,7 +104,18 @@ def evaluate(
             split=split,
             teacher=teacher,
             baseline=baseline,
-            pairing=Pairing(frames, subsample, size=size, rate=rate, length=length, align=align),
+            pairing=Pairing(
+                frames,
+                subsample,
+                size=size,
+                rate=rate,
+                length=length,
+                align=align,
+                deinterlace=deinterlace,
+                rotate=rotate,
+                crop=crop,
+                hdr=hdr,
+            ),
             pool=pool,
             gap=gap,
             latency=latency,

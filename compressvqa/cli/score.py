@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Align, BitDepth, Height, Json, Length, PixelFormat, Rate, Size, Width, app
+from compressvqa.cli.app import (
+    Align,
+    BitDepth,
+    Crop,
+    Deinterlace,
+    Hdr,
+    Height,
+    Json,
+    Length,
+    PixelFormat,
+    Rate,
+    Rotate,
+    Size,
+    Width,
+    app,
+)
 from compressvqa.errors import CompressVQAError
 
 if TYPE_CHECKING:
@@ -68,6 +83,10 @@ def score(
     rate: Rate = "auto",
     length: Length = "refuse",
     align: Align = "no",
+    deinterlace: Deinterlace = False,
+    rotate: Rotate = "no",
+    crop: Crop = "no",
+    hdr: Hdr = "refuse",
     width: Width = None,
     height: Height = None,
     pixel_format: PixelFormat = "420",
@@ -134,7 +153,9 @@ def score(
             pools=pool or [],
             per=per,
             identical=identical,
-            pairing=Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align),
+            pairing=Pairing(
+                frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr
+            ),
             progress=progress,
         )
     scores = in_order(scores, names)

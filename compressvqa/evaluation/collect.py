@@ -233,6 +233,9 @@ def _take(
             log.debug("left out %s: %s", items[0].distorted, error)
         return
     for item, course in zip(items, courses, strict=True):
+        notes = [note for facts in scorer.facts for note in course[facts.name].settings.get("notes", ())]
+        for note in dict.fromkeys(notes):
+            log.warning("%s: %s", item.distorted, note)
         for facts in scorer.facts:
             found.take(facts.name, item, course[facts.name], strict=strict)
 

@@ -23,6 +23,7 @@ from compressvqa.video.compare import Sight, look
 from compressvqa.video.frames import Planes
 from compressvqa.video.raw import write_y4m
 from compressvqa.video.sequence import is_sequence
+from compressvqa.video.treat import AS_STORED
 
 TIMEOUT = 24 * 3600  # seconds: such programs can be slow, but must end
 # Differences that the pairing mends: a program that opens the files itself would see them unmended.
@@ -101,6 +102,9 @@ class CommandScorer(Scorer):
         if pairing.frames or pairing.skip_reference or pairing.skip_distorted:
             raise DataError(f"the command of {self.name} reads whole files and can't leave frames out", where=clip.path,
                             hint="{reference_y4m} and {distorted_y4m}")  # fmt: skip
+        if sight.treatments != (AS_STORED, AS_STORED):
+            raise DataError(f"the command of {self.name} reads the files as they are stored", where=clip.path,
+                            hint="{reference_y4m} and {distorted_y4m} are brought together first")  # fmt: skip
         changed = [one for one in sight.differences if one.what in CHANGED]
         if changed:
             raise DataError(f"{self.name} would see files that differ ({changed[0]})", where=clip.path,

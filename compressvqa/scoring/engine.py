@@ -22,6 +22,9 @@ from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.raw import RawFormat
 
+# What a pairing may ask to be done to the frames; said with a score where it was.
+CHANGES = ("align", "deinterlace", "rotate", "crop", "hdr")
+PLAIN = Pairing()
 File: TypeAlias = "str | Path | Clip"
 
 
@@ -193,7 +196,8 @@ def _identical(scorer: Scorer, reference: Clip | None, pairing: Pairing) -> dict
 
 
 def _score(facts: Facts, course: Course, sight: Sight, pairing: Pairing, pools: tuple[str, ...]) -> Score:
-    asked = {name: getattr(pairing, name) for name in ("frames", "skip_reference", "skip_distorted", "align")}
+    asked = {name: getattr(pairing, name) for name in ("frames", "skip_reference", "skip_distorted")}
+    asked |= {name: getattr(pairing, name) for name in CHANGES if getattr(pairing, name) != getattr(PLAIN, name)}
     value: float | None = course.score
     if pools:
         if not course.segments:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
+from compressvqa.video.bars import Edges
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight
-from compressvqa.video.drift import Watch, describe, events, thumbnail
+from compressvqa.video.drift import Watch, cells_of, describe, events, thumbnail
 from compressvqa.video.frames import Planes
 
 MOST_EVENTS = 100  # that are kept with a score
@@ -70,10 +71,11 @@ class Blocks:
         check: bool = True,
     ) -> None:
         self._reference, self._distorted, self._sights = reference, distorted, sights
-        self._pairing, self._block = pairing, block
+        self._pairing, self._block, self._check = pairing, block, check
         # Frames that are compared by time repeat on one side: they are in step by their clocks.
         watched = [check and reference is not None and not sight.by_time for sight in sights]
         self._watches = [Watch() if one else None for one in watched]
+        self._edges: list[Edges | None] = [None for _ in sights]
 
     def __iter__(self) -> Iterator[FrameBlock]:
         reference, block = self._reference, self._block
@@ -97,25 +99,33 @@ class Blocks:
             yield FrameBlock(first, None if reference is None else held, sides)
 
     def _watch(self, r: Planes | None, row: Sequence[Planes | None]) -> None:
-        if r is None or not any(self._watches):
+        if r is None or not self._check:
             return
         small = thumbnail(r)
-        for watch, planes in zip(self._watches, row, strict=True):
-            if watch is not None and planes is not None:
-                watch.push(small, thumbnail(planes))
+        for side, planes in enumerate(row):
+            if planes is None:
+                continue
+            picture = thumbnail(planes)
+            watch = self._watches[side]
+            if watch is not None:
+                watch.push(small, picture)
+            edges = self._edges[side] = self._edges[side] or Edges(cells_of(*r.size))
+            edges.push(small, picture)
 
     def said(self, side: int) -> dict[str, Any]:
         """What was seen of one distorted file once all blocks are through, for the settings of its score; often {}."""
-        watch = self._watches[side]
+        watch, edges = self._watches[side], self._edges[side]
+        bars = None if edges is None else edges.note()
+        notes = [] if bars is None else [bars]
         found = [] if watch is None else list(events(watch.offsets()))
         if not found:
-            return {}
+            return {"notes": notes} if notes else {}
         skips = [self._pairing.skip_reference, self._pairing.skip_distorted]
         shown = self._sights[side].shown
         if shown is not None:  # brought in step by an offset: the check begins there
             skips = [skip + int(numbers[0]) for skip, numbers in zip(skips, shown, strict=True)]
         return {
-            "notes": [describe(found, *skips)],
+            "notes": [*notes, describe(found, *skips)],
             "out_of_step": [asdict(event) for event in found[:MOST_EVENTS]],
         }
 
@@ -134,8 +144,8 @@ def blocks(
 
 
 def reading(sight: Sight) -> Hashable:
-    """Which frames of the reference a comparison reads, and by which matrix: those alike are read side by side."""
-    return None if sight.reference is None else sight.reference.colour, _picks(sight)
+    """Which frames of the reference a comparison reads, and how: those alike are read side by side."""
+    return None if sight.reference is None else sight.reference.colour, _picks(sight), sight.treatments[0]
 
 
 def _picks(sight: Sight) -> bytes | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from compressvqa.errors import DataError
+from compressvqa.video.box import read_boxes
 from compressvqa.video.raw import RawFormat
 
 
@@ -46,9 +47,16 @@ class Pairing:
         align: brings files in step that do not begin with the same frame, or of which one lacks or repeats frames, by
             what their pictures show: "offset" takes out one offset of up to 64 frames; "frames" leaves out, too, what
             was dropped and what was doubled; "no" does neither, and says where they are out of step.
+        deinterlace: makes whole pictures of files that say that theirs are two fields (ffmpeg's bwdif, one a frame).
+        rotate: "auto" turns and mirrors pictures as their files say that players do; "no" compares them as stored and
+            refuses those that are stored differently.
+        crop: "auto" cuts off black bars, "no" nothing; ``W:H:X:Y`` (as ffmpeg's crop) is cut out of both, in the
+            reference's pixels, or of the one file that is not of this size yet; two boxes with a comma between them are
+            the reference's and the distorted file's ("whole": all of it).
+        hdr: "as-is" compares the coded values of two PQ or two HLG files; "refuse" does not: scores were learnt on SDR.
 
     Raises:
-        DataError: a number below its least.
+        DataError: a number below its least, or a box that is none.
     """
 
     frames: int | None = None
@@ -59,9 +67,15 @@ class Pairing:
     rate: Literal["auto", "hold", "number", "refuse"] = "auto"
     length: Literal["refuse", "trim"] = "refuse"
     align: Literal["no", "offset", "frames"] = "no"
+    deinterlace: bool = False
+    rotate: Literal["no", "auto"] = "no"
+    crop: str = "no"
+    hdr: Literal["refuse", "as-is"] = "refuse"
 
     def __post_init__(self) -> None:
         if self.subsample < 1 or (self.frames is not None and self.frames < 1):
             raise DataError(f"frames {self.frames} and subsample {self.subsample} must be 1 or more")
         if min(self.skip_reference, self.skip_distorted) < 0:
             raise DataError("the number of frames to skip can't be negative")
+        if self.crop not in ("no", "auto"):
+            read_boxes(self.crop)

@@ -20,10 +20,13 @@ from compressvqa.video.difference import Difference
 from compressvqa.video.drift import describe
 from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
+from compressvqa.video.mend import treatments
 from compressvqa.video.read import probe, read_frames
-from compressvqa.video.sequence import files_of
+from compressvqa.video.sequence import state_of
+from compressvqa.video.shapes import differ_in_picture
 from compressvqa.video.sides import Side
 from compressvqa.video.steps import REACH, Steps, bring_in_step
+from compressvqa.video.treat import AS_STORED, Treatment
 
 # The smallest side that the networks of this package score (reflect padding of the smallest map of RankDVQA).
 MIN_SIDE = 96
@@ -44,6 +47,7 @@ class Sight:
         shown: numbers of the reference and of the distorted frame of each step, neither ever falling; None: frame n is
             compared with frame n.
         by_time: whether `shown` comes of the files' clocks.
+        treatments: what is done to the pictures of the reference and of the distorted file before they are compared.
     """
 
     reference: VideoInfo | None
@@ -54,17 +58,19 @@ class Sight:
     form: Form | None = None
     shown: tuple[Numbers, Numbers] | None = field(default=None, compare=False, repr=False)
     by_time: bool = False
+    treatments: tuple[Treatment, Treatment] = (AS_STORED, AS_STORED)
 
     def left(self, clip: Clip, pairing: Pairing) -> Side:
         """The reference as it is compared."""
         assert self.reference is not None
-        return Side(clip, self.reference, pairing.skip_reference)
+        return Side(clip, self.reference, pairing.skip_reference, self.treatments[0])
 
     def right(self, clip: Clip, pairing: Pairing) -> Side:
         """The distorted file as it is compared: of the reference's size."""
         r, d = self.reference, self.distorted
         same = r is None or (r.height, r.width) == (d.height, d.width)
-        return Side(clip, d, pairing.skip_distorted, None if same or r is None else (r.height, r.width))
+        size = None if same or r is None else (r.height, r.width)
+        return Side(clip, d, pairing.skip_distorted, self.treatments[1], size)
 
 
 def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_side: int = 1) -> Sight:
@@ -82,26 +88,39 @@ def look(reference: Clip | None, distorted: Clip, pairing: Pairing, *, smallest_
     r = None if reference is None else _skipped(_facts(reference), pairing.skip_reference)
     d = _skipped(_facts(distorted), pairing.skip_distorted)
     _refuse_damage(r, d, pairing)
+    r, d, treated, said = _treated(reference, distorted, r, d, pairing)
     form = None
     if r is not None:
         r, d = agree(r, d)
         form = form_of(r, d)
     match = None if r is None else _by_time(r, d, pairing)
-    differences = inspect_pair(r or d, d, pairing, smallest_side=smallest_side)
+    differences = [*said, *inspect_pair(r or d, d, pairing, smallest_side=smallest_side)]
     refuse(differences, (r or d).path, d.path)
     if r is None or match is None:
-        sight = Sight(r, d, tuple(differences), _compared(r, d, pairing), form=form)
+        sight = Sight(r, d, tuple(differences), _compared(r, d, pairing), form=form, treatments=treated)
         return sight if r is None or reference is None else _aligned(sight, reference, distorted, pairing)
     count = min(len(match), pairing.frames or len(match))
     shown = np.arange(count, dtype=np.int64), match[:count]
-    return Sight(r, d, tuple(differences), count, clock.ratio(r, d), form, shown, True)
+    return Sight(r, d, tuple(differences), count, clock.ratio(r, d), form, shown, True, treated)
+
+
+def _treated(
+    reference: Clip | None, distorted: Clip, r: VideoInfo | None, d: VideoInfo, pairing: Pairing
+) -> tuple[VideoInfo | None, VideoInfo, tuple[Treatment, Treatment], list[Difference]]:
+    """What is done to each file's pictures, the facts of what comes of it, and what is to be said."""
+    if r is None or reference is None:
+        (one,), said = treatments([distorted], [d], [pairing.skip_distorted], pairing)
+        return None, one.info(d), (one, one), said
+    skips = pairing.skip_reference, pairing.skip_distorted
+    (left, right), said = treatments([reference, distorted], [r, d], skips, pairing)
+    return left.info(r), right.info(d), (left, right), said
 
 
 def _aligned(sight: Sight, reference: Clip, distorted: Clip, pairing: Pairing) -> Sight:
     """Brings the two in step by what their pictures show, where that is asked for."""
     if pairing.align == "no" or (sight.reference and (sight.reference.frames, sight.distorted.frames) == (1, 1)):
         return sight
-    states = tuple((clip.path.stat().st_size, clip.path.stat().st_mtime_ns) for clip in (reference, distorted))
+    states = state_of(reference.path), state_of(distorted.path)
     found = _steps(sight, reference, distorted, pairing, states)
     counts = [0 if info is None or info.frames is None else info.frames for info in (sight.reference, sight.distorted)]
     if not found.expected and pairing.frames is None and pairing.length == "refuse":
@@ -145,21 +164,9 @@ def inspect_pair(
     found: list[Difference] = []
     pairing = pairing or Pairing()
 
-    def differs(what: str, a: object, b: object, refused: bool, hint: str = "") -> None:
-        if a != b:
-            found.append(Difference(what, str(a), str(b), refused, hint))
-
     r, d = reference, distorted
-    scaled = pairing.size == "scale" and r.rotation == d.rotation
-    differs("frame size", f"{r.width}x{r.height}", f"{d.width}x{d.height}", not scaled,
-            "the distorted video is scaled to the reference's size (bicubic)" if scaled
-            else "scale the distorted video to the size of the reference")  # fmt: skip
+    found += differ_in_picture(r, d, pairing)
     _differ_in_time(found, r, d, pairing)
-    differs("rotation", r.rotation, d.rotation, True, "store both with the same orientation")
-    differs("transfer", r.transfer, d.transfer, True, "compare SDR with SDR")
-    if r.transfer == d.transfer != "sdr":
-        hint = "tone-map both to SDR: scores were learnt on SDR"
-        found.append(Difference("transfer", r.transfer, d.transfer, True, hint))
     if min(r.width, r.height) < smallest_side:
         hint = f"both sides need {smallest_side} pixels; the reference video has {r.width}x{r.height}"
         found.append(Difference("frame size", f"{r.width}x{r.height}", f"{d.width}x{d.height}", True, hint))
@@ -244,12 +251,10 @@ def _probed(clip: Clip, states: tuple[tuple[str, int, int], ...]) -> VideoInfo:
 
 def _facts(clip: Clip) -> VideoInfo:
     try:
-        states = [
-            (str(file), state.st_size, state.st_mtime_ns) for file in files_of(clip.path) for state in [file.stat()]
-        ]
+        state = state_of(clip.path)
     except OSError:
         return probe(clip)  # says what is wrong with it
-    return _probed(clip, tuple(states))
+    return _probed(clip, state)
 
 
 def _skipped(info: VideoInfo, skip: int) -> VideoInfo:

@@ -42,10 +42,15 @@ STOPPED, AROUND = 4.0, 8
 STILL = 0.25
 
 
+def cells_of(height: int, width: int) -> tuple[int, int]:
+    """(rows, columns) of the tiny picture of a frame."""
+    return min(ROWS, max(1, height // 2)), min(COLUMNS, max(1, width // 2))
+
+
 def thumbnail(planes: Planes) -> Array:
     """The luma of one frame in up to 18 x 32 cells, float32 (cells,), in 8-bit codes from black."""
     H, W = planes.size
-    rows, columns = min(ROWS, max(1, H // 2)), min(COLUMNS, max(1, W // 2))
+    rows, columns = cells_of(H, W)
     high, wide = H // rows, W // columns
     inside = (2 * np.arange(LINES) + 1) * high // (2 * LINES)
     lines = (np.arange(rows)[:, None] * high + inside).ravel()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from compressvqa.errors import DataError
 from compressvqa.video.frames import Chroma, Colour
 from compressvqa.video.matrices import Matrix
+from compressvqa.video.posture import Posture, Scan
 from compressvqa.video.rgb import COLOUR as RGB_COLOUR
 
 # Larger than any camera's frame; a damaged header can claim anything, and memory is taken by it.
@@ -56,12 +57,15 @@ class VideoInfo:
         frames: number of frames that decode; where they were not counted what the header says, None if it does not.
         transfer: "pq" and "hlg" are the two HDR curves; all else is "sdr".
         variable_rate: whether the time between frames varies; None if it was not looked at.
-        rotation: degrees by which a player would turn the picture; the pictures are read as they are stored.
+        rotation: degrees by which a player turns the picture counter-clockwise; pictures are read as they are stored.
         times: (frames,), the moment of each frame in seconds, in order of display; None if they were not looked at or
             the file does not say.
         notes: what a user should know of the file and its frames: other streams, promises of its header that do not
             hold; filled where it was counted.
         damage: where its frames end to be whole; `frames` are those before. None: nowhere, or it was not looked at.
+        mirrored: whether a player mirrors the picture left to right before it turns it.
+        scan: "tff" and "bff" hold two fields a picture, the top or the bottom one first.
+        pixel_aspect: width of a pixel over its height.
         matrix_stated: whether the file (or its user) says its matrix; else it is what players assume for its height.
         rgb: whether it holds R, G and B, and so no matrix of its own.
         alpha: whether it holds transparency, which is not read.
@@ -87,6 +91,19 @@ class VideoInfo:
     rgb: bool = False
     alpha: bool = False
     gamut: str = ""
+    mirrored: bool = False
+    scan: Scan = "progressive"
+    pixel_aspect: Fraction = Fraction(1)
+
+    @property
+    def posture(self) -> Posture:
+        """How its pictures are to be shown."""
+        return Posture(self.rotation, self.mirrored, self.scan, self.pixel_aspect)
+
+    @property
+    def shape(self) -> float:
+        """Width of the shown picture over its height, before it is turned."""
+        return float(self.width * self.pixel_aspect / self.height)
 
     @property
     def handed_on(self) -> Colour:

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from compressvqa.errors import DataError
 from compressvqa.video.frames import Colour, Planes, Samples
 from compressvqa.video.info import VideoInfo, check_size
+from compressvqa.video.posture import exif_turn
 from compressvqa.video.rgb import rgb_of_frame, rgb_planes
 
 # Pillow's name of a form -> ffmpeg's decoder of it.
@@ -40,10 +41,12 @@ def probe_picture(path: Path) -> VideoInfo:
     with _open(path) as image:
         grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
         depth = 16 if _is_deep(image) else 8
+        rotation, mirrored = exif_turn(image.getexif().get(274))
         return VideoInfo(
             path=path, codec=str(image.format).lower(), width=image.width, height=image.height,
             chroma="400" if grey else "444", colour=Colour(depth, "bt709", True), frames=1, variable_rate=False,
-            rgb=True, alpha="A" in image.getbands() or "transparency" in image.info,
+            rgb=True, alpha="A" in image.getbands() or "transparency" in image.info, rotation=rotation,
+            mirrored=mirrored,
         )  # fmt: skip
 
 

@@ -22,8 +22,10 @@ from compressvqa.video.frames import (
 )
 from compressvqa.video.info import Damage, VideoInfo, check_size, default_matrix
 from compressvqa.video.matrices import Matrix
+from compressvqa.video.posture import Scan
 
 MAGIC = b"YUV4MPEG2"
+SCAN_TAGS: dict[str, Scan] = {"p": "progressive", "t": "tff", "b": "bff"}
 # A header longer than this is not a Y4M header.
 MAX_HEADER = 4096
 
@@ -182,11 +184,20 @@ def _y4m_header(file: BinaryIO, path: Path) -> tuple[VideoInfo, int]:
     # Frame headers may carry tags, so the count by length is exact only for plain ones, which everyone writes.
     body = path.stat().st_size - file.tell()
     frames, rest = divmod(body, size + len(b"FRAME\n"))
+    scan = SCAN_TAGS.get(tags.get("I", "p")[:1], "progressive")
     info = VideoInfo(path=path, codec="rawvideo", width=width, height=height, chroma=chroma, colour=colour,
-                     frame_rate=rate, frames=frames if rest == 0 else None, matrix_stated=False)  # fmt: skip
+                     frame_rate=rate, frames=frames if rest == 0 else None, matrix_stated=False, scan=scan,
+                     pixel_aspect=_aspect(tags.get("A", "")))  # fmt: skip
     if body < size:
         raise DataError("a Y4M file without one whole frame", where=path)
     return info, size
+
+
+def _aspect(tag: str) -> Fraction:
+    """A pixel's width over its height; "0:0" is unknown."""
+    across, _, down = tag.partition(":")
+    known = across.isdecimal() and down.isdecimal() and int(across) and int(down)
+    return Fraction(int(across), int(down)) if known else Fraction(1)
 
 
 def _y4m_chroma(tag: str, path: Path) -> tuple[Chroma, int]:

@@ -6,6 +6,7 @@ one frame, a folder of numbered ones a video of many.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import ONE_MATRIX, VideoInfo, check_size
 from compressvqa.video.matrices import TITLES
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
+from compressvqa.video.posture import posture_of
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
 from compressvqa.video.survey import Survey, frames_of, survey
@@ -32,6 +34,8 @@ from compressvqa.video.survey import Survey, frames_of, survey
 RAW_SUFFIXES = frozenset({".yuv", ".raw"})
 # AVColorTransferCharacteristic, as ITU-T H.273 numbers it.
 PQ, HLG = 16, 18
+# Frames that tell whether a video is interlaced.
+FIRST_FRAMES = 3
 # A stated frame rate that the frames' times differ from by a larger share is no rounding.
 OTHER_RATE = 0.1
 
@@ -81,17 +85,20 @@ def _probe(clip: Clip, count: bool) -> VideoInfo:
         return animation.probe_webp(path) if animation.is_animated_webp(path) else pictures.probe_picture(path)
     with open_video(path, clip.stream) as (container, stream):
         info = _info(path, stream)
-        first = _first_frame(container, stream)
-        if first is not None:
-            info = _as_decoded(info, first)
+        first = _first_frames(container, stream)
+        if first:
+            info = _as_decoded(info, first[0])
+        shown = posture_of(first, stream)
+        info = replace(info, rotation=shown.rotation, mirrored=shown.mirrored, scan=shown.scan,
+                       pixel_aspect=shown.pixel_aspect)  # fmt: skip
         if not count:
-            if first is None:
+            if not first:
                 raise DataError("holds not one frame that decodes", where=path)
-            return replace(info, rotation=int(first.rotation))
+            return info
     found = survey(path, clip.stream)
     if found.frames == 0:
         raise DataError(found.damage.what if found.damage else "holds not one frame that decodes", where=path)
-    return replace(info, frames=found.frames, rotation=found.rotation, times=found.times,
+    return replace(info, frames=found.frames, times=found.times,
                    notes=info.notes + tuple(found.notes),
                    damage=found.damage, variable_rate=found.varies, frame_rate=_rate(info, found))  # fmt: skip
 
@@ -231,12 +238,13 @@ def _info(path: Path, stream: Any) -> VideoInfo:
     )
 
 
-def _first_frame(container: Any, stream: Any) -> Any:
-    """The first frame, which says what a header does not: rotation, and its own colours. None: there is none."""
-    try:
-        return next(container.decode(stream))
-    except (av.error.FFmpegError, StopIteration):
-        return None
+def _first_frames(container: Any, stream: Any) -> list[Any]:
+    """The first frames, which say what a header does not: rotation, fields, and their own colours."""
+    found: list[Any] = []
+    with contextlib.suppress(av.error.FFmpegError, EOFError):
+        for frame in itertools.islice(container.decode(stream), FIRST_FRAMES):
+            found.append(frame)
+    return found
 
 
 def _as_decoded(info: VideoInfo, frame: Any) -> VideoInfo:

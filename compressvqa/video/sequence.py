@@ -107,6 +107,16 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return find_sequence(path).files if is_sequence(path) else (path,)
 
 
+def state_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of the files that a video is stored in: what was worked out of them is kept by it.
+
+    Raises:
+        DataError: as `find_sequence`.
+        OSError: a file that is not there.
+    """
+    return tuple((str(file), state.st_size, state.st_mtime_ns) for file in files_of(path) for state in [file.stat()])
+
+
 def _of_folder(folder: Path) -> dict[int, Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]

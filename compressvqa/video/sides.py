@@ -13,6 +13,7 @@ from compressvqa.video.frames import Planes
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.read import read_frames
 from compressvqa.video.reformat import Reformatter
+from compressvqa.video.treat import AS_STORED, Treatment
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,16 @@ class Side:
 
     Args:
         clip: the file.
-        info: its facts, with the matrix that it is read by.
+        info: its facts, with the matrix that it is read by, of its treated pictures.
         skip: frames left out at its beginning.
+        treatment: what is done to its pictures first.
         size: (height, width) to scale to; None: as it is.
     """
 
     clip: Clip
     info: VideoInfo
     skip: int = 0
+    treatment: Treatment = AS_STORED
     size: tuple[int, int] | None = None
 
     def frames(self, count: int | None = None, numbers: Numbers | None = None) -> Iterator[Planes]:
@@ -47,6 +50,7 @@ class Side:
         frames: Iterator[Planes] = (
             as_read(planes, self.info) for planes in read_frames(self.clip, start=self.skip, stop=stop)
         )
+        frames = self.treatment.frames(frames, self.info.frame_rate)
         sized = frames if self.size is None else map(Reformatter(self.size), frames)
         return sized if numbers is None else picked(sized, numbers.tolist())
 

@@ -35,14 +35,12 @@ class Survey:
     Args:
         frames: frames that are whole, up to the first that is not.
         times: (frames,), the moment of each in seconds, in order of display; None if the file does not say.
-        rotation: degrees by which a player would turn the first one.
         damage: the first frame that is not whole, None where all are.
         notes: what a user should know of the file.
     """
 
     frames: int
     times: npt.NDArray[np.float64] | None
-    rotation: int
     damage: Damage | None
     notes: tuple[str, ...]
 
@@ -86,9 +84,9 @@ def survey(path: Path, wanted: int | None = None) -> Survey:
 @functools.lru_cache(maxsize=1024)
 def _survey(path: Path, wanted: int | None, size: int, changed: int) -> Survey:
     del size, changed  # only so that a file that was written anew is looked at anew
-    walk, stamps, rotation = _walked(path, wanted, threads=0, strict=True)
+    walk, stamps = _walked(path, wanted, threads=0, strict=True)
     if walk.odd:
-        walk, stamps, rotation = _walked(path, wanted, threads=1, strict=False)
+        walk, stamps = _walked(path, wanted, threads=1, strict=False)
     damage, patched = walk.damage, None
     if damage is None and (walk.frames != walk.packets or walk.gaps or walk.lost):
         damage, patched = _patched_over(path, wanted)
@@ -100,7 +98,7 @@ def _survey(path: Path, wanted: int | None, size: int, changed: int) -> Survey:
     frames = walk.frames if damage is None else damage.frame
     times = None if None in stamps or not stamps else np.sort(np.asarray(stamps, np.float64))[:frames]
     notes = [*_stream_notes(path, wanted, walk, damage is None), *([] if patched is None else [patched])]
-    return Survey(frames, times, rotation, damage, tuple(notes))
+    return Survey(frames, times, damage, tuple(notes))
 
 
 def _said(fault: matroska.Fault, frame: int) -> str:
@@ -109,16 +107,14 @@ def _said(fault: matroska.Fault, frame: int) -> str:
     return f"is damaged at frame {frame}: from byte {fault.byte} on it does not make sense"
 
 
-def _walked(path: Path, wanted: int | None, *, threads: int, strict: bool) -> tuple[Walk, list[float | None], int]:
+def _walked(path: Path, wanted: int | None, *, threads: int, strict: bool) -> tuple[Walk, list[float | None]]:
     walk = Walk(path, wanted, threads=threads, strict=strict)
     stamps: list[float | None] = []
-    rotation = 0
     for frame in walk:
-        rotation = int(frame.rotation) if not stamps else rotation
         stamps.append(None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base))
     if walk.ordered and len(walk.order) == walk.frames:
-        return walk, walk.order, rotation
-    return walk, stamps, rotation
+        return walk, walk.order
+    return walk, stamps
 
 
 def _patched_over(path: Path, wanted: int | None) -> tuple[Damage | None, str | None]:

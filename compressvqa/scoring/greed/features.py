@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from compressvqa.errors import DataError
@@ -12,10 +13,8 @@ from compressvqa.scoring.greed.luma import SMALLEST_SIDE, Grid, grids, small_lum
 from compressvqa.scoring.greed.stream import WINDOW, Entropies, EntropyStream, FeatureStream, Pictures
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
-from compressvqa.video.form import alike, as_read
+from compressvqa.video.form import alike
 from compressvqa.video.frames import Planes
-from compressvqa.video.info import VideoInfo
-from compressvqa.video.read import read_frames
 from compressvqa.video.reformat import Reformatter
 
 
@@ -56,7 +55,10 @@ def features_of(
     found: dict[int, Comparison] = {}
     # Side by side are files in whose matrix the reference's luma is one and the same.
     for places in alike(
-        [(sight.reference and sight.reference.colour, sight.form and sight.form.matrix) for sight in sights]
+        [
+            (sight.reference and sight.reference.colour, sight.form and sight.form.matrix, sight.treatments[0])
+            for sight in sights
+        ]
     ):
         sides = [Comparison(distorted[place], sights[place], pairing) for place in places]
         found |= zip(places, _side_by_side(reference, sides, pairing, progress), strict=True)
@@ -66,14 +68,13 @@ def features_of(
 def _side_by_side(
     reference: Clip, sides: list[Comparison], pairing: Pairing, progress: Progress | None
 ) -> list[Comparison]:
-    stop = None if pairing.frames is None else pairing.skip_reference + pairing.frames
     total = max((side.sight.frames for side in sides if side.sight.frames is not None), default=None)
     whole, number = EntropyStream(), 0
     try:
-        for planes in read_frames(reference, start=pairing.skip_reference, stop=stop):
+        for planes in sides[0].sight.left(reference, pairing).frames(pairing.frames):
             if all(side.ended for side in sides):
                 break
-            pictures = small_luma(sides[0].in_form(planes, sides[0].sight.reference), sides[0].grids)
+            pictures = small_luma(sides[0].in_form(planes), sides[0].grids)
             entropies = whole.push(pictures)
             for side in sides:
                 side.push(number, pictures, entropies)
@@ -103,12 +104,13 @@ class Comparison:
         self.grids: tuple[Grid, Grid] = grids(sight.reference.height, sight.reference.width)
         self._clip, self._pairing = clip, pairing
         self._stream = FeatureStream(sight.hold or Fraction(1), pairing.subsample)
-        self._reader = read_frames(clip, start=pairing.skip_distorted)
+        # Of its own size: the grids average it.
+        self._reader = replace(sight.right(clip, pairing), size=None).frames()
         self._bring = Reformatter(matrix=None if sight.form is None else sight.form.matrix)
 
-    def in_form(self, planes: Planes, info: VideoInfo | None) -> Planes:
+    def in_form(self, planes: Planes) -> Planes:
         """A picture of either file in the matrix that both are compared in."""
-        return self._bring(planes if info is None else as_read(planes, info))
+        return self._bring(planes)
 
     @property
     def features(self) -> Array:
@@ -129,7 +131,7 @@ class Comparison:
             if frame is None:
                 self.ended = True
                 return
-            self._stream.push_distorted(small_luma(self.in_form(frame, self.sight.distorted), self.grids))
+            self._stream.push_distorted(small_luma(self.in_form(frame), self.grids))
         self._stream.push_reference(number, pictures, entropies)
         self.frames = number + 1
 
