@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
-_NOTE = "compressvqa_drawn"  # attribute on the instance: numbers only, so that every way to copy a network keeps it
+NOTE = "compressvqa_drawn"  # attribute on the instance: numbers only, so that every way to copy a network keeps it
 _VALUES = 4  # noted of each tensor: training changes all of them, and also a large network is noted at once
 _NEAR = 1e-2  # what half precision may move a value by
 
 
 def note(model: nn.Module) -> None:
     """Notes that the weights of a network are random as they stand."""
-    setattr(model, _NOTE, tuple(_some(model)))
+    setattr(model, NOTE, tuple(_some(model)))
 
 
 def are_random(model: nn.Module) -> bool:
@@ -34,7 +35,7 @@ def are_random(model: nn.Module) -> bool:
     >>> are_random(layer)
     False
     """
-    noted = getattr(model, _NOTE, None)
+    noted = getattr(model, NOTE, None)
     if not isinstance(noted, tuple):
         return False
     now = tuple(_some(model))
@@ -48,12 +49,15 @@ def hand_on(original: nn.Module, smaller: nn.Module) -> list[str]:
     if are_random(original):
         note(smaller)
         return ["the weights are random, nothing has trained them: the scores of this network mean nothing"]
-    if hasattr(smaller, _NOTE):
-        delattr(smaller, _NOTE)
+    if hasattr(smaller, NOTE):
+        delattr(smaller, NOTE)
     return []
 
 
 def _some(model: nn.Module) -> Iterator[float]:
     for parameter in model.parameters():
+        if parameter.is_meta:
+            continue  # nothing was drawn yet
         values = parameter.detach().flatten()[:: max(1, parameter.numel() // _VALUES)][:_VALUES]
+        values = torch.view_as_real(values.resolve_conj()).flatten() if values.is_complex() else values
         yield from (float(value) for value in values.float().cpu().tolist())

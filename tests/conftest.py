@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run side by side, one process a core, and small tensors gain nothing from threads. Before torch is imported.
@@ -14,6 +15,7 @@ from hypothesis import settings
 from judged import judged as make_judged
 from running import command
 
+from compressvqa import registry
 from compressvqa.results import Evaluation
 
 # A busy machine is no fault of a test; examples are the same on every run.
@@ -44,6 +46,17 @@ stages:
      losses: {instance: 1.0, batch: 1.0, class: 1.0, feature-mse: 0.1},
      features: {scales.4.conv_out: scales.4.conv_out}}
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registries_as_they_were() -> Iterator[None]:
+    """What was registered before the tests of a file is what is registered after them, whichever file comes next."""
+    kinds = [kind for kind in vars(registry).values() if isinstance(kind, registry.Registry)]
+    before = [(kind, {name: kind[name] for name in kind}) for kind in kinds]
+    yield
+    for kind, entries in before:
+        kind._entries.clear()
+        kind._entries.update(entries)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from compressvqa.errors import WeightsError
 from compressvqa.models.inner_numbers import differing, is_valid, set_inner
 from compressvqa.models.plain import is_plain, pack, same, unpack
+from compressvqa.random_weights import NOTE
 
 # Names that every module has for itself.
 _MODULES_OWN = frozenset(vars(nn.Module()))
@@ -267,7 +268,7 @@ def _take_dtypes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in vars(module).items():
-        if name not in _MODULES_OWN and not isinstance(value, Tensor):
+        if name not in _MODULES_OWN and name != NOTE and not isinstance(value, Tensor):
             yield name, value
 
 

@@ -16,8 +16,8 @@ def recode(planes: Planes, wanted: Colour) -> Planes:
     it is. Nothing is clamped to RGB.
 
     >>> grey = Planes(np.full((2, 2), 235, np.uint8), None, None, "400", Colour())
-    >>> recode(grey, Colour(10)).y.max(), recode(grey, Colour(8, full_range=True)).y.max()
-    (940, 255)
+    >>> [int(recode(grey, colour).y.max()) for colour in (Colour(10), Colour(8, full_range=True))]
+    [940, 255]
     """
     held = planes.colour
     if held == wanted:

@@ -148,7 +148,8 @@ def test_a_damaged_log_is_refused(tmp_path, text):
 
 
 def test_a_value_that_is_no_number_is_refused(tmp_path):
-    (tmp_path / "log.json").write_text('{"frames": [{"metrics": {"vmaf": 1.0}}, {"metrics": {"vmaf": null}}]}')
+    log = '{"frames": [{"metrics": {"vmaf_v0_6_1": 1.0}}, {"metrics": {"vmaf_v0_6_1": null}}]}'
+    (tmp_path / "log.json").write_text(log)
     with pytest.raises(DataError, match=r"no number for vmaf_v0.6.1"):
         vmaf.read_log(tmp_path / "log.json", 2)
 

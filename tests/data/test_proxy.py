@@ -332,9 +332,9 @@ def test_a_rung_that_fails_is_named_and_tried_again(clips, tmp_path, monkeypatch
 
 
 def test_a_decoder_that_loses_frames_is_noticed(clips, tmp_path, monkeypatch):
-    def loses(path, **options):
-        frames = read_frames(path, **options)
-        return itertools.islice(frames, 2) if path.name.startswith("x264-q45") else frames
+    def loses(file, **options):
+        frames = read_frames(file, **options)
+        return itertools.islice(frames, 2) if getattr(file, "path", file).name.startswith("x264-q45") else frames
 
     monkeypatch.setattr("compressvqa.data.proxy.references.read_frames", loses)
     made = build_proxy_set(clips / "one.mkv", tmp_path, ladder=FEW, frames=3)
