@@ -49,8 +49,7 @@ class Pooled(Scorer):
         y = network.features(x)
         if ask:
             pooled = y.mean((2, 3))
-            found = {"pooled": pooled}
-            return found
+            return {"pooled": pooled}
         return network.head(y.mean((2, 3)))
 
 
