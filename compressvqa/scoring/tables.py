@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -78,13 +79,22 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
             table.add_row(escape(name), escape(note))
     forms = list(dict.fromkeys(str(one.settings["compared as"]) for one in scores if "compared as" in one.settings))
     for form in forms:
-        alike = list(dict.fromkeys(one.name for one in scores if one.settings.get("compared as") == form))
-        table.add_row("compared as", escape(form + (f" ({', '.join(alike)})" if len(forms) > 1 else "")))
+        of = _only(scores, form, file_names(scores)) if len(forms) > 1 else ""
+        table.add_row("compared as", escape(form + of))
     shown = next((one.reference for one in scores if one.reference is not None), None)
     if shown is not None:
         for note in shown.notes:
             table.add_row(escape(shown.path.name), escape(note))
     return ["", table, ""] if table.row_count else [""]
+
+
+def _only(scores: Sequence[Score], form: str, names: Mapping[Path, str]) -> str:
+    """Which files, and which metrics of them, are compared in this form; each is said where not all are."""
+    alike = [one for one in scores if one.settings.get("compared as") == form]
+    files = list(dict.fromkeys(names[one.distorted.path] for one in alike))
+    metrics = list(dict.fromkeys(one.name for one in alike))
+    said = [*(files if len(files) < len(names) else []), *(metrics if len(metrics) < len(_metrics(scores)) else [])]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def segments_table(scores: Sequence[Score]) -> RenderableType:

@@ -125,7 +125,7 @@ class Blocks:
         if shown is not None:  # brought in step by an offset: the check begins there
             skips = [skip + int(numbers[0]) for skip, numbers in zip(skips, shown, strict=True)]
         return {
-            "notes": [*notes, describe(found, *skips)],
+            "notes": [*notes, describe(found, *skips, way=self._pairing.align != "frames")],
             "out_of_step": [asdict(event) for event in found[:MOST_EVENTS]],
         }
 

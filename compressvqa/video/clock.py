@@ -18,6 +18,9 @@ Numbers: TypeAlias = npt.NDArray[np.int64]
 SAME_RATE = 2e-4
 # Containers round time stamps to a millisecond at worst; of two frames as near as that the earlier one is shown.
 ROUNDING = 0.002
+# Two videos of one length end so many frames of the slower one apart: each end is rounded to a frame, and encoders that
+# change the rate (`ffmpeg -r`) run up to a frame late.
+ENDS = 2
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def same_clock(a: Clock, b: Clock) -> bool:
 
 
 def as_long(a: Clock, b: Clock) -> bool:
-    """Whether two videos end together, to one frame of the slower one (the longest, where a rate varies)."""
-    return abs(a.duration - b.duration) <= max(a.longest, b.longest) * (1 + 1e-6) + ROUNDING
+    """Whether two videos end together, to two frames of the slower one (to the longest frame, where a rate varies)."""
+    frames = 1 if a.varies or b.varies else ENDS
+    return abs(a.duration - b.duration) <= frames * max(a.longest, b.longest) * (1 + 1e-6) + ROUNDING
 
 
 def nearest(reference: Clock, distorted: Clock) -> Numbers:

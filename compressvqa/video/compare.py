@@ -17,7 +17,7 @@ from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.clock import Numbers
 from compressvqa.video.colours import differ_in_colour
 from compressvqa.video.difference import Difference
-from compressvqa.video.drift import describe
+from compressvqa.video.drift import count_of, describe
 from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.mend import treatments
@@ -127,14 +127,17 @@ def _aligned(sight: Sight, reference: Clip, distorted: Clip, pairing: Pairing) -
         cut = Difference("frame count", str(counts[0]), str(counts[1]), True, "cut both to the same frames")
         refuse([cut], reference.path, distorted.path)
     used = len(found.reference) if pairing.frames is None else min(pairing.frames, len(found.reference))
-    left = [0 if pairing.frames is not None else count - used for count in counts]
+    sides = found.reference[:used], found.distorted[:used]
+    if pairing.frames is not None:  # what comes after the last frame asked for is not left out by the alignment
+        counts = [int(side[-1]) + 1 if used else 0 for side in sides]
+    left = [count_of(count - used) + " left out" for count in counts]
     hint = f"aligned ({pairing.align}): the pictures of both are in step"
     if found.events:
         skips = pairing.skip_reference, pairing.skip_distorted
-        hint = f"aligned ({pairing.align}), {used} frames are compared. Was {describe(found.events, *skips, way=False)}"
-    said = Difference("alignment", f"{left[0]} frames left out", f"{left[1]} frames left out", False, hint)
+        hint = f"aligned ({pairing.align}), {count_of(used)} compared. Was {describe(found.events, *skips, way=False)}"
+    said = Difference("alignment", left[0], left[1], False, hint)
     return replace(sight, differences=(*sight.differences, said), frames=pairing.frames or used,
-                   shown=(found.reference[:used], found.distorted[:used]))  # fmt: skip
+                   shown=sides)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)
@@ -200,6 +203,8 @@ def _differ_in_time(found: list[Difference], r: VideoInfo, d: VideoInfo, pairing
     if (r.frames != d.frames or there != r.frames) and not enough and (match is not None or pairing.align == "no"):
         trim = pairing.length == "trim" and pairing.frames is None
         hint = "cut both to the same frames, or give a number of frames (--align frames finds what one of them lacks)"
+        if match is not None:
+            hint = "they are compared by time: cut both to one length, or --length trim"
         hint = "cut to the shorter one" if trim else hint
         found.append(Difference("frame count", str(r.frames), str(d.frames), not trim, hint))
 

@@ -23,6 +23,7 @@ DEMUXERS = (
 )
 # Codecs of still pictures: a stream of one such picture beside a video is its cover.
 STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000", "jpegxl"})
+ONE_STREAM = "one video stream, number 0; --stream-ref and --stream-dist choose of one file"
 NOT_ALONE = Disposition.dependent | Disposition.visual_impaired | Disposition.hearing_impaired
 
 
@@ -100,7 +101,7 @@ def choose(container: Any, wanted: int | None, path: Path) -> Any:
     videos = container.streams.video
     if wanted is not None:
         if not 0 <= wanted < len(videos):
-            held = "one video stream, number 0" if len(videos) == 1 else f"{len(videos)} video streams, from 0 on"
+            held = ONE_STREAM if len(videos) == 1 else f"{len(videos)} video streams, from 0 on"
             raise DataError(f"there is no video stream {wanted}", where=path, hint=f"the file has {held}")
         return videos[wanted]
     shown = [number for number, stream in enumerate(videos) if not _is_attached(stream)]

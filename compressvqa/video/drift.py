@@ -325,6 +325,11 @@ def events(offsets: Array) -> Iterator[Event]:
         now = then
 
 
+def count_of(frames: int) -> str:
+    """A number of frames, as it is read: "1 frame", "2 frames"."""
+    return f"{frames} frame{'' if frames == 1 else 's'}"
+
+
 def describe(found: Sequence[Event], skip_reference: int = 0, skip_distorted: int = 0, *, way: bool = True) -> str:
     """What a person reads of the places where two videos fall out of step, in their files' own frame numbers.
 
@@ -337,7 +342,7 @@ def describe(found: Sequence[Event], skip_reference: int = 0, skip_distorted: in
     said = []
     for event in found[:MOST_SAID]:
         r, d, n = event.reference + skip_reference, event.distorted + skip_distorted, abs(event.frames)
-        frames = "1 frame" if n == 1 else f"{n} frames"
+        frames = count_of(n)
         if event.kind == "offset":
             side = "later" if event.frames > 0 else "earlier"
             said.append(f"the distorted video begins {frames} {side}: its frame {d} shows frame {r} of the reference")

@@ -21,7 +21,7 @@ from torch import Tensor
 from compressvqa.errors import DataError
 from compressvqa.video import animation, pictures
 from compressvqa.video.clip import Clip
-from compressvqa.video.container import open_video
+from compressvqa.video.container import ONE_STREAM, open_video
 from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import ONE_MATRIX, VideoInfo, check_size
 from compressvqa.video.matrices import TITLES
@@ -200,7 +200,7 @@ def _local(path: Path) -> Path:
 def _one_stream(clip: Clip) -> None:
     if clip.stream:
         raise DataError(f"there is no video stream {clip.stream}", where=clip.path,
-                        hint="the file has one video stream, number 0")  # fmt: skip
+                        hint=f"the file has {ONE_STREAM}")  # fmt: skip
 
 
 def _needs_format(path: Path, raw: RawFormat | None) -> RawFormat:

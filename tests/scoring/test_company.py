@@ -1,5 +1,6 @@
 """A score depends on its two files, whatever else stands in the command; nothing lossy scores above identity."""
 
+import io
 import json
 import sqlite3
 import sys
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from clips import ffmpeg, make
+from rich.console import Console
 
 from compressvqa.evaluation import evaluate
 from compressvqa.opinions import Item, Manifest
 from compressvqa.scoring import find_scorers, score, score_several
 from compressvqa.scoring.command import CommandScorer
 from compressvqa.scoring.greed import greed_features
+from compressvqa.scoring.tables import scores_table
 from compressvqa.video import Clip, Pairing
 from compressvqa.video import ffmpeg as tool
 
@@ -97,6 +100,14 @@ def test_the_kept_score_is_that_of_the_pair(files, tmp_path):
     together = scores(items)
     assert together["same.mkv"] == together["deep.mkv"] == 60
     assert together == {files[name].name: score(files["reference"], files[name], model="psnr").score for name in names}
+
+
+def test_the_table_says_which_file_is_compared_in_which_form(files):
+    console = Console(width=120, file=io.StringIO())
+    console.print(scores_table(score_several(files["reference"], [files["same"], files["deep"]], model="psnr")))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines() if line.startswith("compared as")]
+    assert [line.rsplit(" (", 1)[1] for line in lines] == ["same.mkv)", "deep.mkv)"]
+    assert "8 bit" in lines[0] and "10 bit" in lines[1]
 
 
 def test_nothing_scores_above_identity(files):

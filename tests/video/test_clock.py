@@ -42,6 +42,24 @@ def test_the_nearest_frame_is_taken_and_the_earlier_of_two(r, d):
         assert shown == away.index(min(away))
 
 
+@pytest.mark.parametrize("rate", [24, 30])
+def test_an_encode_at_another_rate_that_ends_a_frame_late(tmp_path, rate):
+    """`ffmpeg -r` runs up to a frame late: the files are as long, and their frames belong together by time."""
+    a = make(tmp_path / "a.mp4", *LOSSLESS, frames=60, size="64x64")
+    b = tmp_path / "b.mp4"
+    ffmpeg("-i", str(a), "-r", str(rate), *LOSSLESS, str(b))
+    held = probe(b, count=True).frames
+    want = [min(range(held), key=lambda other: abs(Fraction(n, 25) - Fraction(other, rate))) for n in range(60)]
+    assert pairs(a, b) == pairs(a, b, rate="hold") == want
+
+
+def test_a_file_of_another_rate_that_is_too_short_is_told_apart_by_its_length(tmp_path):
+    a = make(tmp_path / "a.mp4", *LOSSLESS, frames=60, size="64x64")
+    b = make(tmp_path / "b.mp4", *LOSSLESS, frames=50, rate=24, size="64x64")
+    with pytest.raises(DataError, match="by time: cut both to one length, or --length trim"):
+        look(Clip(a), Clip(b), Pairing(rate="hold"))
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [("24000/1001", 60), ("30000/1001", 40)])
 def test_film_and_video_rates_are_not_their_neighbours(tmp_path, rate, seconds):
     """24 and 23.976 differ by one frame in 42 seconds: as many frames as the clocks say are no fault."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,32 @@ def test_long_files_are_watched_in_pieces_and_give_the_same(clips):
 def test_many_places_are_summed_up():
     many = [Event("dropped", n, n, 1) for n in range(10)]
     assert "and 6 more such places" in describe(many)
+
+
+def test_what_alignment_leaves_out_is_counted_among_the_frames_asked_for(tmp_path):
+    luma = scene(np.random.default_rng(5))
+    reference, distorted = (
+        write(tmp_path / "r.mkv", luma, "-c:v", "ffv1"),
+        write(tmp_path / "d.mkv", luma[1:], "-c:v", "ffv1"),
+    )
+    for frames in (None, 20):
+        sight = look(Clip(reference), Clip(distorted), Pairing(align="offset", frames=frames))
+        (said,) = sight.differences
+        assert (said.reference, said.distorted) == ("1 frame left out", "0 frames left out")
+        assert f"{frames or FRAMES - 1} frames compared" in said.hint
+
+
+def test_what_was_done_is_not_advised_again(tmp_path):
+    """An alignment that left something: here, one that was not applied."""
+    luma = scene(np.random.default_rng(6))
+    reference = write(tmp_path / "r.mkv", luma, "-c:v", "ffv1")
+    distorted = write(tmp_path / "d.mkv", np.delete(luma, [20], axis=0), "-c:v", "ffv1")
+    pairing = Pairing(align="frames")
+    sight = look(Clip(reference), Clip(distorted), pairing)
+    numbers = np.arange(FRAMES - 1)
+    unmended = replace(sight, shown=(numbers, numbers))
+    read = blocks(Clip(reference), [Clip(distorted)], [unmended], pairing, block=12)
+    for _ in read:
+        pass
+    (note,) = read.said(0)["notes"]
+    assert note.startswith("out of step: frame 20 of the reference is missing") and "--align" not in note

@@ -108,6 +108,7 @@ def test_scores_of_a_stream(place):
     assert isinstance(refused.exception, DataError) and "small.mp4: there is no video stream 1" in str(
         refused.exception
     )
+    assert "--stream-dist" in str(refused.exception)  # the note beside a score names --stream only
     other = json.loads(run(app, ["score", str(path), str(path), "--stream-ref", "1", "--stream-dist", "0",
                                  "--model", "psnr", "--json"]).stdout)  # fmt: skip
     assert (other["reference"]["width"], other["distorted"]["width"]) == (128, 64)
