@@ -15,6 +15,7 @@ from compressvqa.evaluation.cost import costs
 from compressvqa.evaluation.judging import ALPHA, Judged, Judging, judge_dataset
 from compressvqa.evaluation.pictures import pictures_of
 from compressvqa.evaluation.titles import titles as titles_of
+from compressvqa.metrics.intervals import check_resamples
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.progress import Progress
 from compressvqa.report import write_evaluation_report
@@ -84,9 +85,11 @@ def evaluate(
         progress: called with (scores taken, scores in all) of each data set.
 
     Raises:
-        DataError: no item of a data set can be scored, or two models would have one title.
+        DataError: no item of a data set can be scored, two models would have one title, or 1 to 99 resamples.
         RegistryError: unknown model or data set.
     """
+    if resamples:
+        check_resamples(resamples)  # before hours of scoring, not after
     typed = [canonical(str(model)) for model in models if not isinstance(model, Scorer)]
     titles = {canonical(name): title for name, title in (titles or {}).items()}
     pool = None if pool is None else one_pool(pool)

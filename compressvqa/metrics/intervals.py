@@ -96,8 +96,7 @@ def intervals(
     x, y = pair(scores, mos)
     if not 0 < level < 1:
         raise DataError(f"a confidence level lies between 0 and 1, not at {level}")
-    if resamples < 100:
-        raise DataError(f"{resamples} resamples are too few for an interval", hint="2000")
+    check_resamples(resamples)
     if method not in ("bca", "percentile"):
         raise DataError(f"unknown method {method!r}", hint="bca, percentile")
     for name in only:
@@ -126,6 +125,16 @@ def intervals(
         if "krocc" in only and "krocc" not in found:
             found["krocc"] = _large_kendall(x, y, _without(unit, units, seed), level)
     return {name: found[name] for name in only}
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuses a number of resamples that gives no interval.
+
+    Raises:
+        DataError: fewer than 100.
+    """
+    if resamples < 100:
+        raise DataError(f"{resamples} resamples are too few for an interval", hint="2000")
 
 
 def _units(contents: Sequence[Hashable] | None, n: int) -> tuple[Integers, int]:

@@ -57,7 +57,7 @@ def read_dataset(text: str | Path) -> Manifest:
     path = Path(text)
     if not _is(Path.exists, path) and "=" in text:
         name, _, rest = text.partition("=")
-        if not _is(Path.exists, Path(name)) and looks_like_dataset(rest):
+        if not _is(Path.is_file, Path(name)) and looks_like_dataset(rest):
             return replace(read_dataset(rest), name=name)
         file, _, folder = text.rpartition("=")
         return _read_beside(Path(file), Path(folder), text)
@@ -82,7 +82,7 @@ def looks_like_dataset(text: str | Path) -> bool:
     path = Path(text)
     if not _is(Path.exists, path) and "=" in text:
         name, _, rest = text.partition("=")
-        if not _is(Path.exists, Path(name)) and name and _is(Path.exists, Path(rest.rpartition("=")[2])):
+        if not _is(Path.is_file, Path(name)) and name and _is(Path.exists, Path(rest.rpartition("=")[2])):
             return looks_like_dataset(rest)
         file, _, folder = text.rpartition("=")
         path = Path(file)

@@ -19,6 +19,7 @@ from compressvqa.report.numbers import (
     P90,
     PARAMS,
     between,
+    count,
     digits_of_all,
     percent,
     short,
@@ -119,7 +120,7 @@ def accuracy_grid(evaluation: Evaluation) -> Table:
         columns += _overall(evaluation)
     columns += _complexity(evaluation)
     rows = zip(*(entries for _, entries in columns), strict=True)
-    title = f"SROCC and complexity of {len(evaluation.models)} models"
+    title = f"SROCC and complexity of {count(len(evaluation.models), 'model')}"
     return Table(tuple(head for head, _ in columns), tuple(rows), title, accuracy_caption(evaluation))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -32,3 +33,12 @@ def scale() -> list[list[Any]]:
     """Colours of contents that show on light and on dark."""
     colours = mpl.colormaps["viridis"]
     return [[k / 8, to_hex(colours(0.3 + 0.55 * k / 8))] for k in range(9)]
+
+
+def plotly_text(text: str) -> str:
+    """Text that Plotly shows as it stands: it reads a small HTML, in which quotes are not escaped.
+
+    >>> plotly_text('<b>"P')
+    '&lt;b&gt;"P'
+    """
+    return escape(text, quote=False)

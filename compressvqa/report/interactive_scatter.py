@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from compressvqa.report.interactive_look import plotly_text
 from compressvqa.report.scatter import Panel, fitted_curve, panels_of
 from compressvqa.results import Dataset, Evaluation
 
@@ -35,7 +35,7 @@ def clouds(evaluation: Evaluation) -> list[dict[str, Any]]:
                 drawn[model.name] = _cloud(panel, items, columns, groups, dataset)
         label = dataset.title + (" (proxy)" if dataset.is_proxy else "")
         found.append(
-            {"name": name, "label": html.escape(label), "names": [html.escape(group) for group in order], **columns,
+            {"name": name, "label": plotly_text(label), "names": [plotly_text(group) for group in order], **columns,
              "clouds": drawn}
         )  # fmt: skip
     return found
@@ -58,7 +58,7 @@ def _cloud(
         key = (item.distorted, f"{item.mos!r}")
         if key not in items:
             items[key] = len(items)
-            columns["file"].append(html.escape(item.distorted or "?"))
+            columns["file"].append(plotly_text(item.distorted or "?"))
             columns["mos"].append(item.mos)
             columns["shown"].append(f"{item.mos:.4g}")
             columns["std"].append(item.std)
@@ -72,7 +72,7 @@ def _cloud(
     if curve is not None:
         sentences.append("The line is the fitted 4-parameter logistic.")
     return {
-        "model": html.escape(panel.model), "at": at, "score": [float(f"{value:.6g}") for value in score],
+        "model": plotly_text(panel.model), "at": at, "score": [float(f"{value:.6g}") for value in score],
         "shown": [f"{value:.4g}" for value in score], "note": " ".join(sentences),
         "curve": None if curve is None else [[float(f"{v:.5g}") for v in side] for side in curve],
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import plotly.graph_objects as go
 from compressvqa.report import style
 from compressvqa.report.evaluation_tradeoff import evaluation_field
 from compressvqa.report.front import Field, Point, front_steps
-from compressvqa.report.interactive_look import LIGHT_INK, LIGHT_KEPT, NARROW, WIDE, layout
+from compressvqa.report.interactive_look import LIGHT_INK, LIGHT_KEPT, NARROW, WIDE, layout, plotly_text
 from compressvqa.report.intervals import interval
 from compressvqa.report.labels import place_labels, spread
 from compressvqa.report.measures import Measure, measures_of
@@ -97,7 +96,7 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
     for (_, y), text, height in zip(lines, written, heights, strict=True):
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, layer="below",
                          line={"color": "var(--quiet)", "width": 1, "dash": "dash"})  # fmt: skip
-        figure.add_annotation(text=html.escape(text), xref="paper", x=1, y=y, xanchor="left",
+        figure.add_annotation(text=plotly_text(text), xref="paper", x=1, y=y, xanchor="left",
                               showarrow=False, xshift=4, yshift=round((height - y) / shift, 1),
                               font={"size": 11, "color": "var(--quiet)"})  # fmt: skip
     at = {point.name: point for point in points}
@@ -108,12 +107,12 @@ def tradeoff_plot(drawn: Field, measure: Measure) -> go.Figure:
                                   text="", arrowhead=2, arrowwidth=1.2, arrowcolor="var(--gone)", standoff=6,
                                   startstandoff=6)  # fmt: skip
     ticks = style.round_numbers(10 ** span[0], 10 ** span[1])
-    figure.update_xaxes(type="log", range=list(span), title={"text": html.escape(measure.title(drawn.inputs))},
+    figure.update_xaxes(type="log", range=list(span), title={"text": plotly_text(measure.title(drawn.inputs))},
                         tickmode="array", tickvals=ticks, ticktext=[f"{tick:,.10g}" for tick in ticks])  # fmt: skip
     # The names at the margin are as long as they are: Plotly cuts what leaves the figure.
     room = max([30, *(7 * len(text) for text in written)])
     figure.update_layout(margin_r=room)
-    title = html.escape(drawn.title).replace("\n", "<br>")
+    title = plotly_text(drawn.title).replace("\n", "<br>")
     figure.update_yaxes(range=[low, high], title={"text": title})
     return figure
 
@@ -143,16 +142,16 @@ def _points(name: str, points: Sequence[Point], measure: Measure, facts: Mapping
 def _hover(point: Point, measure: Measure, row: Mapping[str, Any]) -> str:
     """All that is known of a point, as Plotly's own small HTML; names are escaped."""
     lines = [
-        f"<b>{html.escape(point.name)}</b>",
+        f"<b>{plotly_text(point.name)}</b>",
         f"SROCC {correlation(point.y, point.bar)} {between(point.bar)}".strip(),
     ]
     for quantity, unit in (
         (MACS, "G MAC"), (MACS_CONV_LINEAR, "G MAC, conv & linear"), (PARAMS, "M parameters"), (LATENCY, "ms"),
     ):  # fmt: skip
         if (value := number(row, quantity.key)) is not None:
-            lines.append(f"{quantity.text(value)} {html.escape(unit)}")
+            lines.append(f"{quantity.text(value)} {plotly_text(unit)}")
     if row.get("other"):
-        lines.append(f"of other data: {html.escape(str(row['other']))}")
+        lines.append(f"of other data: {plotly_text(str(row['other']))}")
     return "<br>".join(lines)
 
 
@@ -207,7 +206,7 @@ def point_names(drawn: Field, measure: Measure, size: tuple[int, int, int, int, 
         gap = max(abs(ax) - box.width / 2, abs(ay) - box.height / 2)
         names.append(
             {
-                "x": x, "y": y, "ax": round(float(ax), 1), "ay": round(float(ay), 1), "text": html.escape(point.name),
+                "x": x, "y": y, "ax": round(float(ax), 1), "ay": round(float(ay), 1), "text": plotly_text(point.name),
                 "arrowcolor": "var(--quiet)" if gap > 14 else "rgba(0,0,0,0)",
                 "font": {"size": 12, "color": LIGHT_INK if point.front else "var(--quiet)"},
             }

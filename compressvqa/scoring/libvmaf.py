@@ -68,8 +68,7 @@ class LibvmafScorer(Scorer):
         if reference is None:
             raise DataError(f"{', '.join(self.names)} compare with a reference, and there is none")
         ffmpeg.require(filter="libvmaf")
-        smallest = max(_feature_of(name).smallest_side for name in self.names)
-        sights = [look(reference, clip, pairing, smallest_side=smallest) for clip in distorted]
+        sights = [look(reference, clip, pairing) for clip in distorted]
         _check(self.names, sights)
         found: dict[int, dict[str, Course]] = {}
         # Depth, matrix and length are a matter of each pair: only files that are compared alike are measured together.
@@ -176,6 +175,9 @@ def _check(names: Sequence[str], sights: Sequence[Sight]) -> None:
         assert shown is not None
         if shown.chroma == "400" and not feature.grey:
             raise DataError(f"{name} is of chroma, and the reference is grey", where=shown.path)
+        if min(shown.width, shown.height) < feature.smallest_side:
+            raise DataError(f"{name} needs {feature.smallest_side} pixels a side, and the picture has "
+                            f"{shown.width}x{shown.height}", where=shown.path)  # fmt: skip
         if max(shown.width, shown.height) < feature.smallest_width:
             raise DataError(f"{name} needs {feature.smallest_width} pixels along the larger side, and the picture has "
                             f"{max(shown.width, shown.height)}", where=shown.path)  # fmt: skip

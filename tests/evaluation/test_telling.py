@@ -191,6 +191,17 @@ def test_what_can_be_named(two_folders, tmp_path):
         assert not looks_like_dataset(text)
 
 
+def test_a_name_may_be_that_of_a_folder(two_folders, monkeypatch):
+    monkeypatch.chdir(two_folders)
+    for text in ("lab=lab", "lab=lab/manifest.csv"):
+        assert looks_like_dataset(text) and read_dataset(text).name == "lab"
+
+
+def test_too_few_resamples_are_refused_before_anything_is_scored(two_folders, cache):
+    with pytest.raises(DataError, match="50 resamples are too few"):
+        evaluate([Counting()], [two_folders / "nowhere"], cache=cache, resamples=50)
+
+
 # --- a JSON of the same stem ------------------------------------------------------------------------------------------
 
 

@@ -170,6 +170,9 @@ def test_what_would_mean_nothing_is_refused(tmp_path):
     small = make(tmp_path / "s.y4m", size="160x160", frames=2)
     with pytest.raises(DataError, match="216 pixels along the larger side"):
         score(None, small, model="cambi")
+    for names, refused in ((["psnr", "ms_ssim"], "ms_ssim needs 176"), (["vmaf_v1.0.16_3d0h"], "3d0h needs 256")):
+        with pytest.raises(DataError, match=f"{refused} pixels a side, and the picture has 160x160"):
+            score_all(small, [small], names)
 
 
 def test_names_of_other_tools():
