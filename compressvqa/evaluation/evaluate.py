@@ -88,6 +88,10 @@ def evaluate(
         DataError: no item of a data set can be scored, two models would have one title, or 1 to 99 resamples.
         RegistryError: unknown model or data set.
     """
+    if isinstance(models, str) or isinstance(datasets, str):
+        raise DataError("models and data sets are lists", hint="evaluate(['psnr'], ['FOLDER'])")
+    if not datasets:
+        raise DataError("there is no data set to evaluate on")
     if resamples:
         check_resamples(resamples)  # before hours of scoring, not after
     typed = [canonical(str(model)) for model in models if not isinstance(model, Scorer)]
@@ -218,6 +222,6 @@ def _part(manifest: Manifest, split: str | None) -> list[Item]:
     return items
 
 
-def write_evaluation(found: Evaluation, folder: Path) -> list[Path]:
+def write_evaluation(found: Evaluation, folder: str | Path) -> list[Path]:
     """Writes evaluation.json, scores.csv and the report (figures, tables, page); returns the paths."""
-    return [*found.write(folder), *write_evaluation_report(found, folder)]
+    return [*found.write(folder), *write_evaluation_report(found, Path(folder))]

@@ -121,9 +121,10 @@ class Evaluation(Part):
         found: dict[str, Any] = finite(self.model_dump())
         return found
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | Path) -> list[Path]:
         """Writes evaluation.json, scores.csv (a row an item, a column a model) and, where items were left out,
         left_out.csv (a row each, with the reason). Returns the paths."""
+        folder = Path(folder)
         paths = [folder / FILE, folder / SCORES_FILE]
         write_json(paths[0], self.to_dict())
         write_text(paths[1], self._scores_csv())

@@ -202,6 +202,14 @@ def test_too_few_resamples_are_refused_before_anything_is_scored(two_folders, ca
         evaluate([Counting()], [two_folders / "nowhere"], cache=cache, resamples=50)
 
 
+def test_lists_that_are_none_are_told(two_folders, cache):
+    with pytest.raises(DataError, match="there is no data set"):
+        evaluate(["psnr"], [], cache=cache)
+    for models, datasets in (("psnr", ["x"]), (["psnr"], "x")):
+        with pytest.raises(DataError, match="are lists"):
+            evaluate(models, datasets, cache=cache)
+
+
 # --- a JSON of the same stem ------------------------------------------------------------------------------------------
 
 

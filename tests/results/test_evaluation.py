@@ -19,7 +19,7 @@ def changed(evaluation, **parts):
 
 
 def test_what_is_written_is_what_is_read(judged, tmp_path):
-    file, scores, left_out = judged.write(tmp_path)
+    file, scores, left_out = judged.write(str(tmp_path))
     assert left_out.read_text().splitlines()[1].startswith("dmos,d1-2.y4m,")
     assert Evaluation.read(file) == Evaluation.read(tmp_path) == Evaluation.read(judged.to_dict()) == judged
     again = json.loads(file.read_text())
