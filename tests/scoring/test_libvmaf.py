@@ -83,7 +83,7 @@ def test_grey_pictures(tmp_path):
 
 def test_version_one_is_refused_where_it_would_print_zero(write):
     reference = write("r.y4m", 3, height=240, width=240)
-    with pytest.raises(DataError, match=r"need 256 pixels"):
+    with pytest.raises(DataError, match=r"needs 256 pixels"):
         score(reference, reference, model="vmaf_v1.0.16_3d0h")
 
 

@@ -25,7 +25,6 @@ from compressvqa.pruning.recording.entries import Entry, entries_of
 from compressvqa.pruning.recording.graph import Graph
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.record import record
-from compressvqa.pruning.recording.returns import may_end_otherwise
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.unexplored import follow
 from compressvqa.pruning.recording.unreached import Unreached, touched, unreached
@@ -128,7 +127,7 @@ def trace_open(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), atten
     with torch.inference_mode(False):
         graph = record(model, entries, known=known)
         missed = unreached(model, graph)
-        if missed or may_end_otherwise(model):
+        if missed:
             graph = follow(
                 model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
             )

@@ -47,15 +47,9 @@ class FunctionCall:
             if isinstance(node, ast.stmt) and node is not self.tree and node.lineno == line
         ]
 
-    def region(self, statement: ast.stmt, mention: ast.AST | None = None, aside: Sequence[ast.AST] = ()) -> Region:
-        """The smallest part around a statement that was come to; of two values, that with the mention counts.
-
-        Args:
-            statement: any statement of the function.
-            mention: an expression in it.
-            aside: expressions that do not count.
-        """
-        aside = [*_other_values(mention), *aside]
+    def region(self, statement: ast.stmt, mention: ast.AST | None = None) -> Region:
+        """The smallest part around a statement that was come to; of two values, that with the mention counts."""
+        aside = _other_values(mention)
         here: ast.AST = statement
         while not (isinstance(here, ast.stmt) and self.ran(here)):
             above = parent_of(here)

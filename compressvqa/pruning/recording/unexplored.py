@@ -20,7 +20,6 @@ from compressvqa.pruning.recording.lines import FollowedCall, LineLog
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.reading import Reading
 from compressvqa.pruning.recording.regions import FunctionCall
-from compressvqa.pruning.recording.returns import may_end_otherwise, returned_otherwise
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.source import (
     DYNAMIC,
@@ -208,12 +207,10 @@ def follow(model: nn.Module, graph: Graph, again: Callable[..., Graph], things: 
         things: what no run reached.
     """
     exploration = Exploration(model, things)
-    needed = exploration.needed or any(_in_torch(model, thing) for thing in things)
-    if not needed and not may_end_otherwise(model):
+    if not exploration.needed and not any(_in_torch(model, thing) for thing in things):
         return graph
     log, boundaries = exploration.log(), Boundaries()
     graph = again(log, boundaries)
-    graph.kept.update(returned_otherwise(model, log.calls))
     graph.kept.update(exploration.meets(log.calls, graph, boundaries))
     return graph
 
