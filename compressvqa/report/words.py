@@ -13,5 +13,10 @@ def sentence(note: str) -> str:
 
     >>> sentence("vvc codes 10 bit"), sentence("Done.")
     ('Vvc codes 10 bit.', 'Done.')
+    >>> sentence("manifest.csv has no sidecar")  # a file is called as it is spelled
+    'manifest.csv has no sidecar.'
     """
-    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
+    first = note.partition(" ")[0]
+    begins_with_a_file = "." in first.rstrip(".") or "/" in first
+    start = note if begins_with_a_file else note[:1].upper() + note[1:]
+    return start + ("" if note.endswith((".", "!", "?")) else ".")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pruning.clocks import Clock
 
+from compressvqa.cost import clock as clock_module
 from compressvqa.pruning.widths import runtimes
 
 
@@ -14,5 +15,6 @@ from compressvqa.pruning.widths import runtimes
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that only moves when a network is run; the timer reads it in place of the machine's."""
     made = Clock()
-    monkeypatch.setattr(runtimes, "time", SimpleNamespace(perf_counter=lambda: made.now))
+    for module in (clock_module, runtimes):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: made.now))
     return made

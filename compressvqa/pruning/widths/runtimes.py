@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compressvqa.cost.clock import seconds
 from compressvqa.errors import MissingExtraError, PruneError
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import run
@@ -134,13 +135,13 @@ def compare(before: Call, after: Call, runtime: str, *, near: float = 1.0, withi
     """
     with torch.inference_mode():
         for call in (before, after):
-            _seconds(call, 2)
-        longest = max(_seconds(before, 1), _seconds(after, 1), 1e-7)
+            seconds(call, 2)
+        longest = max(seconds(before, 1), seconds(after, 1), 1e-7)
         repeat = max(1, math.ceil(_SHORTEST / longest))
         rounds: list[list[float]] = []
         end = time.perf_counter() + _MOST_SECONDS
         while True:
-            rounds.append([_seconds(call, repeat) for call in (before, after, after, before)])
+            rounds.append([seconds(call, repeat) for call in (before, after, after, before)])
             if len(rounds) < _FEWEST_ROUNDS:
                 continue
             even, odd = (_log_ratio(np.array(rounds[start::2])) for start in (0, 1))
@@ -162,18 +163,3 @@ def _quick(rounds: NDArray[np.float64]) -> NDArray[np.float64]:
 def _log_ratio(rounds: NDArray[np.float64]) -> float:
     before, after = _quick(rounds)
     return math.log(after / before)
-
-
-def _seconds(call: Call, times: int) -> float:
-    _wait()
-    start = time.perf_counter()
-    for _ in range(times):
-        call()
-    _wait()
-    return time.perf_counter() - start
-
-
-def _wait() -> None:
-    """Accelerators work behind Python's back; a clock must wait for them."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
