@@ -62,6 +62,7 @@ _REGISTRIES = {
     "register_dataset": "datasets",
     "register_mos_set": "mos_sets",
     "register_scorer": "scorers",
+    "register_runtime": "runtimes",
     "register_stage": "stages",
 }
 
@@ -94,6 +95,7 @@ __all__ = [
     "register_mos_set",
     "register_objective",
     "register_ratio_rule",
+    "register_runtime",
     "register_scorer",
     "register_sparsifier",
     "register_stage",

@@ -49,6 +49,10 @@ class VerifyError(CompressVQAError, ValueError):
     """What was given to `verify` is not two networks and inputs that the first one takes."""
 
 
+class RuntimeRefusedError(CompressVQAError):
+    """A runtime can't run a network, or differs from PyTorch by more than it may."""
+
+
 class TrainingError(CompressVQAError):
     """A training that can't go on, for example because the loss is not a number."""
 

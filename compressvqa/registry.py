@@ -181,6 +181,16 @@ def _check_scorer(name: str, value: Any, facts: dict[str, Any]) -> None:
     _needs(len(_positional(value)) == arguments, "scorer", name, promise, value)
 
 
+def _check_runtime(name: str, value: Any, facts: dict[str, Any]) -> None:
+    _needs(inspect.isclass(value), "runtime", name, "must be a class", value)
+    _needs(not _positional(value), "runtime", name, "must be built without positional arguments", value)
+    for method in ("compile", "prepare"):
+        _needs(callable(getattr(value, method, None)), "runtime", name, f"must have a method `{method}`", value)
+    tolerance = facts.get("tolerance")
+    fits = isinstance(tolerance, (int, float)) and 0 <= tolerance < 1
+    _needs(fits, "runtime", name, "must say its tolerance, a share of the scores' spread: 0 <= tolerance < 1", value)
+
+
 def _check_configured(kind: str, methods: tuple[str, ...]) -> Callable[[str, Any, dict[str, Any]], None]:
     def check(name: str, value: Any, facts: dict[str, Any]) -> None:
         from pydantic import BaseModel
@@ -213,5 +223,6 @@ objectives = Registry(
 )
 datasets = Registry("dataset", "compressvqa.data", _check_configured("dataset", ("prepare", "batches", "evaluate")))
 mos_sets = Registry("MOS data set", "compressvqa.opinions", _check_function("MOS data set", 1, "(folder)"))
+runtimes = Registry("runtime", "compressvqa.deploy", _check_runtime)
 scorers = Registry("scorer", "compressvqa.scoring", _check_scorer)
 stages = Registry("stage", "compressvqa.stages", _check_configured("stage", ("run",)))

@@ -1,0 +1,6 @@
+"""Runtimes: a network, prepared for one machine, scores blocks of frames as PyTorch would."""
+
+from compressvqa.deploy import eager
+from compressvqa.deploy.runtime import BlockSize, Prepared, Runtime
+
+__all__ = ["BlockSize", "Prepared", "Runtime", "eager"]
