@@ -32,7 +32,7 @@ from compressvqa.data import PatchSet
 from compressvqa.environment import environment, fast_bf16
 from compressvqa.models import example_inputs, load, save
 from compressvqa.pruning import prune, trace
-from compressvqa.recipe import Recipe
+from compressvqa.running.recipe import Recipe
 from compressvqa.stages import DistilStage, PruneStage, SparsifyStage, StageContext, StageResult, TrainStage
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from compressvqa.distillation import losses
     from compressvqa.evaluation.evaluate import evaluate
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
-    from compressvqa.pipeline import RunResult, run
     from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify
-    from compressvqa.recipe import Recipe
     from compressvqa.results import Evaluation
+    from compressvqa.running.pipeline import RunResult, run
+    from compressvqa.running.recipe import Recipe
     from compressvqa.scoring import Score, score
 
 _HOME = {
@@ -39,9 +39,9 @@ _HOME = {
     "density_ratios": "compressvqa.pruning",
     "Evaluation": "compressvqa.results",
     "evaluate": "compressvqa.evaluation",
-    "Recipe": "compressvqa.recipe",
-    "RunResult": "compressvqa.pipeline",
-    "run": "compressvqa.pipeline",
+    "Recipe": "compressvqa.running.recipe",
+    "RunResult": "compressvqa.running.pipeline",
+    "run": "compressvqa.running.pipeline",
     "Score": "compressvqa.scoring",
     "score": "compressvqa.scoring",
 }

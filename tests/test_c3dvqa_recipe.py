@@ -9,8 +9,8 @@ import yaml
 from running import command
 
 import compressvqa as cv
-from compressvqa.pipeline import run
-from compressvqa.recipe import Recipe
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe
 
 NARROW = {"width": 4, "trunk_width": 16}
 

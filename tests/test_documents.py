@@ -59,7 +59,7 @@ def test_readme_and_contributing_have_examples():
 
 def test_the_recipe_of_the_readme_is_one_and_its_fault_is_said_so(tmp_path):
     from compressvqa.errors import RecipeError
-    from compressvqa.recipe import Recipe
+    from compressvqa.running.recipe import Recipe
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     recipe, said = (re.search(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL)[1] for kind in ("yaml", "text"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compressvqa.opinions import write_manifest
-from compressvqa.recipe import Recipe
+from compressvqa.running.recipe import Recipe
 from tests.data.scored import write_scored
 from tests.running import command
 

@@ -13,8 +13,8 @@ import torch
 
 import compressvqa as cv
 from compressvqa.errors import CompressVQAError, TrainingError
-from compressvqa.pipeline import run
-from compressvqa.recipe import Recipe
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_what_is_done(
 
 
 def test_a_folder_in_use_is_refused(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
-    from compressvqa.run_folder import RunFolder
+    from compressvqa.running.run_folder import RunFolder
 
     with (
         RunFolder(tmp_path / "run").locked(),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from compressvqa.errors import RecipeError
-from compressvqa.recipe import Recipe, schema, shipped
+from compressvqa.running.recipe import Recipe, schema, shipped
 
 GOOD = """\
 version: 1
@@ -213,7 +213,7 @@ def test_a_stage_on_a_teacher_needs_one(tmp_path: Path) -> None:
 
 
 def test_networks_and_data_must_agree_on_references_and_inputs(tmp_path: Path) -> None:
-    from compressvqa.networks import Networks
+    from compressvqa.running.networks import Networks
 
     clips = ["data={kind: mos-clips, source: builtin}", "objective.kind=mos"]
     cases = {
@@ -231,8 +231,8 @@ def test_networks_and_data_must_agree_on_references_and_inputs(tmp_path: Path) -
 def test_a_network_that_cannot_be_called_is_one_line(tmp_path: Path) -> None:
     import torch
 
-    from compressvqa.networks import Networks
     from compressvqa.registry import models
+    from compressvqa.running.networks import Networks
 
     class OneScore(torch.nn.Module):
         """Averages over the batch too."""

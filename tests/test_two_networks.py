@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 import compressvqa as cv
 from compressvqa.errors import CompressVQAError
 from compressvqa.opinions import write_manifest
-from compressvqa.pipeline import run
-from compressvqa.recipe import Recipe
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 

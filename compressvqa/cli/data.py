@@ -16,7 +16,7 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
     """Prepare the data of a recipe in a folder: give it to `run` as --data-folder."""
     from compressvqa import registry
     from compressvqa.progress import bar
-    from compressvqa.recipe import Recipe
+    from compressvqa.running.recipe import Recipe
 
     choice = Recipe.load(recipe, overrides or ()).data
     dataset = registry.datasets[choice.kind].value(choice)

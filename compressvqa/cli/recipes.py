@@ -16,7 +16,7 @@ def recipes_list() -> None:
     """List the recipes that ship with the package."""
     import yaml
 
-    from compressvqa.recipe import shipped
+    from compressvqa.running.recipe import shipped
 
     for name, path in shipped().items():
         print(f"{name:<24} {' '.join(str(yaml.safe_load(path.read_text()).get('description', '')).split())}")
@@ -29,7 +29,7 @@ def recipes_show(
     full: Annotated[bool, typer.Option(help="Every default filled in.")] = False,
 ) -> None:
     """Print a recipe."""
-    from compressvqa.recipe import Recipe, find
+    from compressvqa.running.recipe import Recipe, find
 
     print(Recipe.load(recipe, overrides or ()).to_yaml() if full or overrides else find(recipe).read_text(), end="")
 
@@ -37,7 +37,7 @@ def recipes_show(
 @recipes_app.command("copy")
 def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to write; must not exist.")]) -> None:
     """Copy a recipe that ships, to change it."""
-    from compressvqa.recipe import find
+    from compressvqa.running.recipe import find
 
     text = find(recipe).read_text(encoding="utf-8")
     try:
@@ -51,7 +51,7 @@ def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to w
 @recipes_app.command("check")
 def recipes_check(recipe: str, overrides: Overrides = None) -> None:
     """Check a recipe; all faults are shown, with their lines."""
-    from compressvqa.recipe import Recipe
+    from compressvqa.running.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides or ())
     print(f"{recipe}: no fault; {len(checked.stages)} stages: {', '.join(stage.name for stage in checked.stages)}")
@@ -60,6 +60,6 @@ def recipes_check(recipe: str, overrides: Overrides = None) -> None:
 @recipes_app.command("schema")
 def recipes_schema() -> None:
     """Print the JSON Schema of recipes, by which editors complete and check YAML."""
-    from compressvqa.recipe import schema
+    from compressvqa.running.recipe import schema
 
     print_json(schema().model_json_schema())

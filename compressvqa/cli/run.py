@@ -26,16 +26,16 @@ def run(
 
     Example: compressvqa run rankdvqa_mini --set data.sources=clips/train --set data.validation=clips/val
     """
-    from compressvqa.recipe import Recipe
+    from compressvqa.running.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides or ())
     if dry_run:
-        from compressvqa.dry_run import describe
+        from compressvqa.running.dry_run import describe
 
         print(describe(checked, out))
         return
-    from compressvqa.pipeline import run as run_recipe
     from compressvqa.report import result_table, with_intervals
+    from compressvqa.running.pipeline import run as run_recipe
 
     try:
         result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)

@@ -19,10 +19,10 @@ from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.metrics import correlation
 from compressvqa.models import RankDVQASTANet
 from compressvqa.opinions import Item, Manifest
-from compressvqa.pipeline import run
 from compressvqa.pruning import prune
-from compressvqa.recipe import Recipe, shipped
 from compressvqa.registry import stages
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe, shipped
 from compressvqa.stages import PoolStage, StageContext
 from compressvqa.stages.descriptions import DescribedPairs, Descriptions
 from compressvqa.training import MosDifferenceObjective

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compressvqa.pipeline import run
-from compressvqa.recipe import Recipe
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe
 
 pytestmark = pytest.mark.slow  # processes of their own
 

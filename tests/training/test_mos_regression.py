@@ -19,8 +19,8 @@ from compressvqa import registry
 from compressvqa.data import DistortedImages
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import TrainingError
-from compressvqa.pipeline import run
-from compressvqa.recipe import Recipe
+from compressvqa.running.pipeline import run
+from compressvqa.running.recipe import Recipe
 from compressvqa.stages import DistilStage, StageContext, TrainStage
 from compressvqa.training import MosObjective
 

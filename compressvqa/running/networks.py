@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.models import create_model, example_inputs, spec_of
-from compressvqa.recipe import Recipe
+from compressvqa.running.recipe import Recipe
 
 Which = Literal["model", "teacher"]
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute

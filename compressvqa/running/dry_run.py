@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from compressvqa import registry
 from compressvqa.models.factory import entry_of
-from compressvqa.recipe import ModelChoice, Recipe
+from compressvqa.running.recipe import ModelChoice, Recipe
 
 
 def describe(recipe: Recipe, out: Path | None = None) -> str:

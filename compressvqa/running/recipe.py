@@ -27,7 +27,7 @@ from pydantic import (
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
-from compressvqa.recipe_file import Place, explain, holds, override, parse
+from compressvqa.running.recipe_file import Place, explain, holds, override, parse
 
 # YAML reads a plain 32 as a number.
 Precision = Annotated[
@@ -202,7 +202,7 @@ def _come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[P
 
 def shipped() -> dict[str, Path]:
     """The recipes that ship with the package: {name: file}; one in a folder is named ``folder/recipe``."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     folder = next((f for f in (here / "_recipes", here.parent / "recipes") if f.is_dir()), None)
     if folder is None:
         return {}

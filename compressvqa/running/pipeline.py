@@ -22,11 +22,11 @@ from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import write_json
 from compressvqa.metrics import correlation
 from compressvqa.models import load, save
-from compressvqa.networks import Networks, Which
 from compressvqa.progress import bar
-from compressvqa.recipe import INITIAL, Recipe, RuntimeChoice
 from compressvqa.report import model_card, write_report
-from compressvqa.run_folder import MetricsLog, RunFolder, StageFolder
+from compressvqa.running.networks import Networks, Which
+from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice
+from compressvqa.running.run_folder import MetricsLog, RunFolder, StageFolder
 from compressvqa.stages import StageContext, StageResult
 
 log = logging.getLogger("compressvqa")

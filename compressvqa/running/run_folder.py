@@ -14,7 +14,7 @@ from typing import Any
 
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import finite, write_json, write_text
-from compressvqa.recipe import Recipe
+from compressvqa.running.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

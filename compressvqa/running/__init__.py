@@ -1,0 +1,1 @@
+"""A recipe and its run: the checked recipe, its networks, the run folder, the pipeline and its plan."""
