@@ -12,7 +12,7 @@ from typing import Any
 from compressvqa.deploy.native.build import library
 from compressvqa.deploy.native.fold import fold
 from compressvqa.deploy.native.pack import Precision, Ranges, packed
-from compressvqa.deploy.native.planes import Format, Picture, pictures_of
+from compressvqa.deploy.native.planes import Picture, pictures_of
 from compressvqa.errors import DataError
 from compressvqa.models.rankdvqa import SMALLEST_SIDE, RankDVQA
 from compressvqa.video.frames import Planes
@@ -70,56 +70,56 @@ class Kernel:
         """The raw score of one block.
 
         Args:
-            reference: frames of one size and form, at most `frames`.
+            reference: frames of one size, at most `frames`.
             distorted: as many frames of the same size; bit depth, chroma and colour may be others.
 
         Raises:
-            DataError: the two do not fit each other, are too long, too small, or of several forms.
+            DataError: the two do not fit each other, are too long, or too small.
         """
-        r_form, r_pictures, r_kept = self._pictures(reference)
-        d_form, d_pictures, d_kept = self._pictures(distorted)
+        r_pictures, r_kept = self._pictures(reference)
+        d_pictures, d_kept = self._pictures(distorted)
         size = reference[0].size
         if size != distorted[0].size or len(reference) != len(distorted):
             raise DataError("blocks of reference and distorted frames differ in size or number")
         with self._session(size) as session:
-            found = self._library.native_score(session, r_form, r_pictures, d_form, d_pictures, len(reference))
+            found = self._library.native_score(session, r_pictures, d_pictures, len(reference))
         del r_kept, d_kept  # held until here: the pictures point into them
         return float(found)
 
     def features(self, reference: Sequence[Planes]) -> Features:
         """What a reference block's features are, for `score_kept`."""
-        form, pictures, kept = self._pictures(reference)
+        pictures, kept = self._pictures(reference)
         size = reference[0].size
         with self._session(size) as session:
-            made = self._library.native_features(session, form, pictures, len(reference))
+            made = self._library.native_features(session, pictures, len(reference))
         del kept
         return Features(self._library, made, size, len(reference))
 
     def score_kept(self, features: Features, distorted: Sequence[Planes]) -> float:
         """As `score`, with what `features` gave for the reference block."""
-        form, pictures, kept = self._pictures(distorted)
+        pictures, kept = self._pictures(distorted)
         if features.size != distorted[0].size or features.frames != len(distorted):
             raise DataError("blocks of reference and distorted frames differ in size or number")
         with self._session(features.size) as session:
-            found = self._library.native_score_kept(session, features.address, form, pictures, len(distorted))
+            found = self._library.native_score_kept(session, features.address, pictures, len(distorted))
         del kept
         return float(found)
 
     def parts(self, reference: Sequence[Planes], distorted: Sequence[Planes]) -> dict[str, float]:
         """Seconds that each part of one `score` takes, in the order of the work."""
-        r_form, r_pictures, r_kept = self._pictures(reference)
-        d_form, d_pictures, d_kept = self._pictures(distorted)
+        r_pictures, r_kept = self._pictures(reference)
+        d_pictures, d_kept = self._pictures(distorted)
         spent = (ctypes.c_double * PARTS)()
         with self._session(reference[0].size) as session:
             self._library.native_clock(session, 1, spent)
-            self._library.native_score(session, r_form, r_pictures, d_form, d_pictures, len(reference))
+            self._library.native_score(session, r_pictures, d_pictures, len(reference))
             self._library.native_clock(session, 0, spent)
         del r_kept, d_kept
         names = ["RGB"] + [f"stage {k + 1}, convolution {j}" for k in range(7) for j in (1, 2)] + [""]
         names += [f"scale {k + 1}, {what}" for k in range(8) for what in ("conv_in", "attention, MLP, head")]
         return {name: value for name, value in zip(names, spent, strict=True) if value}
 
-    def _pictures(self, frames: Sequence[Planes]) -> tuple[Format, ctypes.Array[Picture], list[Any]]:
+    def _pictures(self, frames: Sequence[Planes]) -> tuple[ctypes.Array[Picture], list[Any]]:
         made = pictures_of(frames)
         if len(frames) > self.frames:
             raise DataError(f"a block of {len(frames)} frames is longer than {self.frames}")
@@ -175,22 +175,22 @@ class Features:
 def _open(path: Path) -> Any:
     found = ctypes.CDLL(str(path))
     pointer, whole, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
-    side = [ctypes.POINTER(Format), ctypes.POINTER(Picture)]
+    clip = ctypes.POINTER(Picture)
     for name, result, arguments in (
         ("native_lanes", ctypes.c_char_p, []),
-        ("native_format_words", whole, []),
+        ("native_picture_bytes", whole, []),
         ("native_network", pointer, [pointer, ctypes.c_int64]),
         ("native_network_free", None, [pointer]),
         ("native_session", pointer, [pointer, whole, whole, whole]),
         ("native_session_free", None, [pointer]),
-        ("native_score", real, [pointer, *side, *side, whole]),
-        ("native_features", pointer, [pointer, *side, whole]),
+        ("native_score", real, [pointer, clip, clip, whole]),
+        ("native_features", pointer, [pointer, clip, whole]),
         ("native_features_free", None, [pointer]),
-        ("native_score_kept", real, [pointer, pointer, *side, whole]),
+        ("native_score_kept", real, [pointer, pointer, clip, whole]),
         ("native_clock", None, [pointer, whole, ctypes.POINTER(real)]),
     ):
         call = getattr(found, name)
         call.restype, call.argtypes = result, arguments
-    if found.native_format_words() * 4 != ctypes.sizeof(Format):
-        raise AssertionError("planes.py and rankdvqa.cpp disagree on a picture's format")
+    if found.native_picture_bytes() != ctypes.sizeof(Picture):
+        raise AssertionError("planes.py and rankdvqa.cpp disagree on what a picture is")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,11 +29,12 @@ class Format(ctypes.Structure):
 
 
 class Picture(ctypes.Structure):
-    """`Picture` of rankdvqa.cpp: where each plane begins, and bytes from one of its rows to the next."""
+    """`Picture` of rankdvqa.cpp: where each plane begins, bytes from one of its rows to the next, what they mean."""
 
-    _fields_ = [("planes", ctypes.c_void_p * 3), ("strides", ctypes.c_int64 * 3)]
+    _fields_ = [("planes", ctypes.c_void_p * 3), ("strides", ctypes.c_int64 * 3), ("format", Format)]
 
 
+@functools.cache
 def format_of(colour: Colour, chroma: Chroma) -> Format:
     """The numbers of one kind of picture.
 
@@ -57,25 +59,22 @@ def format_of(colour: Colour, chroma: Chroma) -> Format:
     )  # fmt: skip
 
 
-def pictures_of(frames: Sequence[Planes]) -> tuple[Format, ctypes.Array[Picture], list[Samples]]:
-    """Format and addresses of a block's frames, and the arrays that must live as long as these are used.
+def pictures_of(frames: Sequence[Planes]) -> tuple[ctypes.Array[Picture], list[Samples]]:
+    """Where a block's frames lie, and the arrays that must live as long as that is used.
 
     Raises:
-        DataError: no frame, or frames of several kinds or sizes.
+        DataError: no frame, or frames of several sizes.
     """
-    if not frames:
-        raise DataError("a block without a frame has no score")
-    kinds = {(one.colour, one.chroma, one.size) for one in frames}
-    if len(kinds) > 1:
-        raise DataError("frames of one block differ in size, chroma or colour")
-    colour, chroma, _ = next(iter(kinds))
-    kind = np.dtype(np.uint8 if colour.bitdepth <= 8 else np.uint16)
+    if len({one.size for one in frames}) != 1:
+        raise DataError("a block has one frame at least, and frames of one size")
     found, kept = (Picture * len(frames))(), []
     for picture, planes in zip(found, frames, strict=True):
+        kind = np.dtype(np.uint8 if planes.colour.bitdepth <= 8 else np.uint16)
         parts = [planes.y] if planes.u is None or planes.v is None else [planes.y, planes.u, planes.v]
         for place, part in enumerate(parts):
             rows = part if part.dtype == kind and part.strides[1] == kind.itemsize else np.ascontiguousarray(part, kind)
             kept.append(rows)
             picture.planes[place] = rows.ctypes.data
             picture.strides[place] = rows.strides[0]
-    return format_of(colour, chroma), found, kept
+        picture.format = format_of(planes.colour, planes.chroma)
+    return found, kept

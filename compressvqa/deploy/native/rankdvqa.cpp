@@ -12,8 +12,8 @@
 // value, into one matrix each; the last convolution, the head and the mean over positions into one weight a position.
 #include <algorithm>
 #include <cassert>
-#include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,10 +36,13 @@ using Word = uint32_t;
 
 constexpr int N = L::N;
 constexpr int STEP = 2 * N;  // pixels that a convolution makes at once
+constexpr int STEPS = 8;     // so many times before they are packed for the next layer
+constexpr int ROOM = STEPS * STEP + 16;  // floats of a channel in between; no power of two, which caches dislike
 constexpr int LEFT = 16;     // words before column 0: column -1 is read, and column 0 stays aligned
 constexpr int WINDOW = 4;    // side of an attention window
 constexpr int RING = 4;      // rows that a ring holds: three that are read and one that is written
 constexpr float SLOPE = 0.1f;
+constexpr float TINY = 1.17549435e-38f;  // the energy of a position without features
 constexpr float WHITE = 16384;  // what the first convolution's weights take white for, where it is a whole number
 
 int round_up(int x, int to) { return (x + to - 1) / to * to; }
@@ -182,34 +185,38 @@ struct Taps {
     int group_stride, part_stride;
 };
 
-// STEP pixels of OUTPUTS channels: float, after the LeakyReLU, to out[channel][STEP].
+// OUTPUTS channels of `steps` times STEP pixels, as floats after the LeakyReLU: out[channel][ROOM].
 template <class K, int OUTPUTS, int STRIDE>
-NOINLINE void convolve(const Taps& taps, int groups, const Word* w, const float* scale, const float* bias, float* out) {
-    typename K::Sum sum[OUTPUTS][2];
-    UNROLL for (int o = 0; o < OUTPUTS; o++) sum[o][0] = sum[o][1] = K::zero();
-    for (int g = 0; g < groups; g++)
-        UNROLL for (int ky = 0; ky < 3; ky++) {
-            const Word* row = taps.rows[ky] + size_t(g) * taps.group_stride;
-            UNROLL for (int kx = 0; kx < 3; kx++) {
-                // Stride two: columns 2x - 1 and 2x + 1 lie in the odd part, at x - 1 and x.
-                const Word* from = STRIDE == 1 ? row + kx - 1 : kx == 1 ? row : row + taps.part_stride - (kx == 0);
-                auto a = K::take(L::load(from)), b = K::take(L::load(from + N));
-                UNROLL for (int o = 0; o < OUTPUTS; o++) {
-                    sum[o][0] = K::dot(sum[o][0], a, w + o * K::WEIGHT_WORDS);
-                    sum[o][1] = K::dot(sum[o][1], b, w + o * K::WEIGHT_WORDS);
-                }
-                w += OUTPUTS * K::WEIGHT_WORDS;
-            }
-        }
+NOINLINE void convolve(const Taps& taps, int steps, int groups, const Word* weights, const float* scale,
+                       const float* bias, float* out) {
     const Float slope = L::all_f(SLOPE);
-    UNROLL for (int o = 0; o < OUTPUTS; o++)
-        UNROLL for (int half = 0; half < 2; half++) {
-            Float x = L::fma(K::to_float(sum[o][half]), L::all_f(scale[o]), L::all_f(bias[o]));
-            L::store_f(out + o * STEP + half * N, L::max(x, L::mul(x, slope)));
-        }
+    for (int x = 0; x < steps * STEP; x += STEP) {
+        const Word* w = weights;
+        typename K::Sum sum[OUTPUTS][2];
+        UNROLL for (int o = 0; o < OUTPUTS; o++) sum[o][0] = sum[o][1] = K::zero();
+        for (int g = 0; g < groups; g++)
+            UNROLL for (int ky = 0; ky < 3; ky++) {
+                const Word* row = taps.rows[ky] + size_t(g) * taps.group_stride + x;
+                UNROLL for (int kx = 0; kx < 3; kx++) {
+                    // Stride two: columns 2x - 1 and 2x + 1 lie in the odd part, at x - 1 and x.
+                    const Word* from = STRIDE == 1 ? row + kx - 1 : kx == 1 ? row : row + taps.part_stride - (kx == 0);
+                    auto a = K::take(L::load(from)), b = K::take(L::load(from + N));
+                    UNROLL for (int o = 0; o < OUTPUTS; o++) {
+                        sum[o][0] = K::dot(sum[o][0], a, w + o * K::WEIGHT_WORDS);
+                        sum[o][1] = K::dot(sum[o][1], b, w + o * K::WEIGHT_WORDS);
+                    }
+                    w += OUTPUTS * K::WEIGHT_WORDS;
+                }
+            }
+        UNROLL for (int o = 0; o < OUTPUTS; o++)
+            UNROLL for (int half = 0; half < 2; half++) {
+                Float value = L::fma(K::to_float(sum[o][half]), L::all_f(scale[o]), L::all_f(bias[o]));
+                L::store_f(out + o * ROOM + x + half * N, L::max(value, L::mul(value, slope)));
+            }
+    }
 }
 
-using Convolve = void (*)(const Taps&, int, const Word*, const float*, const float*, float*);
+using Convolve = void (*)(const Taps&, int, int, const Word*, const float*, const float*, float*);
 
 template <class K, int STRIDE> Convolve convolve_of(int outputs) {
     switch (outputs) {
@@ -232,34 +239,43 @@ template <int STRIDE> Convolve convolve_of(Kind kind, int outputs) {
     return convolve_of<Bytes, STRIDE>(outputs);
 }
 
-// All channels of STEP pixels.
-template <int STRIDE> void convolve_all(const Convolution& c, const Taps& taps, const float* scale, float* out) {
+// All channels of some steps.
+template <int STRIDE>
+void convolve_all(const Convolution& c, const Taps& taps, int steps, const float* scale, float* out) {
     const Word* w = c.weights.data();
     for (int o = 0; o < c.channels;) {
         int block = block_of(c.channels - o, L::MOST_OUTPUTS);
-        convolve_of<STRIDE>(c.in, block)(taps, c.groups, w, scale + o, &c.bias[o], out + o * STEP);
+        convolve_of<STRIDE>(c.in, block)(taps, steps, c.groups, w, scale + o, &c.bias[o], out + o * ROOM);
         w += size_t(c.groups) * 9 * block * weight_words(c.in);
         o += block;
     }
 }
 
-// Channels of STEP pixels, packed for the next layer to columns x and on of its row. `from` has zeros after the last one.
-NOINLINE void pack(Kind kind, int channels, const float* from, const float* up, const float* zero, Word* row,
+// Channels of some steps, packed for the next layer to columns x and on of its row. `up` and `zero` have zeros after the
+// last channel, so that what stands there in `from` does not matter.
+NOINLINE void pack(Kind kind, int channels, const float* from, int steps, const float* up, const float* zero, Word* row,
                    const Layout& to, int x) {
-    auto at = [&](int channel, int half) {
-        Float value = L::load_f(from + channel * STEP + half * N);
-        return L::fma(value, L::all_f(up[channel]), L::all_f(zero[channel]));
-    };
     if (kind == FLOAT) {
         for (int c = 0; c < channels; c++)
-            put(row, to, c, x, L::as_int(L::load_f(from + c * STEP)), L::as_int(L::load_f(from + c * STEP + N)));
-    } else if (kind == SHORTS) {
-        for (int g = 0, c = 0; c < channels; g++, c += 2)
-            put(row, to, g, x, L::pack_shorts(at(c, 0), at(c + 1, 0)), L::pack_shorts(at(c, 1), at(c + 1, 1)));
-    } else {
-        for (int g = 0, c = 0; c < channels; g++, c += 4)
-            put(row, to, g, x, L::pack_bytes(at(c, 0), at(c + 1, 0), at(c + 2, 0), at(c + 3, 0)),
-                L::pack_bytes(at(c, 1), at(c + 1, 1), at(c + 2, 1), at(c + 3, 1)));
+            for (int i = 0; i < steps * STEP; i += STEP)
+                put(row, to, c, x + i, L::as_int(L::load_f(from + c * ROOM + i)),
+                    L::as_int(L::load_f(from + c * ROOM + i + N)));
+        return;
+    }
+    const int together = channels_of(kind);
+    for (int g = 0, c = 0; c < channels; g++, c += together) {
+        Float factor[4], shift[4];
+        for (int k = 0; k < together; k++) factor[k] = L::all_f(up[c + k]), shift[k] = L::all_f(zero[c + k]);
+        const float* at = from + c * ROOM;
+        auto code = [&](int k, int i) { return L::fma(L::load_f(at + k * ROOM + i), factor[k], shift[k]); };
+        if (kind == SHORTS)
+            for (int i = 0; i < steps * STEP; i += STEP)
+                put(row, to, g, x + i, L::pack_shorts(code(0, i), code(1, i)),
+                    L::pack_shorts(code(0, i + N), code(1, i + N)));
+        else
+            for (int i = 0; i < steps * STEP; i += STEP)
+                put(row, to, g, x + i, L::pack_bytes(code(0, i), code(1, i), code(2, i), code(3, i)),
+                    L::pack_bytes(code(0, i + N), code(1, i + N), code(2, i + N), code(3, i + N)));
     }
 }
 
@@ -280,27 +296,27 @@ struct Features {  // of one scale and one side
     const Word* row(int y) const { return words.data() + size_t(y % held) * frames * layout.words(); }
 };
 
-NOINLINE void put_features(Kind kind, int channels, const float* from, Word* row, const Layout& to, int x) {
-    Float factor[2];
-    for (int half = 0; half < 2; half++) {
-        Float energy = L::all_f(1.17549435e-38f);
-        for (int c = 0; c < channels; c++) {
-            Float value = L::load_f(from + c * STEP + half * N);
-            energy = L::fma(value, value, energy);
-        }
-        factor[half] = L::inverse_root(energy);
-        if (kind == BYTES) factor[half] = L::mul(factor[half], L::all_f(127));
+NOINLINE void put_features(Kind kind, int channels, const float* from, int steps, Word* row, const Layout& to, int x) {
+    const Float middle = L::all_f(kind == BYTES ? 128 : 0), length = L::all_f(kind == BYTES ? 127 : 1);
+    for (int i = 0; i < steps * STEP; i += STEP, from += STEP) {
+        Float energy[2] = {L::all_f(TINY), L::all_f(TINY)};
+        for (int c = 0; c < channels; c++)
+            UNROLL for (int half = 0; half < 2; half++) {
+                Float value = L::load_f(from + c * ROOM + half * N);
+                energy[half] = L::fma(value, value, energy[half]);
+            }
+        Float factor[2];
+        UNROLL for (int half = 0; half < 2; half++) factor[half] = L::mul(L::inverse_root(energy[half]), length);
+        auto unit = [&](int channel, int half) {
+            return L::fma(L::load_f(from + channel * ROOM + half * N), factor[half], middle);
+        };
+        if (kind == FLOAT)
+            for (int c = 0; c < channels; c++) put(row, to, c, x + i, L::as_int(unit(c, 0)), L::as_int(unit(c, 1)));
+        else
+            for (int g = 0, c = 0; c < channels; g++, c += 4)
+                put(row, to, g, x + i, L::pack_bytes(unit(c, 0), unit(c + 1, 0), unit(c + 2, 0), unit(c + 3, 0)),
+                    L::pack_bytes(unit(c, 1), unit(c + 1, 1), unit(c + 2, 1), unit(c + 3, 1)));
     }
-    const Float middle = L::all_f(kind == BYTES ? 128 : 0);
-    auto at = [&](int channel, int half) {
-        return L::fma(L::load_f(from + channel * STEP + half * N), factor[half], middle);
-    };
-    if (kind == FLOAT)
-        for (int c = 0; c < channels; c++) put(row, to, c, x, L::as_int(at(c, 0)), L::as_int(at(c, 1)));
-    else
-        for (int g = 0, c = 0; c < channels; g++, c += 4)
-            put(row, to, g, x, L::pack_bytes(at(c, 0), at(c + 1, 0), at(c + 2, 0), at(c + 3, 0)),
-                L::pack_bytes(at(c, 1), at(c + 1, 1), at(c + 2, 1), at(c + 3, 1)));
 }
 
 // Whole windows only: mirrored on the right, then zeros as far as vectors reach.
@@ -571,7 +587,7 @@ NOINLINE double weigh(const Scale& s, const Weighing& weights, Attention& a, int
 
 // --- Pictures -------------------------------------------------------------------------------------------------------
 
-struct Format {  // of one side's planes; made by planes.py, in this order
+struct Format {  // of a picture; made by planes.py, in this order
     int32_t bytes, rows, columns, grey;          // of a sample; luma rows and columns that a chroma sample serves
     int32_t down, up, black, neutral, one;       // codes to int16: (code >> down << up) - black; `one` is white
     int32_t of_u[3], of_v[3];                    // what chroma adds, in 2^-15
@@ -581,6 +597,7 @@ struct Format {  // of one side's planes; made by planes.py, in this order
 struct Picture {
     const uint8_t* planes[3];
     int64_t strides[3];  // bytes from row to row
+    Format format;
 };
 
 // Samples of a row that may be read in whole steps: the end of a plane is copied, since nothing may be read after it.
@@ -607,8 +624,7 @@ struct Samples {
 // Turns rows of planes into the first layer's input: R, G and B, clamped to 0 and 1, and a fourth channel that is 1 inside
 // of the picture, since the border is grey and not black.
 class Colours {
-    const Format& format_;
-    Kind kind_;
+    const Convolution& first_;
     int width_;
     std::vector<Word> offsets_;  // what chroma adds to R, G, B: three vectors for each step of columns (six of floats)
     int chroma_row_ = -1;
@@ -617,50 +633,51 @@ class Colours {
     static Float high(Int x) { return L::to_float(L::high_half(x)); }
 
    public:
-    std::vector<float> scale;  // of the first convolution's sums
+    std::vector<float> scale;  // of the first convolution's sums, as white as the picture's format is
 
-    Colours(const Format& format, const Convolution& first, int width)
-        : format_(format), kind_(first.in), width_(width), scale(first.scale) {
+    Colours(const Convolution& first, int width) : first_(first), width_(width), scale(first.scale) {
         offsets_.resize(size_t(round_up(width, STEP)) / STEP * 6 * N);
-        if (kind_ != FLOAT)
-            for (float& one : scale) one *= WHITE / float(format.one);
     }
-    void restart() { chroma_row_ = -1; }
+    void start(const Picture& picture) {
+        chroma_row_ = -1;
+        float factor = first_.in == FLOAT ? 1 : WHITE / float(picture.format.one);
+        for (size_t c = 0; c < scale.size(); c++) scale[c] = first_.scale[c] * factor;
+    }
 
     void row(const Picture& picture, int y, Word* to, const Layout& layout) {
-        const Format& f = format_;
+        const Format& f = picture.format;
         if (!f.grey && y / f.rows != chroma_row_) {
             chroma_row_ = y / f.rows;
-            kind_ == FLOAT ? float_chroma(picture) : chroma(picture);
+            first_.in == FLOAT ? float_chroma(picture) : chroma(picture);
         }
-        Samples luma{picture.planes[0] + y * picture.strides[0], width_, f.bytes, {}};
-        kind_ == FLOAT ? float_luma(luma, to, layout) : this->luma(luma, to, layout);
+        Samples samples{picture.planes[0] + y * picture.strides[0], width_, f.bytes, {}};
+        first_.in == FLOAT ? float_luma(f, samples, to, layout) : luma(f, samples, to, layout);
     }
 
    private:
     Samples chroma_samples(const Picture& picture, int plane) const {
-        int count = (width_ + format_.columns - 1) / format_.columns;
-        return {picture.planes[plane] + chroma_row_ * picture.strides[plane], count, format_.bytes, {}};
+        const Format& f = picture.format;
+        int count = (width_ + f.columns - 1) / f.columns;
+        return {picture.planes[plane] + chroma_row_ * picture.strides[plane], count, f.bytes, {}};
     }
-    Int chroma_pair(const Samples& samples, int x) const {
-        return format_.columns == 2 ? samples.doubled(x / 2) : samples.pairs(x);
+    static Int chroma_pair(const Format& f, const Samples& samples, int x) {
+        return f.columns == 2 ? samples.doubled(x / 2) : samples.pairs(x);
     }
 
     NOINLINE void chroma(const Picture& picture) {
-        const Format& f = format_;
+        const Format& f = picture.format;
         Samples u = chroma_samples(picture, 1), v = chroma_samples(picture, 2);
         const Int neutral = L::all16(int16_t(f.neutral));
         Word* to = offsets_.data();
         for (int x = 0; x < width_; x += STEP) {
-            Int blue = L::sub16(L::shift16(chroma_pair(u, x), f.down, f.up + 1), neutral);
-            Int red = L::sub16(L::shift16(chroma_pair(v, x), f.down, f.up + 1), neutral);
+            Int blue = L::sub16(L::shift16(chroma_pair(f, u, x), f.down, f.up + 1), neutral);
+            Int red = L::sub16(L::shift16(chroma_pair(f, v, x), f.down, f.up + 1), neutral);
             for (int c = 0; c < 3; c++, to += N)
                 L::store(to, L::add16(L::scale16(blue, L::all16(int16_t(f.of_u[c]))),
                                       L::scale16(red, L::all16(int16_t(f.of_v[c])))));
         }
     }
-    NOINLINE void luma(const Samples& samples, Word* to, const Layout& layout) const {
-        const Format& f = format_;
+    NOINLINE void luma(const Format& f, const Samples& samples, Word* to, const Layout& layout) const {
         const Int black = L::all16(int16_t(f.black)), one = L::all16(int16_t(f.one));
         const Int ones = L::all(int32_t(f.one) << 16);
         Word* even = to + LEFT;
@@ -679,12 +696,12 @@ class Colours {
     }
 
     void float_chroma(const Picture& picture) {
-        const Format& f = format_;
+        const Format& f = picture.format;
         Samples u = chroma_samples(picture, 1), v = chroma_samples(picture, 2);
         const Float scale = L::all_f(f.float_chroma), neutral = L::all_f(f.float_neutral);
         float* to = (float*)offsets_.data();
         for (int x = 0; x < width_; x += STEP) {
-            Int blue = chroma_pair(u, x), red = chroma_pair(v, x);
+            Int blue = chroma_pair(f, u, x), red = chroma_pair(f, v, x);
             for (int half = 0; half < 2; half++) {
                 Float b = L::mul(L::sub(half ? high(blue) : low(blue), neutral), scale);
                 Float r = L::mul(L::sub(half ? high(red) : low(red), neutral), scale);
@@ -693,8 +710,7 @@ class Colours {
             }
         }
     }
-    void float_luma(const Samples& samples, Word* to, const Layout& layout) const {
-        const Format& f = format_;
+    void float_luma(const Format& f, const Samples& samples, Word* to, const Layout& layout) const {
         const float* offset = (const float*)offsets_.data();
         for (int x = 0; x < width_; x += STEP) {
             Int pair = samples.pairs(x);
@@ -816,14 +832,20 @@ constexpr int PARTS = 32;  // of the clock: 0 input, 1 + 2k and 2 + 2k convoluti
 struct Clock {
     bool on = false;
     double spent[PARTS] = {};
-    using Now = std::chrono::steady_clock;
-    Now::time_point last;
-    void start() { if (on) last = Now::now(); }
+    double last = 0;
+    static double now() {  // of this thread alone: on a busy machine another clock would count others' work
+        timespec t;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+    }
+    void start() {
+        if (on) last = now();
+    }
     void stop(int part) {
         if (!on) return;
-        auto now = Now::now();
-        spent[part] += std::chrono::duration<double>(now - last).count();
-        last = now;
+        double time = now();
+        spent[part] += time - last;
+        last = time;
     }
 };
 
@@ -858,7 +880,7 @@ class Stream {
 
     void feed(const Picture& picture, int from, int to, Colours& colours, std::vector<Features>& features, int frame,
               float* room) {
-        colours.restart();
+        colours.start(picture);
         colour_scale_ = colours.scale.data();
         for (int y = from; y < to; y++) {
             clock_.start();
@@ -871,6 +893,8 @@ class Stream {
     }
 
    private:
+    static int steps_from(int x, int width) { return std::min(STEPS, (width - x + STEP - 1) / STEP); }
+
     // Row y of a stage's input is there: makes every row that this allows, here and in the stages after it.
     void advance(int stage, int y, std::vector<Features>& features, int frame, float* room) {
         const Convolution& c = network_.first[stage];
@@ -881,10 +905,11 @@ class Stream {
             clock_.start();
             Taps taps{{}, 2 * in.layout.stride, in.layout.stride};
             Word* to = middle.row(j);
-            for (int x = 0; x < width; x += STEP) {
+            for (int x = 0; x < width; x += STEPS * STEP) {
+                int steps = steps_from(x, width);
                 for (int k = 0; k < 3; k++) taps.rows[k] = in.row_or_border(2 * j - 1 + k, before) + LEFT + x;
-                convolve_all<2>(c, taps, scale, room);
-                pack(c.out, c.channels, room, c.up.data(), c.zero.data(), to, middle.layout, x);
+                convolve_all<2>(c, taps, steps, scale, room);
+                pack(c.out, c.channels, room, steps, c.up.data(), c.zero.data(), to, middle.layout, x);
             }
             middle.close(to);
             clock_.stop(1 + 2 * stage);
@@ -903,11 +928,12 @@ class Stream {
             Taps taps{{}, middle.layout.stride, 0};
             Word* to = kept.row(j, frame);
             Word* on = next ? next->row(j) : nullptr;
-            for (int x = 0; x < width; x += STEP) {
+            for (int x = 0; x < width; x += STEPS * STEP) {
+                int steps = steps_from(x, width);
                 for (int k = 0; k < 3; k++) taps.rows[k] = middle.row_or_border(j - 1 + k, height) + LEFT + x;
-                convolve_all<1>(c, taps, c.scale.data(), room);
-                put_features(kind, c.channels, room, to, kept.layout, x);
-                if (on) pack(c.out, c.channels, room, c.up.data(), c.zero.data(), on, next->layout, x);
+                convolve_all<1>(c, taps, steps, c.scale.data(), room);
+                put_features(kind, c.channels, room, steps, to, kept.layout, x);
+                if (on) pack(c.out, c.channels, room, steps, c.up.data(), c.zero.data(), on, next->layout, x);
             }
             close_features(to, kept.layout, width, kind == BYTES ? BYTE_ZERO : 0);
             if (on) next->close(on);
@@ -917,10 +943,7 @@ class Stream {
     }
 };
 
-struct Side {
-    Format format;
-    std::vector<Picture> pictures;
-};
+using Clip = std::vector<Picture>;
 
 class Session {
     const Network& network_;
@@ -946,7 +969,7 @@ class Session {
             widest = std::max({widest, network.first[k].channels, network.second[k].channels});
         }
         // Words are packed from groups of up to four channels: those after the last are zero.
-        room_.assign(size_t(round_up(widest, 4) + 4) * STEP, 0);
+        room_.assign(size_t(round_up(widest, 4)) * ROOM, 0);
     }
     std::vector<Features> make_features(bool whole) const {
         std::vector<Features> made;
@@ -961,27 +984,26 @@ class Session {
     }
 
     // All of a reference's features, kept for several distorted clips.
-    std::vector<Features> features(const Side& side) {
+    std::vector<Features> features(const Clip& clip) {
         std::vector<Features> kept = make_features(true);
         start(0);
-        Colours colours(side.format, network_.first[0], size_.width);
-        for (int y = 0; y < size_.height; y += size_.strip) go(0, side, y, colours, kept);
+        Colours colours(network_.first[0], size_.width);
+        for (int y = 0; y < size_.height; y += size_.strip) go(0, clip, y, colours, kept);
         return kept;
     }
 
-    double score(const Side* reference, const std::vector<Features>* kept, const Side& distorted) {
+    double score(const Clip* reference, const std::vector<Features>* kept, const Clip& distorted) {
         if (rings_[1].empty()) rings_[1] = make_features(false);
         if (!kept && rings_[0].empty()) rings_[0] = make_features(false);
         if (reference) start(0);
         start(1);
         const std::vector<Features>& of_reference = kept ? *kept : rings_[0];
-        Colours colours(distorted.format, network_.first[0], size_.width);
-        std::unique_ptr<Colours> other(reference ? new Colours(reference->format, network_.first[0], size_.width) : nullptr);
+        Colours colours(network_.first[0], size_.width);
         std::vector<int> frame_of(network_.frames), done(network_.scales, 0);
-        for (int t = 0; t < network_.frames; t++) frame_of[t] = std::min(t, int(distorted.pictures.size()) - 1);
+        for (int t = 0; t < network_.frames; t++) frame_of[t] = std::min(t, int(distorted.size()) - 1);
         std::vector<double> sums(network_.scales, 0);
         for (int y = 0; y < size_.height; y += size_.strip) {
-            if (reference) go(0, *reference, y, *other, rings_[0]);
+            if (reference) go(0, *reference, y, colours, rings_[0]);
             go(1, distorted, y, colours, rings_[1]);
             for (int k = 0; k < network_.scales; k++) {
                 int have = streams_[1][0].rows(k), height = size_.heights[k + 1];
@@ -1001,10 +1023,10 @@ class Session {
             streams_[side].emplace_back(network_, size_, clock);
         for (Stream& stream : streams_[side]) stream.restart();
     }
-    void go(int side, const Side& clip, int y, Colours& colours, std::vector<Features>& features) {
+    void go(int side, const Clip& clip, int y, Colours& colours, std::vector<Features>& features) {
         int to = std::min(y + size_.strip, size_.height);
-        for (size_t t = 0; t < clip.pictures.size(); t++)
-            streams_[side][t].feed(clip.pictures[t], y, to, colours, features, int(t), room_.data());
+        for (size_t t = 0; t < clip.size(); t++)
+            streams_[side][t].feed(clip[t], y, to, colours, features, int(t), room_.data());
     }
     double window_row(int k, int row, const Features& reference, const Features& distorted, const int* frame_of) {
         const Scale& s = network_.scale[k];
@@ -1049,9 +1071,7 @@ class Session {
     }
 };
 
-Side side_of(const Format* format, const Picture* pictures, int frames) {
-    return {*format, std::vector<Picture>(pictures, pictures + frames)};
-}
+Clip clip_of(const Picture* pictures, int frames) { return Clip(pictures, pictures + frames); }
 
 }  // namespace
 
@@ -1060,7 +1080,7 @@ Side side_of(const Format* format, const Picture* pictures, int frames) {
 extern "C" {
 
 const char* native_lanes() { return Lanes::NAME; }
-int native_format_words() { return int(sizeof(Format) / 4); }
+int native_picture_bytes() { return int(sizeof(Picture)); }
 
 void* native_network(const void* data, int64_t words) {
     Reader from(data, size_t(words));
@@ -1081,17 +1101,16 @@ void* native_session(const void* network, int height, int width, int strip) {
 }
 void native_session_free(void* session) { delete (Session*)session; }
 
-double native_score(void* session, const Format* rf, const Picture* reference, const Format* df,
-                    const Picture* distorted, int frames) {
-    Side r = side_of(rf, reference, frames), d = side_of(df, distorted, frames);
-    return ((Session*)session)->score(&r, nullptr, d);
+double native_score(void* session, const Picture* reference, const Picture* distorted, int frames) {
+    Clip r = clip_of(reference, frames);
+    return ((Session*)session)->score(&r, nullptr, clip_of(distorted, frames));
 }
-void* native_features(void* session, const Format* format, const Picture* pictures, int frames) {
-    return new std::vector<Features>(((Session*)session)->features(side_of(format, pictures, frames)));
+void* native_features(void* session, const Picture* pictures, int frames) {
+    return new std::vector<Features>(((Session*)session)->features(clip_of(pictures, frames)));
 }
 void native_features_free(void* features) { delete (std::vector<Features>*)features; }
-double native_score_kept(void* session, const void* features, const Format* df, const Picture* distorted, int frames) {
-    return ((Session*)session)->score(nullptr, (const std::vector<Features>*)features, side_of(df, distorted, frames));
+double native_score_kept(void* session, const void* features, const Picture* distorted, int frames) {
+    return ((Session*)session)->score(nullptr, (const std::vector<Features>*)features, clip_of(distorted, frames));
 }
 
 // Seconds in each part since the last call; see PARTS.
