@@ -120,7 +120,11 @@ def _compile(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeUnavailableError(f"the C++ compiler does not finish ({type(error).__name__})", where=command[0]) from error
+        raise NativeUnavailableError(
+            f"the C++ compiler does not finish ({type(error).__name__})", where=command[0]
+        ) from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        )
         raise NativeUnavailableError(f"the C++ compiler fails: {lines[0].strip()}", where=command[0])

@@ -51,7 +51,9 @@ def builtin_pictures(seed: int = 0) -> list[Tensor]:
         base = _one_over_f(6, 1, dice) + 0.3 * _one_over_f(6, 3, dice)
         tint = torch.rand((6, 3, 1, 1), generator=dice)
         clips.append((tint * 0.6 + 0.2 + contrast * base).clamp(0, 1))
-    patches = torch.rand((4, 3, SIDE // 16, SIDE // 16), generator=dice).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    patches = (
+        torch.rand((4, 3, SIDE // 16, SIDE // 16), generator=dice).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    )
     lines = (torch.arange(SIDE) // torch.tensor([[1], [2], [3], [5]]) % 2).float()
     stripes = torch.stack([lines, lines.flip(0)])[:, :, None, None, :].expand(2, 4, 3, SIDE, SIDE)
     flat = torch.tensor([0.0, 1.0, 0.5]).view(3, 1, 1, 1).expand(3, 3, SIDE, SIDE)

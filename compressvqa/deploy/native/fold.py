@@ -97,7 +97,9 @@ def fold(model: RankDVQA) -> Folded:
         where = f"extractor.stages.{k}"
         layers = list(model.extractor.stages[k].children()) if k < len(model.extractor.stages) else []
         kinds = [type(layer) for layer in layers]
-        if kinds != [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.LeakyReLU] or any(a.negative_slope != 0.1 for a in layers[1::2]):
+        if kinds != [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.LeakyReLU] or any(
+            a.negative_slope != 0.1 for a in layers[1::2]
+        ):
             raise WeightsError("is no stage of two convolutions that native code knows", where=where)
         stages.append((_convolution(layers[0], 2, where + ".0"), _convolution(layers[2], 1, where + ".2")))
     stages[0] = (_with_range_shift(stages[0][0], model), stages[0][1])
