@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -39,15 +40,12 @@ class EagerBlocks(Prepared):
         self.network = network
         self.device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
-    def reference(self, frames: Frames) -> Any:
-        """What the network's ``prepare`` makes of it, or the frames as RGB."""
-        clip = frames.rgb().to(self.device)
-        return cast(Any, self.network).prepare(clip) if hasattr(self.network, "prepare") else clip
-
-    def partial(self, reference: Any, distorted: Frames) -> Tensor:
-        """As `Prepared.partial`."""
-        clip = distorted.rgb().to(self.device)
-        if hasattr(self.network, "partial"):
-            return cast(Tensor, cast(Any, self.network).partial(reference, clip)).cpu()
-        inputs = [] if reference is None else [reference]
-        return cast(Tensor, self.network(*inputs, clip)).reshape(-1)[0].cpu()
+    def partials(self, reference: Frames | None, distorted: Sequence[Frames]) -> list[Tensor]:
+        """As `Prepared.partials`."""
+        network = cast(Any, self.network)
+        with torch.inference_mode():
+            if reference is not None and hasattr(network, "partial"):
+                prepared = network.prepare(reference.rgb().to(self.device))
+                return [network.partial(prepared, frames.rgb().to(self.device)).cpu() for frames in distorted]
+            inputs = [] if reference is None else [reference.rgb().to(self.device)]
+            return [network(*inputs, frames.rgb().to(self.device)).reshape(-1)[0].cpu() for frames in distorted]

@@ -9,7 +9,7 @@ all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,26 +47,18 @@ class Prepared(ABC):
 
     runtime: str = ""
 
-    def reference(self, frames: Frames) -> Any:
-        """What is worked out once for a block of the reference, whatever is held against it; the frames by default.
-
-        Args:
-            frames: 1 to `BlockSize.frames` frames. They are not changed afterwards, and may be kept until the next
-                call of this method.
-        """
-        return frames
-
     @abstractmethod
-    def partial(self, reference: Any, distorted: Frames) -> Tensor:
-        """What a block adds to the score of a file.
+    def partials(self, reference: Frames | None, distorted: Sequence[Frames]) -> list[Tensor]:
+        """What a block adds to the score of each of some files.
 
         Args:
-            reference: of `reference`, for as many frames; None for a no-reference network.
-            distorted: as many frames of a distorted file, of the same size.
+            reference: 1 to `BlockSize.frames` frames of the reference, worked through once for all files; None for a
+                no-reference network.
+            distorted: the same frames of each distorted file, of the same size.
 
         Returns:
-            What the network's own ``partial`` returns, (1, ...), where it has one, which its ``pool`` reads; else one
-            number, 0-d: the score of the block. On the CPU.
+            for each file what the network's own ``partial`` returns, (1, ...), where it has one, which its ``pool``
+            reads; else one number, 0-d: the score of the block. On the CPU.
         """
 
 

@@ -1,0 +1,154 @@
+"""A folded network as the words that the kernel reads: kinds of numbers chosen, weights rounded, in the kernel's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compressvqa.deploy.native.fold import Folded, FoldedConvolution, FoldedScale, Numbers
+
+Precision: TypeAlias = Literal["float32", "int16", "mixed", "int8"]
+Words: TypeAlias = npt.NDArray[np.uint32]
+
+FLOAT, SHORTS, BYTES = 0, 1, 2
+CHANNELS = {FLOAT: 1, SHORTS: 2, BYTES: 4}  # of a word
+WHITE = 16384  # what weights take white for, where it is a whole number; the kernel corrects for each format's own
+# int16 ranges are this much wider than what calibration saw: four bits are left, and nothing overflows.
+ROOM = 8
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a convolution of the extractor puts out, after its LeakyReLU: (channels,) each."""
+
+    least: Numbers
+    most: Numbers
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How a layer's output is written down: ``round(value * up + zero)``."""
+
+    kind: int
+    up: Numbers
+    zero: Numbers
+
+
+def kinds_of(precision: Precision, stages: int) -> list[tuple[int, int]]:
+    """What the two convolutions of each stage read."""
+    if precision == "float32":
+        return [(FLOAT, FLOAT)] * stages
+    if precision == "int16":
+        return [(SHORTS, SHORTS)] * stages
+    first = (SHORTS, SHORTS if precision == "mixed" else BYTES)
+    return [first] + [(BYTES, BYTES)] * (stages - 1)
+
+
+def packed(folded: Folded, precision: Precision, ranges: list[tuple[Ranges, Ranges]]) -> Words:
+    """All words of a network.
+
+    Args:
+        folded: the network.
+        precision: which kinds of numbers.
+        ranges: of both convolutions of each stage; not read where `precision` is "float32".
+    """
+    kinds = kinds_of(precision, len(folded.stages))
+    parts = [_whole(folded.frames, len(folded.scales))]
+    steps = _Steps(kinds[0][0], np.full(4, 1.0 if precision == "float32" else float(WHITE)), np.zeros(4))
+    for k, (stage, scale) in enumerate(zip(folded.stages, folded.scales, strict=True)):
+        for j, layer in enumerate(stage):
+            last = j == 1 and k + 1 == len(folded.stages)
+            reads = FLOAT if last else kinds[k][1] if j == 0 else kinds[k + 1][0]
+            after = _steps(reads, layer, ranges[k][j] if ranges else None)
+            parts.append(_convolution(layer, steps, after, largest=WHITE if k == j == 0 else 32767))
+            steps = after
+        parts.append(_scale(scale, FLOAT if precision == "float32" else BYTES))
+    return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def _steps(kind: int, layer: FoldedConvolution, ranges: Ranges | None) -> _Steps:
+    outputs = len(layer.bias)
+    if kind == FLOAT or ranges is None:
+        return _Steps(FLOAT, np.ones(outputs), np.zeros(outputs))
+    if kind == SHORTS:
+        size = np.maximum(np.maximum(ranges.most, -ranges.least), 1e-6)
+        return _Steps(kind, 32767 / (size * ROOM), np.zeros(outputs))
+    # A word for a channel that never says anything still needs a step.
+    least, most = np.minimum(ranges.least, 0), np.maximum(ranges.most, 0)
+    up = 255 / np.maximum(most - least, 1e-6)
+    return _Steps(kind, up, np.round(-least * up))
+
+
+def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, *, largest: int) -> Words:
+    weight, bias = layer.weight, layer.bias
+    outputs, inputs = weight.shape[:2]
+    kind = before.kind
+    if kind == FLOAT:
+        rounded, scale = weight, np.ones(outputs)
+    else:
+        weight = weight / before.up[None, :inputs, None, None]
+        sizes = np.abs(weight).reshape(outputs, -1)
+        # A sum of int16 products must fit 32 bits whatever the picture holds; a weight fits its own.
+        least = (
+            sizes.max(1) / 127
+            if kind == BYTES
+            else np.maximum(sizes.max(1) / 32767, sizes.sum(1) * largest / (2**31 - 2**16))
+        )
+        scale = np.where(least > 0, least, 1.0)
+        rounded = np.round(weight / scale[:, None, None, None])
+        bias = bias - scale * (rounded * before.zero[None, :inputs, None, None]).sum(axis=(1, 2, 3))
+    border = _words(before.zero[None, :inputs], kind).reshape(-1)
+    return _joined(
+        _whole(kind, after.kind, inputs, outputs),
+        # (outputs, inputs, 3, 3) to [group][row][column][output]
+        _words(rounded.transpose(2, 3, 0, 1), kind).transpose(3, 0, 1, 2),
+        scale, bias, after.up, after.zero, border,
+    )  # fmt: skip
+
+
+def _scale(scale: FoldedScale, kind: int) -> Words:
+    merged, frames, _, channels = scale.weight.shape[:4]
+    heads, hidden = len(scale.query_key), len(scale.first)
+    if kind == FLOAT:
+        rounded, step, bias = scale.weight, np.ones(merged), scale.bias
+    else:
+        size = np.abs(scale.weight).reshape(merged, -1).max(1) / 127
+        size = np.where(size > 0, size, 1.0)
+        rounded = np.round(scale.weight / size[:, None, None, None, None, None])
+        step = size / 127  # features are 127 times a unit vector,
+        # and those of the two sides lie around 128, of which outside of the picture there is as much.
+        bias = scale.bias - step * 128 * rounded[:, :, :2].sum(axis=(1, 2, 3, 4, 5))
+    # (outputs, frames, what, channels, 3, 3) to [frame][group][row][what][column][output]
+    words = _words(rounded.transpose(0, 1, 2, 4, 5, 3), kind).transpose(1, 5, 3, 2, 4, 0)
+    assert words.shape[0] == frames
+    return _joined(
+        _whole(kind, channels, merged, heads, hidden), words, step, bias, scale.query_key, scale.query_bias,
+        scale.project_value, scale.project_bias, scale.position, scale.first, scale.first_bias, scale.second,
+        scale.second_bias, scale.last, np.array([scale.constant]),
+    )  # fmt: skip
+
+
+def _words(values: Numbers, kind: int) -> Words:
+    """Channels, the last dimension, packed into words; the last word is filled up with zeros."""
+    together = CHANNELS[kind]
+    missing = -values.shape[-1] % together
+    filled = np.concatenate([values, np.zeros((*values.shape[:-1], missing))], axis=-1)
+    if kind == FLOAT:
+        return np.ascontiguousarray(filled, np.float32).view(np.uint32)
+    # Borders of bytes go up to 255, weights down to -127: both wrap into a byte.
+    whole = np.ascontiguousarray(filled.astype(np.int64).astype(np.int16 if kind == SHORTS else np.int8))
+    return whole.view(np.uint32)
+
+
+def _whole(*numbers: int) -> Words:
+    return np.array(numbers, np.int32).view(np.uint32)
+
+
+def _joined(*parts: Words | Numbers) -> Words:
+    flat = [
+        part if part.dtype == np.uint32 else np.ascontiguousarray(part, np.float32).view(np.uint32) for part in parts
+    ]
+    return np.concatenate([np.ascontiguousarray(part).reshape(-1) for part in flat])

@@ -1,0 +1,208 @@
+"""Native code against eager PyTorch and against its own plain form."""
+
+import numpy as np
+import pytest
+import torch
+
+from compressvqa.deploy.native import Kernel, build, calibrate, self_test
+from compressvqa.deploy.native.fold import fold
+from compressvqa.deploy.native.kernel import Features
+from compressvqa.deploy.native.runtime import Native, checked_kernel
+from compressvqa.deploy.runtime import BlockSize
+from compressvqa.errors import DataError, RuntimeRefusedError, WeightsError
+from compressvqa.models.rankdvqa import RankDVQA
+from compressvqa.video.block import Frames
+from compressvqa.video.frames import Colour, Planes, plane_shapes
+
+
+def network(widths=(4, 4, 6, 6, 8, 4), seed=0, **settings):
+    """A small RankDVQA whose every part says something: biases are not zero, attention is not flat."""
+    torch.manual_seed(seed)
+    made = RankDVQA(widths, **{"merge_width": 8, "mlp_width": 6, **settings}).eval()
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if parameter.ndim == 1:
+                parameter.normal_(0, 0.1)
+            elif "attention" in name or "mlp" in name:
+                parameter.mul_(8)
+    return made
+
+
+def clip(height, width, frames, chroma="420", colour=Colour(), noise=0.0):
+    """Coloured squares that move, with codes outside of the nominal range too."""
+    dice, other = np.random.default_rng(3), np.random.default_rng(4)
+    top = 2**colour.bitdepth - 1
+    kind = np.uint8 if colour.bitdepth <= 8 else np.uint16
+    bases = []
+    for rows, columns in plane_shapes(height, width, chroma):
+        bases.append(np.kron(dice.random((rows // 8 + 1, columns // 8 + 1)), np.ones((8, 8)))[:rows, :columns])
+    made = []
+    for number in range(frames):
+        moved = [np.roll(base, number, axis=1) for base in bases]
+        parts = [np.clip(top * (p + noise * (other.random(p.shape) - 0.5)), 0, top).astype(kind) for p in moved]
+        made.append(Planes(parts[0], *(parts[1:] or (None, None)), chroma, colour))
+    return made
+
+
+def eager(model, reference, distorted):
+    r, d = (torch.stack([planes.to_rgb() for planes in side])[None] for side in (reference, distorted))
+    with torch.inference_mode():
+        return float(model(r, d))
+
+
+CASES = [
+    (dict(), (100, 130, 12), ("420", Colour())),
+    (dict(widths=(1, 2, 3, 1, 9, 4), merge_width=6, mlp_width=5, heads=3), (97, 101, 5), ("422", Colour(10))),
+    (dict(widths=(16, 1, 1, 23, 2, 4), merge_width=1, mlp_width=1, heads=1), (100, 131, 1), ("444", Colour(12, "bt2020"))),
+    (dict(widths=(5, 6, 7, 8, 9, 4), merge_width=10, mlp_width=7), (96, 96, 2), ("400", Colour(8, "bt601", True))),
+    (dict(widths=(13, 11, 10, 14, 9, 4), channel_order="bgr"), (99, 160, 2), ("420", Colour(16, "smpte240m"))),
+    (dict(widths=(3, 4, 5)), (105, 290, 2), ("444", Colour(8, "ycgco"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "size", "form"), CASES)
+def test_float32_is_eager(settings, size, form):
+    model = network(**settings)
+    a, b = clip(*size, *form), clip(*size, *form, noise=0.3)
+    kernel = Kernel(model, precision="float32", strip=16)
+    expected = eager(model, a, b)
+    assert kernel.score(a, b) == pytest.approx(expected, abs=1e-4 * max(1, abs(expected)))
+    assert kernel.score_kept(kernel.features(a), b) == kernel.score(a, b)
+
+
+@pytest.mark.parametrize("precision", ["int16", "mixed", "int8"])
+def test_whole_numbers_are_near(precision):
+    model, size = network((6, 8, 8, 8, 8, 4)), (97, 101, 3)
+    a, kernel = clip(*size), Kernel(model, precision=precision)
+    others = [clip(*size, noise=noise) for noise in (0.1, 0.5, 1)]
+    expected, found = np.array([(eager(model, a, b), kernel.score(a, b)) for b in others]).T
+    assert np.abs(expected - found).max() < 0.1 * np.ptp(expected)
+    assert np.abs(expected - found).max() > 0  # they are other numbers: this compares two things
+
+
+def test_strips_do_not_change_the_score():
+    model, a, b = network(), clip(141, 120, 3), clip(141, 120, 3, noise=0.3)
+    assert len({Kernel(model, strip=strip).score(a, b) for strip in (8, 24, 64, 1000)}) == 1
+
+
+def test_instruction_sets_agree():
+    names = [name for name, (needed, _) in build.SETS.items() if needed <= build.processor_flags()]
+    best = names[0]
+    if best == "portable":
+        pytest.skip("this processor has one instruction set only")
+    model, a, b = network(), clip(97, 101, 2), clip(97, 101, 2, noise=0.3)
+    for precision in ("float32", "mixed"):
+        found = [Kernel(model, precision=precision, instructions=name).score(a, b) for name in (best, "portable")]
+        assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_sides_may_differ_in_form_and_rows_may_lie_apart():
+    model, a = network(), clip(96, 100, 2)
+    b = clip(96, 100, 2, "444", Colour(10), noise=0.3)
+    kernel = Kernel(model, precision="float32")
+    expected = eager(model, a, b)
+    assert kernel.score(a, b) == pytest.approx(expected, abs=1e-4)
+    wide = [Planes(*(np.pad(p, ((0, 3), (0, 9)))[: p.shape[0], : p.shape[1]] for p in (o.y, o.u, o.v)), o.chroma, o.colour)
+            for o in b]  # fmt: skip
+    assert kernel.score(a, wide) == kernel.score(a, b)
+    assert kernel.score(a, [a[0], b[1]]) == pytest.approx(eager(model, a, [a[0], b[1]]), abs=1e-4)
+
+
+def test_kept_features_serve_several_sizes_and_outlive_the_kernel_calls():
+    model, kernel = network(), Kernel(network(), precision="float32")
+    a, others = clip(96, 100, 2), [clip(96, 100, 2, noise=noise) for noise in (0.1, 0.5)]
+    features = kernel.features(a)
+    kernel.score(clip(100, 96, 1), clip(100, 96, 1))  # another size in between
+    found = [kernel.score_kept(features, other) for other in others]
+    assert isinstance(features, Features)
+    assert found == pytest.approx([eager(model, a, other) for other in others], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("reference", "distorted", "said"),
+    [
+        (clip(96, 96, 2), clip(96, 96, 1), "differ in size or number"),
+        (clip(96, 96, 1), clip(96, 98, 1), "differ in size or number"),
+        (clip(95, 96, 1), clip(95, 96, 1), "too small"),
+        (clip(96, 96, 13), clip(96, 96, 13), "longer than 12"),
+        ([], [], "one frame at least"),
+        ([*clip(96, 96, 1), *clip(98, 96, 1)], clip(96, 96, 2), "one size"),
+    ],
+)
+def test_misuse_is_one_line(reference, distorted, said):
+    with pytest.raises(DataError, match=said):
+        Kernel(network(), precision="float32").score(reference, distorted)
+
+
+def test_foreign_layers_and_damaged_weights_are_refused():
+    model = network()
+    model.scales[1].mlp.act = torch.nn.ReLU()
+    with pytest.raises(WeightsError, match="GELU"):
+        fold(model)
+    model = network()
+    model.extractor.stages[0][1].negative_slope = 0.2
+    with pytest.raises(WeightsError, match="stage of two convolutions"):
+        fold(model)
+    model = network()
+    model.extractor.stages[0][0].weight.data[0] = float("nan")
+    with pytest.raises(RuntimeRefusedError, match="not finite"):
+        checked_kernel(model)
+    with pytest.raises(RuntimeRefusedError, match="not Linear"):
+        checked_kernel(torch.nn.Linear(2, 2))
+
+
+def test_a_kernel_that_is_wrong_is_refused(monkeypatch):
+    model = network()
+    self_test.check(Kernel(model, precision="float32"), model)
+    other = network()
+    with torch.no_grad():
+        other.scales[2].head.weight[0, 1] *= -1
+    with pytest.raises(RuntimeRefusedError, match="differs from eager"):
+        self_test.check(Kernel(other, precision="float32"), model)
+    # The same where the compiled code is at fault: a bit of its work is left out.
+    monkeypatch.setattr(Kernel, "score", lambda self, r, d: float("nan"))
+    with pytest.raises(RuntimeRefusedError, match="differs from eager"):
+        checked_kernel(model)
+
+
+def test_without_a_compiler_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("COMPRESSVQA_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(RuntimeRefusedError, match="no C\\+\\+ compiler"):
+        checked_kernel(network())
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'error: out of patience' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(RuntimeRefusedError, match="out of patience"):
+        checked_kernel(network())
+    assert not list((tmp_path / "native").glob("*.so"))
+
+
+def test_runtime_gives_what_the_network_gives():
+    model = network()
+    a, others = clip(96, 100, 3), [clip(96, 100, 3, noise=noise) for noise in (0.1, 0.6)]
+    prepared = Native().prepare(model, BlockSize(12, 96, 100))
+    found = prepared.partials(Frames(a), [Frames(one) for one in others])
+    with torch.inference_mode():
+        left = model.prepare(Frames(a).rgb())
+        expected = [model.partial(left, Frames(one).rgb()) for one in others]
+    assert [one.shape for one in found] == [one.shape for one in expected]
+    span = abs(float(expected[0] - expected[1]))
+    assert all(abs(float(x - y)) < 0.1 * span for x, y in zip(found, expected, strict=True))
+    assert float(prepared.partials(Frames(a), [Frames(others[0])])[0]) == float(found[0])
+    rgb = prepared.partials(Frames(rgb=Frames(a).rgb()), [Frames(rgb=Frames(others[0]).rgb())])
+    assert float(rgb[0]) == pytest.approx(float(found[0]), abs=0.02 * span)
+    called = Native().compile(model, None)(Frames(a).rgb(), Frames(others[0]).rgb())
+    assert called.shape == (1,) and float(called) == pytest.approx(float(rgb[0]))
+
+
+def test_ranges_hold_what_was_seen():
+    model = network()
+    pictures = [torch.rand(2, 3, 96, 96)]
+    ranges = calibrate(model, pictures)
+    with torch.inference_mode():
+        maps = model.extractor(model.range_shift(pictures[0]))
+    for (_, second), found in zip(ranges, maps, strict=False):
+        assert second.least == pytest.approx(found.amin((0, 2, 3)).numpy(), rel=1e-5)
+        assert second.most == pytest.approx(found.amax((0, 2, 3)).numpy(), rel=1e-5)
