@@ -52,6 +52,12 @@ Crop = Annotated[
 Hdr = Annotated[
     Literal["refuse", "as-is"], typer.Option(help="Two files of one HDR curve: refuse, or compare as coded.")
 ]
+RuntimeName = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="NAME", help="What runs a network: auto (the quickest here), eager, or another runtime."
+    ),
+]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
 PixelFormat = Annotated[Literal["420", "422", "444"], typer.Option(help="Chroma of headerless YUV.")]

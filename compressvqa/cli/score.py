@@ -22,6 +22,7 @@ from compressvqa.cli.app import (
     PixelFormat,
     Rate,
     Rotate,
+    RuntimeName,
     Size,
     Width,
     app,
@@ -104,6 +105,7 @@ def score(
     segments: Annotated[bool, typer.Option("--segments", help="Show every segment, however many.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
+    runtime: RuntimeName = "auto",
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment, as libvmaf does.")] = False,
     as_xml: Annotated[bool, typer.Option("--xml", help="Print XML, as libvmaf does.")] = False,
@@ -136,7 +138,7 @@ def score(
     asked = [option for option, given in forms.items() if given]
     names = list(dict.fromkeys(model or ["rankdvqa-mini"]))
     _check(asked, names, pool or [], per, plot, out or [])
-    scorers = find_scorers(names, device=device)
+    scorers = find_scorers(names, device=device, runtime=runtime)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     reference, distorted = _sides(
         files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"

@@ -17,14 +17,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from compressvqa.cost.operators import FREE, RULES
 from compressvqa.torch_private import HOOK_TABLES
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # fvcore compiles its losses with torch.jit when it is imported, which warns
-    from fvcore.nn.jit_analysis import JitModelAnalysis
 
 CONVENTION = (
     "One MAC is one multiply-accumulate, of every input given (full-reference networks: reference and distorted). "
@@ -146,7 +141,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> JitModelAnalysis:
+def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore compiles its losses with torch.jit when it is imported, which warns
+        from fvcore.nn.jit_analysis import JitModelAnalysis
     analysis = JitModelAnalysis(_KeepAlive(model).eval(), inputs)
     analysis.set_op_handle(**{name if "::" in name else f"aten::{name}": rule for name, rule in RULES.items()})
     # In-place forms carry an underscore at the end.
@@ -165,6 +163,8 @@ def _rounded(number: Tensor, digits: int | None = None) -> float:
 
 
 def _flop_counter_macs(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # late: it brings Triton, 70 MB
+
     # The counter knows matrix products and convolutions: attention and recurrent layers must run as such.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     with ExitStack() as stack:

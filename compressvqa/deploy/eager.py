@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.deploy.runtime import BlockSize, Call, Prepared, Runtime
+from compressvqa.deploy.strips import StripBlocks
 from compressvqa.registry import runtimes
 from compressvqa.video.block import Frames
 
@@ -28,7 +29,16 @@ class Eager(Runtime):
 
     def prepare(self, network: nn.Module, size: BlockSize) -> Prepared:
         """As `Runtime.prepare`."""
-        return EagerBlocks(network)
+        rows = rows_of(network, size)
+        return EagerBlocks(network) if rows is None else StripBlocks(rows)
+
+
+def rows_of(network: nn.Module, size: BlockSize, *, whole_steps: bool = False) -> Any:
+    """How the network is worked through strip by strip, on the CPU; None where it can't be."""
+    on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
+    if not on_cpu or not hasattr(network, "rows"):
+        return None
+    return cast(Any, network).rows(size.height, size.width, whole_steps=whole_steps)
 
 
 class EagerBlocks(Prepared):

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
-import timm
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, DataError
@@ -73,6 +72,8 @@ class ImageBackbone(nn.Module):
         backbone_options: Mapping[str, Any] | None = None,
         pretrained: bool = False,
     ) -> None:
+        import timm  # late: it takes seconds and 200 MB
+
         super().__init__()
         _check_name(backbone)
         config = timm.models.get_pretrained_cfg(backbone)
@@ -110,6 +111,8 @@ class ImageBackbone(nn.Module):
 
 
 def _check_name(backbone: str) -> None:
+    import timm
+
     architecture, _, tag = backbone.partition(".")
     if not timm.is_model(architecture) or "/" in backbone:  # timm takes "hf-hub:owner/name" too, and fetches
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
@@ -126,6 +129,8 @@ def _built(backbone: str, size: int | None, options: dict[str, Any], pretrained:
     if taken:
         hint = 'weights="pretrained"' if taken[0] == "pretrained" else "leave it out"
         raise DataError(f"backbone_options can't set {taken[0]!r}", hint=hint)
+    import timm
+
     config = timm.models.get_pretrained_cfg(backbone)
     if config is None or not config.fixed_input_size or "img_size" in options:
         return _made(backbone, options, pretrained)
@@ -144,6 +149,8 @@ class _NoSettingError(DataError):
 
 
 def _made(backbone: str, options: dict[str, Any], pretrained: bool) -> nn.Module:
+    import timm
+
     try:
         with known_files_if_unreachable() if pretrained else nullcontext():
             made: nn.Module = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.models.official import rankdvqa_state
+from compressvqa.models.rankdvqa_rows import ROWS, Rows, follows_rows
 from compressvqa.registry import models
 
 WINDOW = 4  # side of an attention window, in map positions
@@ -284,6 +285,18 @@ class RankDVQA(nn.Module):
     def pool(partials: Sequence[Tensor]) -> Tensor:
         """The mean over blocks: partial scores (B, 1, 1) of a clip's blocks, in any order, to (B,)."""
         return torch.cat(list(partials), dim=1).mean(dim=(1, 2))
+
+    def rows(self, height: int, width: int, *, whole_steps: bool = False) -> Rows | None:
+        """The same score strip by strip, in little memory; None where something other than widths was changed.
+
+        Args:
+            height: of the picture.
+            width: likewise.
+            whole_steps: few large steps instead of many small ones, for runtimes that compile each.
+        """
+        if type(self) is not RankDVQA or not follows_rows(self):
+            return None
+        return Rows(self, height, width, 2 * ROWS, self.frames) if whole_steps else Rows(self, height, width)
 
     def maps(self, block: Tensor) -> list[Tensor]:
         """The extractor's maps of a block (B, T, 3, H, W), T at most 12: (B * 12, width, h, w) for each stage."""

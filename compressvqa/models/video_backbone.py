@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError
@@ -57,6 +56,8 @@ class VideoBackbone(nn.Module):
         backbone_options: Mapping[str, Any] | None = None,
         pretrained: bool = False,
     ) -> None:
+        import torchvision  # late: it takes seconds and 100 MB
+
         super().__init__()
         names = torchvision.models.list_models(torchvision.models.video)
         if backbone not in names:
@@ -108,6 +109,8 @@ def _atleast(length: int, side: int) -> str:
 
 
 def _built(backbone: str, options: dict[str, Any], published: Any) -> nn.Module:
+    import torchvision
+
     for key in ("weights", "num_classes", "progress"):
         if key in options:
             hint = 'create_model(..., weights="pretrained")' if key == "weights" else "leave it out"

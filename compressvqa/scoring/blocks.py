@@ -13,13 +13,34 @@ from torch import Tensor
 
 from compressvqa.errors import WeightsError
 from compressvqa.progress import Progress
+from compressvqa.scoring.ahead import read_ahead
 from compressvqa.scoring.scorer import Course, Scorer, Segment
-from compressvqa.video.align import blocks, reading, stacked
+from compressvqa.video.align import blocks, reading
+from compressvqa.video.block import Frames
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import alike
 
+AHEAD_BYTES = 128 * 2**20  # of a block of all files: a larger one is not decoded beside the one before
+
 _Numbers = tuple[Any, torch.dtype]
+
+
+class Rooms:
+    """Two clips that are written anew for each block, made when they are first asked for.
+
+    Allocated each time, they leave holes that the allocator does not fill, and memory grows with the length of files.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        self._shape = shape
+        self._clips: dict[int, Tensor] = {}
+
+    def clip(self, number: int) -> Tensor:
+        """(1, T, 3, H, W), float32."""
+        if number not in self._clips:
+            self._clips[number] = torch.empty((1, *self._shape))
+        return self._clips[number]
 
 
 class BlockScorer(Scorer):
@@ -60,6 +81,19 @@ class BlockScorer(Scorer):
             A small tensor that is kept: one number a block, one a frame (T,), or what `pool` reads.
         """
 
+    def compare(self, reference: Frames | None, distorted: Sequence[Frames], rooms: Rooms) -> list[Tensor]:
+        """Measures one block of some files of one length, by `prepare` and `measure` on RGB.
+
+        A subclass that can do with less than RGB of whole frames overrides this.
+
+        Args:
+            reference: frames of the reference; None for no-reference scorers.
+            distorted: the same frames of each distorted file.
+            rooms: memory for two clips of RGB.
+        """
+        prepared = None if reference is None else self.prepare(reference.rgb(out=rooms.clip(0)))
+        return [self.measure(prepared, frames.rgb(out=rooms.clip(1))) for frames in distorted]
+
     def pool(self, parts: Sequence[Tensor]) -> float:
         """The score of a file out of what its blocks gave; by default the mean over all numbers."""
         return float(torch.cat([part.reshape(-1).double().cpu() for part in parts]).mean())
@@ -98,28 +132,29 @@ class BlockScorer(Scorer):
         with self.running(), torch.inference_mode():
             settings = {"block": self.block, "subsample": pairing.subsample, **self.start(sights)}
             shown = sights[0].reference or sights[0].distorted
-            # Two clips that are written anew for each block: allocated each time, they leave holes that the allocator
-            # does not fill, and memory grows with the length of the files.
-            room = torch.empty((2, 1, self.block, 3, shown.height, shown.width))
+            rooms = Rooms((self.block, 3, shown.height, shown.width))
             in_step = blocks(reference, distorted, sights, pairing, block=self.block)
-            for group in in_step:
-                prepared, length = None, -1
-                for side, frames in enumerate(group.distorted):
-                    if not frames:
+            samples = shown.height * shown.width * (1 if shown.colour.bitdepth <= 8 else 2)
+            small = 1.5 * samples * self.block * (1 + len(distorted)) <= AHEAD_BYTES
+            for group in read_ahead(in_step) if small else in_step:
+                lengths = [len(frames) for frames in group.distorted]
+                # A file that ends earlier has a shorter last block.
+                for places in alike(lengths):
+                    length = lengths[places[0]]
+                    if length == 0:
                         continue
-                    if group.reference is not None and length != len(frames):
-                        length = len(frames)  # a file that ends earlier has a shorter last block
-                        prepared = self.prepare(stacked(group.reference[:length], room[0]))
-                    part = self.measure(prepared, stacked(frames, room[1]))
-                    parts[side].append((part.tolist(), part.dtype))
-                    segments[side] += self._segments(part, group.first, len(frames), distorted[side])
+                    left = None if group.reference is None else Frames(group.reference[:length])
+                    found = self.compare(left, [Frames(group.distorted[place]) for place in places], rooms)
+                    for side, part in zip(places, found, strict=True):
+                        parts[side].append((part.tolist(), part.dtype))
+                        segments[side] += self._segments(part, group.first, length, distorted[side])
                 if progress is not None:
-                    progress(group.first + max(map(len, group.distorted)), total)
-        found = []
+                    progress(group.first + max(lengths), total)
+        courses = []
         for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
             value = self._finite(self.pool(_tensors(kept)), "the file", clip)
-            found.append({facts.name: Course(value, tuple(course), {**settings, **in_step.said(side)})})
-        return found
+            courses.append({facts.name: Course(value, tuple(course), {**settings, **in_step.said(side)})})
+        return courses
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
         """One segment a frame where the part holds a number for each, else one for the block."""

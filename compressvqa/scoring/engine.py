@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import nn
 
+from compressvqa.deploy import check_runtime
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
 from compressvqa.scoring.find import canonical, find_scorers
@@ -55,15 +56,17 @@ def score(
         model: the folder of a saved network (or the run folder that holds it); a name whose weights ship with the
             package; the name of another scorer ("vmaf_v0.6.1", "psnr", "lpips", "pyiqa/..."); NAME=FILE for a network
             and its weights; or a network, which is put in evaluation mode for the time of the call.
-        runtime: "auto" or "torch".
+        runtime: what runs a network: "eager" (PyTorch as it is), another registered runtime (`compressvqa.deploy`),
+            or "auto": the quickest on this machine of those that are installed.
         pairing: how the files are brought together: frames, skips, other sizes, rates and lengths.
         raw: what headerless .yuv files hold.
         raw_distorted: what distorted .yuv files hold, where they differ from the reference.
         stream: which video stream of files with several, counted from 0; None: the one that a player would show.
         max_pixels: a larger frame is cut into a grid of tiles that are scored one after the other and averaged by
-            area, so that memory stays within what a frame of so many pixels takes (RankDVQA, 1080p: 5 GB). The score
-            then differs from the whole frame's, since a network can't look across the edge of a tile (an untrained
-            RankDVQA, 1080p in four tiles: by 3 %), and the result says so. None: never cut.
+            area, so that memory stays within what a frame of so many pixels takes. The score then differs from the
+            whole frame's, since a network can't look across the edge of a tile, and the result says so. None: never
+            cut. A network that is worked through strip by strip (RankDVQA on the CPU) is never cut either: its strips
+            give the whole frame's score.
         device: "auto" (a GPU where there is one; a network that is given stays where it is), "cpu" or "cuda".
         progress: called with (frames done, frames in all or None) after each block.
 
@@ -98,9 +101,9 @@ def score_several(
 
     They are read side by side: the reference is decoded once, and worked through once by networks that can (RankDVQA).
     """
-    if runtime not in ("auto", "torch"):
-        raise DataError(f"there is no runtime {runtime!r}", hint="auto, torch")
-    scorer = model if isinstance(model, Scorer) else find_scorers([model], max_pixels=max_pixels, device=device)[0]
+    check_runtime(runtime)
+    settings: dict[str, Any] = {"max_pixels": max_pixels, "device": device, "runtime": runtime}
+    scorer = model if isinstance(model, Scorer) else find_scorers([model], **settings)[0]
     found = score_all(
         reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, stream=stream,
         progress=progress,
@@ -122,6 +125,7 @@ def score_all(
     stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
+    runtime: str = "auto",
     progress: Progress | None = None,
 ) -> list[Score]:
     """Scores several distorted files by several metrics: the scores of the first file, of the second, ...
@@ -142,6 +146,7 @@ def score_all(
         stream: which of several video streams.
         max_pixels: of a tile.
         device: where networks run.
+        runtime: what runs them.
         progress: called with (frames done, frames in all or None), for each pass anew.
 
     Raises:
@@ -152,7 +157,7 @@ def score_all(
     asked, length = parse_pools(pools), None if per is None else Length.parse(per)
     names = [metric for metric in metrics if not isinstance(metric, Scorer)]
     scorers = [metric for metric in metrics if isinstance(metric, Scorer)]
-    scorers += find_scorers(names, max_pixels=max_pixels, device=device)
+    scorers += find_scorers(names, max_pixels=max_pixels, device=device, runtime=runtime)
     pairing = pairing or Pairing()
     needs = [facts.name for scorer in scorers for facts in scorer.facts if facts.mode == "FR"]
     if needs and reference is None:

@@ -53,6 +53,7 @@ def find_scorers(
     titles: Mapping[str, str] | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
+    runtime: str = "auto",
 ) -> list[Scorer]:
     """The scorers for some names; names that one pass can serve share a scorer.
 
@@ -65,6 +66,7 @@ def find_scorers(
         titles: what the score of a name is called; by default as the scorer calls it.
         max_pixels: see `score`.
         device: "auto", "cpu" or "cuda".
+        runtime: what runs networks, see `score`.
 
     Raises:
         RegistryError: nothing has this name.
@@ -79,7 +81,7 @@ def find_scorers(
             together.setdefault(entry.value, []).append(entry.name)
             named[entry.name] = (titles or {}).get(str(name), entry.name)
         else:
-            scorer = _one(name, entry, {"max_pixels": max_pixels, "device": device})
+            scorer = _one(name, entry, {"max_pixels": max_pixels, "device": device, "runtime": runtime})
             title = (titles or {}).get(str(name), scorer.facts[0].name)
             scorer.facts = (replace(scorer.facts[0], name=title),)
             found.append(scorer)

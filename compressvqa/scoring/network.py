@@ -13,13 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.code_digest import code_digest
+from compressvqa.deploy import BlockSize, Prepared, check_runtime, prepare
+from compressvqa.deploy.eager import rows_of
+from compressvqa.deploy.memory import kept_memory
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import ModelSpec, load, spec_of
 from compressvqa.random_weights import are_random
 from compressvqa.registry import models
-from compressvqa.scoring.blocks import BlockScorer
+from compressvqa.scoring.blocks import BlockScorer, Rooms
 from compressvqa.scoring.scorer import Facts
-from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, Tile, tiles
+from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, tiles
+from compressvqa.video.block import Frames
 from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
@@ -39,6 +43,7 @@ class NetworkScorer(BlockScorer):
         source: where it came from, for the log.
         max_pixels: a larger frame is cut into tiles, see `score`; None: never.
         device: "auto", "cpu" or "cuda".
+        runtime: "auto" or a registered runtime, see `compressvqa.deploy`.
     """
 
     def __init__(
@@ -49,7 +54,9 @@ class NetworkScorer(BlockScorer):
         source: str = "memory",
         max_pixels: int | None = MAX_PIXELS,
         device: str = "auto",
+        runtime: str = "auto",
     ) -> None:
+        check_runtime(runtime)
         if max_pixels is not None and max_pixels < SMALLEST_MAX_PIXELS:
             raise DataError(f"max_pixels {max_pixels} is too small for a tile", hint=f"{SMALLEST_MAX_PIXELS} or more")
         try:
@@ -63,7 +70,9 @@ class NetworkScorer(BlockScorer):
         known = models[spec.name].facts if spec.name in models else {}
         self.block = int(known.get("frames", BLOCK))
         self.smallest_side = int(known.get("smallest_side", MIN_SIDE))
-        self._name, self._source, self._grid, self._shared = name or spec.name, source, [(0, 0, 0, 0)], False
+        self._name, self._source, self._grid = name or spec.name, source, [(0, 0, 0, 0)]
+        self.runtime = runtime
+        self._prepared: dict[tuple[int, int], Prepared] = {}
 
     @functools.cached_property
     def facts(self) -> tuple[Facts, ...]:  # type: ignore[override]  # made when asked for: a digest of code and weights
@@ -71,7 +80,7 @@ class NetworkScorer(BlockScorer):
         return (
             Facts(
                 self._name,
-                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}",
+                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}:{self.runtime}",
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
                 higher_is_better=self.spec.higher_is_better,
                 score_range=self.spec.score_range,
@@ -84,7 +93,7 @@ class NetworkScorer(BlockScorer):
 
     def state(self) -> Any:
         """The network and how it is run; not what `start` decides for the files at hand."""
-        return self.network, self.spec, self.max_pixels, self.device.type, self.block
+        return self.network, self.spec, self.max_pixels, self.device.type, self.block, self.runtime
 
     def _note(self) -> str:
         """Which network it is, and on which scale it speaks."""
@@ -100,32 +109,42 @@ class NetworkScorer(BlockScorer):
         return self.spec.name + settings
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
-        """Decides the tiles; `Scorer.score` is called with files of one size of reference."""
+        """Prepares the network for frames of this size; `Scorer.score` is called with files of one size of reference.
+
+        Frames are cut into tiles only where the network has to see them at once: one that is worked through strip by
+        strip, or that cuts patches itself, never does.
+        """
         shown = sights[0].reference or sights[0].distorted
         self._grid = [(0, 0, shown.height, shown.width)]
-        if not getattr(self.network, "cuts_patches", False):  # such a network never sees the whole frame at once
+        whole = BlockSize(self.block, shown.height, shown.width)
+        if rows_of(self.network, whole) is None and not getattr(self.network, "cuts_patches", False):
             self._grid = tiles(shown.height, shown.width, self.max_pixels)
-        self._shared = len(sights) > 1 and hasattr(self.network, "prepare")
-        return {"tiles": len(self._grid), "runtime": "torch", "device": str(self.device)}
+        sizes = {(height, width) for _, _, height, width in self._grid}
+        self._prepared = {size: prepare(self.network, BlockSize(self.block, *size), self.runtime) for size in sizes}
+        names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
+        return {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
 
-    def prepare(self, reference: Tensor) -> Any:
-        """The reference itself, or what the network makes of it where several distorted files share that."""
-        if not self._shared:
-            return reference
-        made = [self._call("prepare", _cut(reference, tile).to(self.device)) for tile in self._grid]
-        return _Prepared(made)
+    def compare(self, reference: Frames | None, distorted: Sequence[Frames], rooms: Rooms) -> list[Tensor]:
+        """For each file one number, or what the network's own `pool` reads."""
+        del rooms
+        values = [
+            self._prepared[tile[2:]].partials(
+                None if reference is None else reference.crop(*tile), [frames.crop(*tile) for frames in distorted]
+            )
+            for tile in self._grid
+        ]
+        if len(values) == 1:
+            return values[0]
+        areas = [height * width for _, _, height, width in self._grid]
+        weights = torch.tensor(areas, dtype=torch.float64) / sum(areas)
+        return [
+            (torch.tensor([self.pool([value]) for value in of_file], dtype=torch.float64) * weights).sum()
+            for of_file in zip(*values, strict=True)
+        ]
 
     def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
-        """One number a block, or what the network's own `pool` reads."""
-        values, areas = [], []
-        for place, tile in enumerate(self._grid):
-            part = _cut(distorted, tile).to(self.device)
-            values.append(self._measure_tile(prepared, place, part))
-            areas.append(tile[2] * tile[3])
-        if len(values) == 1:
-            return values[0].cpu()
-        weights = torch.tensor(areas, dtype=torch.float64) / sum(areas)
-        return (torch.tensor([self.pool([value]) for value in values], dtype=torch.float64) * weights).sum()
+        """Networks are given frames, not RGB: see `compare`."""
+        raise NotImplementedError
 
     def pool(self, parts: Sequence[Tensor]) -> float:
         """By the network where it pools itself, else the mean over the blocks."""
@@ -144,16 +163,10 @@ class NetworkScorer(BlockScorer):
             stack.enter_context(
                 torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             )
+            stack.enter_context(kept_memory())
+            stack.callback(self._prepared.clear)
             self.network.eval().to(self.device)
             yield
-
-    def _measure_tile(self, prepared: Any, place: int, distorted: Tensor) -> Tensor:
-        if isinstance(prepared, _Prepared):
-            return cast(Tensor, self._call("partial", prepared.made[place], distorted))
-        inputs = [] if prepared is None else [_cut(prepared, self._grid[place]).to(self.device)]
-        if inputs and hasattr(self.network, "partial"):
-            return cast(Tensor, self._call("partial", self._call("prepare", *inputs), distorted))
-        return cast(Tensor, self.network(*inputs, distorted)).reshape(-1)[0]
 
     def _call(self, method: str, *arguments: Any) -> Any:
         return getattr(self.network, method)(*arguments)
@@ -162,18 +175,6 @@ class NetworkScorer(BlockScorer):
 def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
     for module, training in modes:
         module.training = training
-
-
-class _Prepared:
-    """What a network made of each tile of a block of the reference."""
-
-    def __init__(self, made: list[Any]) -> None:
-        self.made = made
-
-
-def _cut(clip: Tensor, tile: Tile) -> Tensor:
-    top, left, height, width = tile
-    return clip[..., top : top + height, left : left + width]
 
 
 def _device(network: nn.Module, device: str, *, in_memory: bool) -> torch.device:

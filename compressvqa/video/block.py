@@ -45,6 +45,20 @@ class Frames:
         assert self._rgb is not None
         return self._rgb
 
+    def at(self, numbers: Sequence[int]) -> Frames:
+        """Some of the frames, in this order; one may be named several times."""
+        if self.planes is not None:
+            return Frames([self.planes[number] for number in numbers])
+        return Frames(rgb=self._whole[:, list(numbers)])
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Frames:
+        """A rectangle of every frame, which begins on a chroma sample."""
+        if (top, left, height, width) == (0, 0, *self.size):
+            return self
+        if self.planes is not None:
+            return Frames([picture.crop(top, left, height, width) for picture in self.planes])
+        return Frames(rgb=self._whole[..., top : top + height, left : left + width])
+
     def rgb(
         self,
         top: int = 0,
