@@ -34,7 +34,10 @@ def prune(
     target_params: Annotated[Optional[float], typer.Option(help="Share of parameters to keep.")] = None,  # noqa: UP045
     target_macs: Annotated[Optional[float], typer.Option(help="Share of MACs to keep.")] = None,  # noqa: UP045
     target_latency: Annotated[Optional[float], typer.Option(help="Share of the latency to keep, measured.")] = None,  # noqa: UP045
-    runtime: Annotated[Optional[str], typer.Option(help="Of the latency: eager, compile or onnxruntime.")] = None,  # noqa: UP045
+    runtime: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of the latency: eager, compile, onnxruntime, openvino or native."),
+    ] = None,
     importance: Annotated[Optional[str], typer.Option(help="Which channels stay: l1, l2, random, ...")] = None,  # noqa: UP045
     scope: Annotated[Optional[str], typer.Option(help="local: a share of each group; global: one ranking.")] = None,  # noqa: UP045
     attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045

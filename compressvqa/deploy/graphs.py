@@ -28,7 +28,11 @@ from compressvqa.video.block import Frames
 
 
 class GraphRuntime(Runtime):
-    """Base of runtimes that compile a function of tensors of known shapes, on the CPU."""
+    """Base of runtimes that compile a function of tensors of known shapes, on the CPU.
+
+    Each graph is held against PyTorch on the example that it is made for: their tolerance is of every output's largest
+    value.
+    """
 
     name: str = ""
 
@@ -36,7 +40,9 @@ class GraphRuntime(Runtime):
         """As `Runtime.compile`."""
         _refuse_gpu(self.name, network)
         with torch.inference_mode(False), torch.no_grad(), _told(self.name, network):
-            return self._compiled(network, inputs)
+            call = self._compiled(network, inputs)
+            _check(self.name, network, call, inputs)
+            return call
 
     @abstractmethod
     def _compiled(self, network: nn.Module, inputs: Any) -> Call:
@@ -75,7 +81,7 @@ class GraphBlocks(Prepared):
         return found
 
 
-@runtimes.register("compile", tolerance=1e-3)
+@runtimes.register("compile", tolerance=1e-4, slow_to_prepare=True)
 class Compile(GraphRuntime):
     """torch.compile: C++ made for this network and this processor, by the machine's compiler."""
 
@@ -94,7 +100,7 @@ class Compile(GraphRuntime):
         return call
 
 
-@runtimes.register("onnxruntime", tolerance=1e-3, extra="onnx")
+@runtimes.register("onnxruntime", tolerance=1e-4, extra="onnx")
 class OnnxRuntime(GraphRuntime):
     """ONNX Runtime, in float32."""
 
@@ -123,7 +129,7 @@ class OnnxRuntime(GraphRuntime):
         return call
 
 
-@runtimes.register("openvino", tolerance=1e-3, extra="openvino")
+@runtimes.register("openvino", tolerance=1e-4, extra="openvino")
 class OpenVino(GraphRuntime):
     """OpenVINO, in float32."""
 
@@ -155,6 +161,31 @@ class OpenVino(GraphRuntime):
             return [torch.from_numpy(np.array(request.get_output_tensor(place).data)) for place in range(count)]
 
         return call
+
+
+def _check(name: str, network: nn.Module, call: Call, inputs: Any) -> None:
+    """Holds what a graph gives for the example against what PyTorch gives.
+
+    Raises:
+        RuntimeRefusedError: an output differs by more than the runtime's tolerance, a share of its largest value.
+    """
+    positional, named = _split(inputs)
+    wanted = [one for one in tree_leaves(network(*positional, **named)) if isinstance(one, Tensor)]
+    found = [torch.as_tensor(one) for one in tree_leaves(call(*positional, **named))]
+    most = float(runtimes[name].facts["tolerance"])
+    if len(wanted) != len(found):
+        raise RuntimeRefusedError(f"the runtime {name!r} returns {len(found)} tensors, PyTorch {len(wanted)}")
+    for one, other in zip(wanted, found, strict=True):
+        if one.numel() == 0:
+            continue
+        error = float((one.double() - other.reshape(one.shape).double()).abs().max())
+        scale = max(float(one.double().abs().max()), 1e-6)
+        if not error <= most * scale:  # also where it is not a number
+            raise RuntimeRefusedError(
+                f"the runtime {name!r} differs from PyTorch by {error / scale:.2g} of what {type(network).__name__} "
+                f"puts out, {most:g} is allowed",
+                hint="runtime eager",
+            )
 
 
 def _need(packages: Sequence[str], extra: str) -> None:

@@ -85,8 +85,8 @@ class Rows:
         - "pair": ``(*features of the reference, *features of a distorted file, *kept) -> (*merged, *kept)``, what it
           sees of the distorted frames and of the differences, to be added to that
         - "finish": ``(*merged, *kept) -> (part, *kept)``, the strip's part of the score, 0-d
-        - "all": ``(rows of the reference, rows of a distorted file, *kept) -> (part, *kept)``, all of this for one pair,
-          where one group holds all frames
+        - "all": ``(rows of the reference, of a distorted file, *kept) -> (part, *kept)``, all of this for one pair; one
+          group holds all frames
 
         Args:
             kind: one of these.
@@ -112,16 +112,17 @@ def follows_rows(network: nn.Module) -> bool:
     """Whether a RankDVQA is still what `Rows` takes it for, whatever was pruned."""
     network = cast(Any, network)
     try:
-        stages, scales = list(network.extractor.stages), list(network.scales)
-        layers = [layer for stage in stages[: len(scales)] for layer in (stage[0], stage[2])]
+        scales = list(network.scales)
+        stages = list(network.extractor.stages)[: len(scales)]  # pruning takes out what no scale reads
+        layers = [layer for stage in stages for layer in (stage[0], stage[2])]
         layers += [layer for scale in scales for layer in (scale.conv_in, scale.conv_out)]
         plain = all(type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) for layer in layers)
         widths = [stage[2].out_channels for stage in stages]
-        fits = [3 * network.frames * w == s.conv_in.in_channels for w, s in zip(widths, scales, strict=False)]
-    except (AttributeError, IndexError, TypeError):
+        fits = [3 * network.frames * w == s.conv_in.in_channels for w, s in zip(widths, scales, strict=True)]
+    except (AttributeError, IndexError, TypeError, ValueError):
         return False
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-    return plain and all(fits) and len(stages) >= len(scales) > 0 and not hooked
+    return plain and all(fits) and len(scales) > 0 and not hooked
 
 
 def _map_sizes(height: int, width: int, scales: int) -> list[tuple[int, int]]:

@@ -28,11 +28,12 @@ from pydantic import (
 from torch import nn
 
 from compressvqa.errors import PruneError
+from compressvqa.registry import runtimes
 
 F = TypeVar("F", bound=Callable[..., Any])
 Ratios = float | Mapping[str, float] | str | None
 Runtime = str | Callable[[nn.Module, Any], Callable[[], object]]
-RUNTIMES = ("eager", "compile", "onnxruntime")
+RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native")  # ours; plugins may add more
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _importance(given: object) -> object:
 
 
 def _runtime(given: object) -> object:
-    if callable(given) or given in RUNTIMES:
+    if callable(given) or given in RUNTIMES or (isinstance(given, str) and given in runtimes):
         return given
     *first, last = map(repr, RUNTIMES)
     raise ValueError(f"a runtime is {', '.join(first)} or {last}, or a function")
@@ -113,8 +114,8 @@ class WrittenSettings(BaseModel):
         MustBe(f"{', '.join(RUNTIMES)} or a function (model, inputs) -> call"),
     ] = Field(
         "eager",
-        description="what the latency is measured on: eager, compile or onnxruntime; in Python also a function "
-        "(model, inputs) -> call, where call() runs the network once and is timed",
+        description="what the latency is measured on, as it will score: eager, compile, onnxruntime, openvino or "
+        "native; in Python also a function (model, inputs) -> call, where call() runs the network once and is timed",
     )
     importance: Annotated[
         Importance,

@@ -120,7 +120,11 @@ class NetworkScorer(BlockScorer):
         if rows_of(self.network, whole) is None and not getattr(self.network, "cuts_patches", False):
             self._grid = tiles(shown.height, shown.width, self.max_pixels)
         sizes = {(height, width) for _, _, height, width in self._grid}
-        self._prepared = {size: prepare(self.network, BlockSize(self.block, *size), self.runtime) for size in sizes}
+        frames = max((sight.frames or 0 for sight in sights), default=0) * len(sights)
+        blocks = max(1, -(-frames // self.block)) if frames else 100
+        self._prepared = {
+            size: prepare(self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks) for size in sizes
+        }
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
         return {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
 

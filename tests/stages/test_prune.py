@@ -166,7 +166,7 @@ def test_a_global_ranking_and_a_latency_are_settings(tmp_path: Path) -> None:
         ({"steps": 2}, "`steps` above 1 and `finetune` go together"),
         ({"finetune": {"steps": 1}}, "`steps` above 1 and `finetune` go together"),
         ({"max_ratio": 1.5}, "less than or equal to 1"),
-        ({"runtime": "fast"}, "'eager', 'compile' or 'onnxruntime'"),
+        ({"runtime": "fast"}, "'openvino' or 'native'"),
         ({"attention": "head"}, "'auto', 'keep', 'heads' or 'width'"),
         ({"depth": 1.0}, "less than 1"),
         ({"depth_by": "last"}, "so they need it"),

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from compressvqa.cost.clock import seconds
-from compressvqa.errors import MissingExtraError, PruneError
+from compressvqa.errors import PruneError
 from compressvqa.pruning.recording.copying import copied
-from compressvqa.pruning.recording.running import run
 from compressvqa.pruning.settings import Runtime
-from compressvqa.torch_private import many_compiled_forms, tree_leaves
+from compressvqa.registry import runtimes
 
 Call = Callable[[], object]
 
@@ -29,59 +25,30 @@ _SHORTEST = 2e-3  # seconds: shorter calls are timed several at once
 _FEWEST_ROUNDS, _MOST_ROUNDS, _MOST_SECONDS = 6, 50, 10.0
 
 
-def _eager(model: nn.Module, inputs: Any) -> Call:
-    return lambda: run(model, inputs)
-
-
-def _compile(model: nn.Module, inputs: Any) -> Call:
-    compiled: Any = torch.compile(model, dynamic=False)
-    # All candidates of a search share one code object, for which torch keeps few compiled forms by default.
-    with many_compiled_forms(), torch.inference_mode():
-        run(compiled, inputs)
-    return lambda: run(compiled, inputs)
-
-
-def _onnxruntime(model: nn.Module, inputs: Any) -> Call:
-    for package in ("onnxruntime", "onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "onnx")
-    onnxruntime = import_module("onnxruntime")
-    arguments = () if isinstance(inputs, dict) else tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-    named = inputs if isinstance(inputs, dict) else None
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/model.onnx"
-        torch.onnx.export(model, arguments, file, kwargs=named, dynamo=True, verbose=False)
-        session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
-    tensors = [t.detach().cpu().numpy() for t in tree_leaves(inputs) if isinstance(t, Tensor)]
-    feed = {given.name: tensor for given, tensor in zip(session.get_inputs(), tensors, strict=True)}
-    return lambda: session.run(None, feed)
-
-
-_MAKERS: dict[str, Callable[[nn.Module, Any], Call]] = {
-    "eager": _eager,
-    "compile": _compile,
-    "onnxruntime": _onnxruntime,
-}
-
-
 def call_of(runtime: Runtime, model: nn.Module, inputs: Any) -> Call:
     """A call without arguments that runs a copy of the network in eval mode.
 
     Args:
-        runtime: "eager", "compile" (torch.compile), "onnxruntime", or a function ``(model, inputs) -> call``.
+        runtime: a registered runtime, the same that scores ("eager", "compile", "onnxruntime", "openvino", "native"),
+            or a function ``(model, inputs) -> call``.
         model: the network.
         inputs: what it is called with.
 
     Raises:
         PruneError: no such runtime.
         MissingExtraError: the runtime is not installed.
+        RuntimeRefusedError: it can't run this network.
     """
-    make = _MAKERS.get(runtime) if isinstance(runtime, str) else runtime
-    if make is None:
-        raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(_MAKERS) + ", or a function")
-    call = make(copied(model, {}).eval(), inputs)
+    network = copied(model, {}).eval()
+    if isinstance(runtime, str):
+        if runtime not in runtimes:
+            raise PruneError(f"unknown runtime {runtime!r}", hint=", ".join(runtimes) + ", or a function")
+        compiled = runtimes[runtime].value().compile(network, inputs)
+        if isinstance(inputs, dict):
+            return lambda: compiled(**inputs)
+        given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        return lambda: compiled(*given)
+    call = runtime(network, inputs)
     if not callable(call):
         raise PruneError(f"the runtime returned {type(call).__name__}, not a function without arguments to be timed")
     return call

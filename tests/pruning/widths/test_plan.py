@@ -203,7 +203,7 @@ def test_a_global_ranking_takes_from_the_group_of_small_scores() -> None:
         ({"target_latency": 0.0}, r"target_latency must be a share in \(0, 1\], not 0.0"),
         (
             {"target_latency": 0.5, "runtime": "fast"},
-            "runtime must be eager, compile, onnxruntime or a function .*, not 'fast'",
+            "runtime must be eager, compile, onnxruntime, openvino, native or a function .*, not 'fast'",
         ),
         ({"target_latency": 0.5, "runtime": lambda model, inputs: 3}, "the runtime returned int, not a function"),
         ({"ratios": "zeros", "target_latency": 0.5}, "removes just what is zero"),
