@@ -26,7 +26,10 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting: --set stages.teacher.steps=500. May be repeated."
     ),
 ]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A registered name, or a folder made by a run.")]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A name, NAME=pretrained, NAME=FILE with weights, or a folder made by a run."),
+]
 Size = Annotated[
     Literal["scale", "refuse"], typer.Option(help="Another size than the reference's: scale (bicubic) or refuse.")
 ]
@@ -51,6 +54,9 @@ Crop = Annotated[
 ]
 Hdr = Annotated[
     Literal["refuse", "as-is"], typer.Option(help="Two files of one HDR curve: refuse, or compare as coded.")
+]
+AllowRandom = Annotated[
+    bool, typer.Option("--allow-random-weights", help="Also take networks that were never trained.")
 ]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
@@ -88,10 +94,13 @@ def options(
 
 
 def load_network(name: str) -> Any:
-    """A network by registered name, or from a folder."""
+    """A network by name, with its weights as NAME=pretrained or NAME=FILE, or from a folder."""
     from compressvqa.models import create_model, load
 
-    return load(name) if Path(name).is_dir() else create_model(name)
+    if Path(name).is_dir():
+        return load(name)
+    registered, equals, weights = name.partition("=")
+    return create_model(registered, weights=weights if equals else None)
 
 
 def print_json(value: Any) -> None:

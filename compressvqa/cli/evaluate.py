@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Align, Crop, Deinterlace, Hdr, Json, Length, Rate, Rotate, Size, app, print_json
+from compressvqa.cli.app import (
+    Align,
+    AllowRandom,
+    Crop,
+    Deinterlace,
+    Hdr,
+    Json,
+    Length,
+    Rate,
+    Rotate,
+    Size,
+    app,
+    print_json,
+)
 from compressvqa.errors import CompressVQAError
 
 if TYPE_CHECKING:
@@ -72,6 +85,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first item that can't be scored.")] = False,
     cache: Annotated[Optional[Path], typer.Option(help="Folder of kept scores.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where networks run.")] = "auto",
+    allow_random_weights: AllowRandom = False,
     form: Annotated[
         Literal["text", "markdown", "latex", "csv"], typer.Option("--format", help="How the table is printed.")
     ] = "text",
@@ -124,6 +138,7 @@ def evaluate(
             resamples=resamples,
             by_content=by_content,
             device=device,
+            allow_random_weights=allow_random_weights,
             pictures=out is not None,
             progress=progress,
         )

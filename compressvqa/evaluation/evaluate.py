@@ -50,6 +50,7 @@ def evaluate(
     pictures: bool = False,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
+    allow_random_weights: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judges models on data sets as the field does.
@@ -82,6 +83,7 @@ def evaluate(
             highest, and those furthest from the label.
         max_pixels: see `compressvqa.score`.
         device: "auto", "cpu" or "cuda".
+        allow_random_weights: also judge networks that were never trained, to compare with.
         progress: called with (scores taken, scores in all) of each data set.
 
     Raises:
@@ -99,7 +101,9 @@ def evaluate(
     pool = None if pool is None else one_pool(pool)
     named = titles_of(typed, titles)
     scorers = [model for model in models if isinstance(model, Scorer)]
-    scorers += find_scorers(typed, titles=named, max_pixels=max_pixels, device=device)
+    scorers += find_scorers(
+        typed, titles=named, max_pixels=max_pixels, device=device, allow_random_weights=allow_random_weights
+    )
     wanted = [
         name
         for model in models

@@ -64,6 +64,22 @@ class BlockScorer(Scorer):
         """The score of a file out of what its blocks gave; by default the mean over all numbers."""
         return float(torch.cat([part.reshape(-1).double().cpu() for part in parts]).mean())
 
+    def shows_the_same(self, prepared: Any, distorted: Tensor) -> bool:
+        """Whether a block is its own reference; asked only by scorers whose scale has a score for that."""
+        del prepared, distorted
+        return False
+
+    def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
+        """The course of a file on the scale that the scores are shown on; by default as measured.
+
+        Args:
+            course: as measured.
+            parts: what each block gave.
+            same: for each segment whether its block is its own reference.
+        """
+        del parts, same
+        return course
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Entered for the time of a scoring."""
@@ -94,6 +110,7 @@ class BlockScorer(Scorer):
         # memory around it, and memory grows with the length of the files.
         parts: list[list[_Numbers]] = [[] for _ in distorted]
         segments: list[list[Segment]] = [[] for _ in distorted]
+        same: list[list[bool]] = [[] for _ in distorted]
         total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
         with self.running(), torch.inference_mode():
             settings = {"block": self.block, "subsample": pairing.subsample, **self.start(sights)}
@@ -110,15 +127,21 @@ class BlockScorer(Scorer):
                     if group.reference is not None and length != len(frames):
                         length = len(frames)  # a file that ends earlier has a shorter last block
                         prepared = self.prepare(stacked(group.reference[:length], room[0]))
-                    part = self.measure(prepared, stacked(frames, room[1]))
+                    shown_frames = stacked(frames, room[1])
+                    is_same = self.shows_the_same(prepared, shown_frames)
+                    part = self.measure(prepared, shown_frames)
                     parts[side].append((part.tolist(), part.dtype))
-                    segments[side] += self._segments(part, group.first, len(frames), distorted[side])
+                    more = self._segments(part, group.first, len(frames), distorted[side])
+                    segments[side] += more
+                    same[side] += [is_same] * len(more)
                 if progress is not None:
                     progress(group.first + max(map(len, group.distorted)), total)
         found = []
         for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
-            value = self._finite(self.pool(_tensors(kept)), "the file", clip)
-            found.append({facts.name: Course(value, tuple(course), {**settings, **in_step.said(side)})})
+            tensors = _tensors(kept)
+            value = self._finite(self.pool(tensors), "the file", clip)
+            measured = Course(value, tuple(course), {**settings, **in_step.said(side)})
+            found.append({facts.name: self.on_scale(measured, tensors, same[side])})
         return found
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:

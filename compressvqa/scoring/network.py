@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,16 +15,21 @@ from torch import Tensor, nn
 
 from compressvqa.code_digest import code_digest
 from compressvqa.errors import DataError, RegistryError, WeightsError
-from compressvqa.models import ModelSpec, load, spec_of
-from compressvqa.random_weights import are_random
+from compressvqa.metrics.score_scale import HIGHEST, LOWEST
+from compressvqa.models import ModelSpec, list_models, load, spec_of
+from compressvqa.models.factory import is_untrained
+from compressvqa.models.scales import scale_of
+from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer
-from compressvqa.scoring.scorer import Facts
+from compressvqa.scoring.scorer import Course, Facts
 from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, Tile, tiles
 from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
-WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
+DEFAULT = "rankdvqa-mini"  # what scores where nothing else is asked for
+SHIPS = "ships with compressvqa"  # what such a network says of where it came from
+MAKE = "make one with `compressvqa run recipes/rankdvqa_mini.yaml` and give its model folder"
 
 
 class NetworkScorer(BlockScorer):
@@ -33,12 +39,20 @@ class NetworkScorer(BlockScorer):
     A network may offer ``prepare(reference)``, ``partial(prepared, distorted)`` and ``pool(partials)``: then the work
     on a reference is shared by its distorted files, and the network itself pools over the whole clip.
 
+    Where the network has a scale (`compressvqa.models.scales`), scores are on it, from 0 to 100, and the raw ones stand
+    beside them. A block that is its own reference gets 100, and a file of such blocks too: what a network says of
+    identical pictures hangs on what they show, as it compares features and does not subtract pictures.
+
     Args:
         network: put in evaluation mode for the time of a scoring, as it was afterwards.
         name: what the score is called; None: the network's own name.
         source: where it came from, for the log.
         max_pixels: a larger frame is cut into tiles, see `score`; None: never.
         device: "auto", "cpu" or "cuda".
+        allow_random_weights: score by a network that was never trained too.
+
+    Raises:
+        WeightsError: the network was never trained.
     """
 
     def __init__(
@@ -49,6 +63,7 @@ class NetworkScorer(BlockScorer):
         source: str = "memory",
         max_pixels: int | None = MAX_PIXELS,
         device: str = "auto",
+        allow_random_weights: bool = False,
     ) -> None:
         if max_pixels is not None and max_pixels < SMALLEST_MAX_PIXELS:
             raise DataError(f"max_pixels {max_pixels} is too small for a tile", hint=f"{SMALLEST_MAX_PIXELS} or more")
@@ -58,7 +73,14 @@ class NetworkScorer(BlockScorer):
             spec = ModelSpec(type(network).__name__)
         if spec.inputs != "video":
             raise DataError(f"{spec.name} reads {spec.inputs}, not clips (batch, frames, 3, height, width)")
-        self.network, self.spec, self.max_pixels = network, spec, max_pixels
+        self._untrained = is_untrained(network)
+        if self._untrained and not allow_random_weights:
+            raise WeightsError(
+                f"the weights of {name or spec.name} are random: nothing has trained it, and its scores mean nothing",
+                where=None if source == "memory" else source,
+                hint="a network that was trained, or allow_random_weights=True (--allow-random-weights)",
+            )
+        self.network, self.spec, self.max_pixels, self.scale = network, spec, max_pixels, scale_of(network)
         self.device = _device(network, device, in_memory=source == "memory")
         known = models[spec.name].facts if spec.name in models else {}
         self.block = int(known.get("frames", BLOCK))
@@ -71,10 +93,10 @@ class NetworkScorer(BlockScorer):
         return (
             Facts(
                 self._name,
-                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}",
+                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}"
+                + ("" if self.scale is None else f":{json.dumps(self.scale.to_dict())}"),
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
-                higher_is_better=self.spec.higher_is_better,
-                score_range=self.spec.score_range,
+                **self._read_as(),
                 pooling="the network's own, over the whole clip" if hasattr(self.network, "pool") else "mean",
                 note=self._note(),
                 source=self._source,
@@ -82,15 +104,26 @@ class NetworkScorer(BlockScorer):
             ),
         )
 
+    def _read_as(self) -> dict[str, Any]:
+        """Direction and range, and what identical files get."""
+        if self.scale is None:
+            return {"higher_is_better": self.spec.higher_is_better, "score_range": self.spec.score_range}
+        identical = f"{HIGHEST:g}" if self.spec.mode == "FR" else ""
+        return {"higher_is_better": True, "score_range": (LOWEST, HIGHEST), "identical": identical}
+
     def state(self) -> Any:
         """The network and how it is run; not what `start` decides for the files at hand."""
-        return self.network, self.spec, self.max_pixels, self.device.type, self.block
+        return self.network, self.spec, self.max_pixels, self.device.type, self.block, self.scale
 
     def _note(self) -> str:
         """Which network it is, and on which scale it speaks."""
         which = f"the network {self.spec.name}" + ("" if self._name == self.spec.name else f", called {self._name}")
-        if are_random(self.network):
+        if self._source == SHIPS:
+            which = f"the network {self._name}, which ships{' (the default)' if self._name == DEFAULT else ''}"
+        if self._untrained:
             return f"{which}, with random weights: it was never trained, and its scores mean nothing"
+        if self.scale is not None:
+            return f"{which}: its raw score is read as {self.scale.fitted_to or 'the labels that it was fitted to'}"
         fixed = self.spec.score_range is not None
         return which if fixed else f"{which}: its raw score, on the scale of its training"
 
@@ -113,7 +146,7 @@ class NetworkScorer(BlockScorer):
         if not self._shared:
             return reference
         made = [self._call("prepare", _cut(reference, tile).to(self.device)) for tile in self._grid]
-        return _Prepared(made)
+        return _Prepared(made, reference)
 
     def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
         """One number a block, or what the network's own `pool` reads."""
@@ -132,6 +165,36 @@ class NetworkScorer(BlockScorer):
         if hasattr(self.network, "pool") and parts[0].ndim > 1:
             return float(self._call("pool", [part.to(self.device) for part in parts]).reshape(-1)[0])
         return super().pool(parts)
+
+    def shows_the_same(self, prepared: Any, distorted: Tensor) -> bool:
+        """Whether the network is shown two equal blocks."""
+        if self.scale is None or prepared is None:
+            return False
+        reference = prepared.reference if isinstance(prepared, _Prepared) else prepared
+        # The first frame tells most blocks apart.
+        return torch.equal(reference[:, 0], distorted[:, 0]) and torch.equal(reference, distorted)
+
+    def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
+        """The course on the network's scale, where it has one.
+
+        Blocks are read one by one and pooled as the network pools. Where what it pools is no score of a block, its
+        score of the file is read.
+        """
+        scale = self.scale
+        if scale is None:
+            return course
+        segments = tuple(
+            replace(part, score=HIGHEST if is_same else scale(part.score), raw=part.score)
+            for part, is_same in zip(course.segments, same, strict=True)
+        )
+        if all(same):
+            score = HIGHEST
+        elif len(parts) == len(segments) and all(part.numel() == 1 for part in parts):
+            read = zip(parts, segments, strict=True)
+            score = self.pool([torch.full(part.shape, one.score, dtype=torch.float64) for part, one in read])
+        else:
+            score = scale(course.score)
+        return replace(course, score=score, segments=segments, raw=course.score)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -165,10 +228,10 @@ def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
 
 
 class _Prepared:
-    """What a network made of each tile of a block of the reference."""
+    """What a network made of each tile of a block of the reference, and the block, until the next one is written."""
 
-    def __init__(self, made: list[Any]) -> None:
-        self.made = made
+    def __init__(self, made: list[Any], reference: Tensor) -> None:
+        self.made, self.reference = made, reference
 
 
 def _cut(clip: Tensor, tile: Tile) -> Tensor:
@@ -209,13 +272,10 @@ def model_folder(model: str | Path) -> Path:
         raise WeightsError("a file of weights does not say which network it is", where=path,
                            hint=f"NAME={path}, where NAME is the network's")  # fmt: skip
     name = str(model)
-    shipped = WEIGHTS_FOLDER / name
-    if path.name == name and (shipped / "config.json").is_file():
-        return shipped
-    make = "make one with `compressvqa run recipes/rankdvqa_mini.yaml` and give its model folder"
+    if name in shipped():
+        return shipped_folder(name)
     if path.name != name:
-        raise WeightsError("there is no such model folder", where=path, hint=make)
-    if name != "rankdvqa-mini" and name not in models:
-        raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(models))
-    hint = make if name.startswith("rankdvqa") else f"{name}=FILE with its weights"
-    raise WeightsError(f"no trained weights of {name} ship with this version", hint=hint)
+        raise WeightsError("there is no such model folder", where=path, hint=MAKE)
+    if name != DEFAULT and name not in models:
+        raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(list_models()))
+    raise not_shipped(name, MAKE if name.startswith("rankdvqa") else f"{name}=FILE with its weights")
