@@ -18,6 +18,7 @@ from compressvqa.video.align import blocks, reading, stacked
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import alike
+from compressvqa.video.frames import Planes
 
 _Numbers = tuple[Any, torch.dtype]
 
@@ -31,10 +32,12 @@ class BlockScorer(Scorer):
     Attributes:
         block: frames of a block.
         smallest_side: the smallest height or width that it can measure.
+        knows_identical: whether its scale has a score for a block that is its own reference (see `on_scale`).
     """
 
     block: int = 12
     smallest_side: int = 1
+    knows_identical: bool = False
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Called before the first block with what is known of the files; what it returns is said with the score."""
@@ -63,11 +66,6 @@ class BlockScorer(Scorer):
     def pool(self, parts: Sequence[Tensor]) -> float:
         """The score of a file out of what its blocks gave; by default the mean over all numbers."""
         return float(torch.cat([part.reshape(-1).double().cpu() for part in parts]).mean())
-
-    def shows_the_same(self, prepared: Any, distorted: Tensor) -> bool:
-        """Whether a block is its own reference; asked only by scorers whose scale has a score for that."""
-        del prepared, distorted
-        return False
 
     def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
         """The course of a file on the scale that the scores are shown on; by default as measured.
@@ -127,13 +125,11 @@ class BlockScorer(Scorer):
                     if group.reference is not None and length != len(frames):
                         length = len(frames)  # a file that ends earlier has a shorter last block
                         prepared = self.prepare(stacked(group.reference[:length], room[0]))
-                    shown_frames = stacked(frames, room[1])
-                    is_same = self.shows_the_same(prepared, shown_frames)
-                    part = self.measure(prepared, shown_frames)
+                    part = self.measure(prepared, stacked(frames, room[1]))
                     parts[side].append((part.tolist(), part.dtype))
                     more = self._segments(part, group.first, len(frames), distorted[side])
                     segments[side] += more
-                    same[side] += [is_same] * len(more)
+                    same[side] += [self._is_same(group.reference, frames)] * len(more)
                 if progress is not None:
                     progress(group.first + max(map(len, group.distorted)), total)
         found = []
@@ -151,6 +147,12 @@ class BlockScorer(Scorer):
             return [Segment(first + n, first + n, value) for n, value in enumerate(values)]
         last = first + frames - 1
         return [Segment(first, last, self._finite(self.pool([part]), f"frames {first} to {last}", clip))]
+
+    def _is_same(self, reference: Sequence[Planes] | None, distorted: Sequence[Planes]) -> bool:
+        if not self.knows_identical or reference is None:
+            return False
+        # A distorted file that ends earlier has a shorter last block. The first frame tells most blocks apart.
+        return all(a.shows_the_same(b) for a, b in zip(reference, distorted, strict=False))
 
     def _finite(self, value: float, what: str, clip: Clip) -> float:
         if not math.isfinite(value):

@@ -40,8 +40,9 @@ class NetworkScorer(BlockScorer):
     on a reference is shared by its distorted files, and the network itself pools over the whole clip.
 
     Where the network has a scale (`compressvqa.models.scales`), scores are on it, from 0 to 100, and the raw ones stand
-    beside them. A block that is its own reference gets 100, and a file of such blocks too: what a network says of
-    identical pictures hangs on what they show, as it compares features and does not subtract pictures.
+    beside them. A block whose frames are those of its reference, to the last sample, gets 100, and a file of such
+    blocks too: what a network says of identical pictures hangs on what they show, as it compares features and does not
+    subtract pictures.
 
     Args:
         network: put in evaluation mode for the time of a scoring, as it was afterwards.
@@ -81,6 +82,7 @@ class NetworkScorer(BlockScorer):
                 hint="a network that was trained, or allow_random_weights=True (--allow-random-weights)",
             )
         self.network, self.spec, self.max_pixels, self.scale = network, spec, max_pixels, scale_of(network)
+        self.knows_identical = self.scale is not None
         self.device = _device(network, device, in_memory=source == "memory")
         known = models[spec.name].facts if spec.name in models else {}
         self.block = int(known.get("frames", BLOCK))
@@ -146,7 +148,7 @@ class NetworkScorer(BlockScorer):
         if not self._shared:
             return reference
         made = [self._call("prepare", _cut(reference, tile).to(self.device)) for tile in self._grid]
-        return _Prepared(made, reference)
+        return _Prepared(made)
 
     def measure(self, prepared: Any, distorted: Tensor) -> Tensor:
         """One number a block, or what the network's own `pool` reads."""
@@ -165,14 +167,6 @@ class NetworkScorer(BlockScorer):
         if hasattr(self.network, "pool") and parts[0].ndim > 1:
             return float(self._call("pool", [part.to(self.device) for part in parts]).reshape(-1)[0])
         return super().pool(parts)
-
-    def shows_the_same(self, prepared: Any, distorted: Tensor) -> bool:
-        """Whether the network is shown two equal blocks."""
-        if self.scale is None or prepared is None:
-            return False
-        reference = prepared.reference if isinstance(prepared, _Prepared) else prepared
-        # The first frame tells most blocks apart.
-        return torch.equal(reference[:, 0], distorted[:, 0]) and torch.equal(reference, distorted)
 
     def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
         """The course on the network's scale, where it has one.
@@ -228,10 +222,10 @@ def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
 
 
 class _Prepared:
-    """What a network made of each tile of a block of the reference, and the block, until the next one is written."""
+    """What a network made of each tile of a block of the reference."""
 
-    def __init__(self, made: list[Any], reference: Tensor) -> None:
-        self.made, self.reference = made, reference
+    def __init__(self, made: list[Any]) -> None:
+        self.made = made
 
 
 def _cut(clip: Tensor, tile: Tile) -> Tensor:
