@@ -29,6 +29,7 @@ from robustness_parts.scores import Item, Scores, encoded, repeated, training_of
 
 import compressvqa as cv
 from compressvqa.environment import environment
+from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,9 +41,8 @@ def of_vmaf(items: dict[str, list[Item]]) -> dict[str, Any]:
     for name, listed in items.items():
         whole = {item.content: float("inf") for item in listed}
         found[name] = judged(listed, [item.label for item in listed], whole) | {"identical": None, "finite": True}
-    return {"wrong": sum(one["wrong"] for one in found.values()), "tied": sum(one["tied"] for one in found.values()),
-            "pairs": sum(one["pairs"] for one in found.values()),
-            "broken_by_condition": {name: one["wrong"] for name, one in found.items()}}  # fmt: skip
+    counts = {name: {key: one[key] for key in ("wrong", "tied", "pairs")} for name, one in found.items()}
+    return {"conditions": counts, **{key: sum(c[key] for c in counts.values()) for key in ("wrong", "tied", "pairs")}}
 
 
 def of_network(folder: Path, items: dict[str, list[Item]], data: Path, seen: list[str] | None) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             )
             items[condition.name] = encoded(condition, planes, place)
         found = {name: of_network(folder, items, options.data, seen.get(name)) for name, folder in networks.items()}
-    except cv.CompressVQAError as error:
+    except CompressVQAError as error:
         parser.error(str(error))
     result = {
         "networks": found,

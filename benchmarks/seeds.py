@@ -26,6 +26,7 @@ import yaml
 
 import compressvqa as cv
 from compressvqa.environment import environment
+from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_json, write_text
 from compressvqa.labels import label_title
 
@@ -106,12 +107,14 @@ def page(result: dict[str, Any]) -> str:
     if result["stages"]:
         held = result["validation"]
         judged = f"{held.get('patches', '?')} distorted patches of {held.get('contents', '?')} contents"
+        label = label_title(result["label"]) if result["label"] else "the label"
         lines += [*table(result["stages"]), ""]
+        seeds = ", ".join(map(str, result["seeds"]))
         lines += [
-            f"Seeds {', '.join(map(str, result['seeds']))}: mean ± standard deviation over runs. SROCC against"
-            f" {label_title(result['label']) if result['label'] else 'the label'} on {judged} that training did not see;"
-            " the data is the same for every seed. MACs are those of convolutions and linear layers.", "",
-        ]  # fmt: skip
+            f"Seeds {seeds}: mean ± standard deviation over runs. SROCC against {label} on {judged} that training did"
+            " not see; the data is the same for every seed. MACs are those of convolutions and linear layers.",
+            "",
+        ]
     if result["missing"]:
         lines += [f"**Not run: seeds {', '.join(map(str, result['missing']))}.**", ""]
     lines += [f"{machine['system']}, {machine['processor']}, torch {machine['packages']['torch']}.", ""]
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 cv.run(one, out=place, data_folder=options.data_folder or out / "data")
             if seed not in runs and (known := finished(place)) is not None:
                 runs[seed] = known
-    except cv.CompressVQAError as error:
+    except CompressVQAError as error:
         parser.error(str(error))
     if len({run["recipe"] for run in runs.values()}) > 1:
         parser.error("the runs differ in more than their seed: not the same recipe")

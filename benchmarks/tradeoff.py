@@ -34,6 +34,7 @@ from tradeoff_grid.sharing import share
 import compressvqa as cv
 from compressvqa.data import PatchSet
 from compressvqa.environment import environment
+from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_json, write_text
 from compressvqa.labels import label_title
 
@@ -62,7 +63,7 @@ def run_rows(rows: Sequence[Row], setup: Setup, out: Path, data: Path, hours: fl
             print(f"    SROCC {last['srocc']:.4f}, {time.monotonic() - began:.0f} s", flush=True)
         except NotPossibleError as error:
             failed[row.name] = str(error)
-        except cv.CompressVQAError as error:  # one row's fault does not stop the others
+        except CompressVQAError as error:  # one row's fault does not stop the others
             failed[row.name] = f"{error}"
             print(f"    {error}", file=sys.stderr, flush=True)
     return failed
@@ -143,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     try:
         base = base_of(options.recipe, options.changes)
         cv.load(options.teacher)
-    except cv.CompressVQAError as error:
+    except CompressVQAError as error:
         parser.error(str(error))
     setup = Setup(
         base, options.teacher, options.second_teacher, options.sparse_steps, options.distil_steps, options.long

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from compressvqa.data.proxy import build_proxy_set
-from compressvqa.errors import CompressVQAError
 from compressvqa.files import write_json
 from compressvqa.fingerprint import weights_digest
 from compressvqa.scoring import score_several
@@ -128,10 +128,6 @@ def training_of(folder: Path) -> dict[str, Any] | None:
     recipe = folder.parent / "recipe.yaml"
     if not recipe.exists():
         return None
-    import compressvqa as cv
-
-    try:
-        data = cv.Recipe.load(recipe).data
-        return {"codecs": sorted({codec for rung in data.rungs() for codec in getattr(rung, "encoders", set())})}
-    except (CompressVQAError, AttributeError):
-        return None
+    ladder = yaml.safe_load(recipe.read_text())["data"].get("ladder") or []
+    rungs = [*ladder, *(rung["first"] for rung in ladder if rung.get("first"))]
+    return {"codecs": sorted({rung["codec"] for rung in rungs})}

@@ -12,12 +12,12 @@ SHOWN = 12  # broken orders that the page lists for each network; the JSON has a
 def conditions(result: Result) -> list[str]:
     """One line a condition, for each network: broken orders, identical clips, correlation."""
     networks = list(result["networks"])
-    head = "| condition | what |" + "".join(
+    head = "| condition | what | VMAF: orders |" + "".join(
         f" {name}: orders | {name}: identical | {name}: SROCC |" for name in networks
     )
-    lines = [head, "|---|---|" + "---:|---:|---:|" * len(networks)]
+    lines = [head, "|---|---|---:|" + "---:|---:|---:|" * len(networks)]
     for name, what in result["conditions"].items():
-        cells = []
+        cells = [_orders(result["vmaf"]["conditions"][name])]
         for network in networks:
             found = result["networks"][network]["conditions"].get(name)
             cells += ["-", "-", "-"] if found is None else _cells(found)
@@ -26,7 +26,6 @@ def conditions(result: Result) -> list[str]:
 
 
 def _cells(found: Mapping[str, Any]) -> list[str]:
-    tied = f" + {found['tied']} tied" if found["tied"] else ""
     same = found["identical"]
     top = (
         f"{same['lowest']:.4g}"
@@ -35,8 +34,12 @@ def _cells(found: Mapping[str, Any]) -> list[str]:
     )
     ahead = f", {same['ahead']} of {same['n']} encodes ahead" if same["ahead"] else ""
     srocc = "-" if found["srocc"] is None else _short(found["srocc"])
-    orders = f"{found['wrong']}{tied} of {found['pairs']}" if found["finite"] else "not a number"
-    return [orders, f"{top}{ahead}", srocc]
+    return [_orders(found) if found["finite"] else "not a number", f"{top}{ahead}", srocc]
+
+
+def _orders(found: Mapping[str, Any]) -> str:
+    tied = f" + {found['tied']} tied" if found["tied"] else ""
+    return f"{found['wrong']}{tied} of {found['pairs']}"
 
 
 def _short(value: float) -> str:

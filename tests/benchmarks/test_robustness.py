@@ -12,6 +12,7 @@ import torch
 
 import compressvqa as cv
 from compressvqa.data import virtual_camera
+from compressvqa.errors import CompressVQAError
 from compressvqa.video.frames import Colour, Planes
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -102,8 +103,11 @@ def test_every_order_that_is_broken_is_listed_and_no_other():
     assert counts.srocc(items, [1.0] * 5) is None
 
 
-def test_what_training_saw_is_read_from_the_run(ran, tmp_path):
-    assert training_of(ran / "model") == {"codecs": ["x264"]}
+def test_what_training_saw_is_read_from_the_run(small_recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    for recipe, codecs in ((small_recipe, ["x264"]), ("reference/teacher", sorted(conditions.LADDERS))):
+        (tmp_path / "run" / "recipe.yaml").write_text(cv.Recipe.load(recipe).to_yaml())
+        assert training_of(tmp_path / "run" / "model") == {"codecs": codecs}
     assert training_of(tmp_path / "model") is None
 
 
@@ -163,7 +167,7 @@ def test_sources_may_be_any_folder_of_photographs(tmp_path):
     built_in = conditions.references(["builtin"], 3, 4)
     assert set(built_in) <= set(virtual_camera.VALIDATION)  # kept apart from built-in training
     (tmp_path / "photo2.png").unlink()
-    with pytest.raises(cv.CompressVQAError, match="2 contents are too few"):
+    with pytest.raises(CompressVQAError, match="2 contents are too few"):
         conditions.references([str(tmp_path)], 5, 4)
 
 
