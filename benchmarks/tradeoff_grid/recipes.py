@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 import compressvqa as cv
-from compressvqa.recipe import schema
+from compressvqa.running.recipe import schema
 from compressvqa.stages import StageConfig, StageContext, StageResult
 from tradeoff_grid.rows import CUTS, LOSSES, SPARSITY, Row
 

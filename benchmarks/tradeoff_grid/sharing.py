@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from compressvqa.recipe import Recipe
-from compressvqa.run_folder import RunFolder
+from compressvqa.running.recipe import Recipe
+from compressvqa.running.run_folder import RunFolder
 
 ANSWERS = "teacher-scores"
 

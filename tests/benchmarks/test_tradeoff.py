@@ -21,8 +21,8 @@ import tradeoff
 from tradeoff_grid import figures, recipes, rows, sharing
 
 WIDTHS = {"widths": [8, 8, 12, 12, 16, 16], "merge_width": 16, "mlp_width": 16}
-# Two rows that differ in the last stage only, one of several cuts; and one that needs what is not given.
-RUN = ["grid-20-obprox-1cut-paper-s0", "grid-20-obprox-1cut-best-s0", "grid-20-none-3cuts-best-s0"]
+# Two rows that differ in the last stage only, and one that needs what is not given.
+RUN = ["grid-20-obprox-1cut-paper-s0", "grid-20-obprox-1cut-best-s0"]
 IMPOSSIBLE = "ablation-14-progressive-1cut-best-two-teachers-s0"
 
 
@@ -39,13 +39,20 @@ def call(teacher, small_recipe, small_data, tmp_path_factory):
     """Calls the benchmark for some rows; results and rows lie in the same folders every time."""
     place = tmp_path_factory.mktemp("tradeoff")
 
-    def run(*names: str, hours: float = 1.0):
+    def run(*names: str, hours: float):
         arguments = ["--teacher", str(teacher), "--recipe", str(small_recipe), "--data", str(small_data)]
         arguments += ["--set", f"model.options={json.dumps(WIDTHS)}", "--out", str(place / "out")]
-        arguments += ["--results", str(place / "results"), "--sparse-steps", "3", "--distil-steps", "3"]
-        return tradeoff.main([*arguments, "--hours", str(hours), "--rows", *names]), place
+        arguments += ["--results", str(place / "results"), "--sparse-steps", "2", "--distil-steps", "2"]
+        return tradeoff.main([*arguments, "--hours", str(hours), "--rows", *names])
 
-    return run
+    return run, place
+
+
+@pytest.fixture(scope="module")
+def done(call):
+    """The two rows, run; the result and the folder."""
+    run, place = call
+    return run(*RUN, IMPOSSIBLE, hours=1), place
 
 
 def test_every_row_is_a_recipe_and_each_name_is_there_once(teacher, small_recipe):
@@ -71,12 +78,18 @@ def test_several_cuts_end_at_the_budget_of_one(teacher, small_recipe):
     assert np.prod(shares) == pytest.approx(0.06)
 
 
-def test_rows_are_run_reported_and_the_others_are_said_to_be_missing(call, small_data):
-    nothing, _ = call(*RUN, hours=0)
-    assert nothing["lines"] == []
+def test_no_row_is_begun_when_the_hours_are_over(call):
+    run, place = call
+    result = run(*RUN, hours=0)
+    assert result["lines"] == []
+    assert set(result["missing"]) == {row.name for row in rows.all_rows()}
+    assert "No row has been run yet" in (place / "results" / "tradeoff.md").read_text()
+    assert not (place / "out").exists()
+
+
+def test_rows_are_run_and_reported_and_the_others_are_said_to_be_missing(done):
+    result, place = done
     every = {row.name for row in rows.all_rows()}
-    assert set(nothing["missing"]) == every
-    result, place = call(*RUN, IMPOSSIBLE)
     assert set(result["missing"]) == every - set(RUN)
     assert result["missing"][IMPOSSIBLE] == "no --second-teacher was given"
     page = (place / "results" / "tradeoff.md").read_text()
@@ -95,9 +108,9 @@ def test_rows_are_run_reported_and_the_others_are_said_to_be_missing(call, small
     assert line["macs"] == pytest.approx(table[-1]["macs_conv_linear"] / table[0]["macs_conv_linear"])
 
 
-def test_equal_stages_are_run_once_and_give_what_they_would_give(call, teacher, tmp_path):
-    _, place = call(*RUN[:2])
-    one, other = (place / "out" / name / "stages" for name in RUN[:2])
+def test_equal_stages_are_run_once(done):
+    _, place = done
+    one, other = (place / "out" / name / "stages" for name in RUN)
     for stage in ("01-teacher", "02-sparse", "03-pruned"):
         same = (one / stage / "stage.json").samefile(other / stage / "stage.json")
         assert same, stage
@@ -105,11 +118,13 @@ def test_equal_stages_are_run_once_and_give_what_they_would_give(call, teacher, 
     assert (one / "04-distilled" / sharing.ANSWERS).samefile(other / "04-distilled" / sharing.ANSWERS)
 
 
-def test_a_shared_stage_is_only_taken_for_an_equal_recipe(call, small_data, small_recipe, teacher, tmp_path):
-    _, place = call(*RUN[:2])
-    base = recipes.base_of(str(small_recipe), [f"model.options={json.dumps(WIDTHS)}", "data.gap=7"])
-    recipe = recipes.recipe_of(rows.grid()[0], recipes.Setup(base, teacher, None, 3, 3, 2))
-    assert sharing.share(recipe, tmp_path / "run", place / "out") == []
+def test_a_shared_stage_is_only_taken_for_an_equal_recipe(done, small_recipe, teacher, tmp_path):
+    _, place = done
+    row = next(row for row in rows.all_rows() if row.name == RUN[0])
+    for change, found in (([], 4), (["data.gap=7"], 0)):
+        base = recipes.base_of(str(small_recipe), [f"model.options={json.dumps(WIDTHS)}", *change])
+        recipe = recipes.recipe_of(row, recipes.Setup(base, teacher, None, 2, 2, 5))
+        assert len(sharing.share(recipe, tmp_path / f"run{found}", place / "out")) == found
 
 
 def test_intervals_draw_whole_contents(small_data):
