@@ -121,7 +121,7 @@ def lines(judged: Sequence[Judged], truth: Truth) -> list[dict[str, Any]]:
                 "srocc_interval": _ends(resampled),
                 "teacher": teacher,
                 "retention": float(np.mean(single)) / teacher,
-                "retention_interval": _ends(resampled / teacher_resampled),
+                "retention_interval": _ends(resampled / np.where(teacher_resampled == 0, np.nan, teacher_resampled)),
             }
         )
     return found
