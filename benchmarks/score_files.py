@@ -40,7 +40,7 @@ import re, sys, torch
 from compressvqa.scoring import NetworkScorer, score
 from compressvqa.models import create_model
 torch.manual_seed(0)
-model = NetworkScorer(create_model("rankdvqa")) if sys.argv[3] == "rankdvqa" else sys.argv[3]
+model = NetworkScorer(create_model("rankdvqa"), allow_random_weights=True) if sys.argv[3] == "rankdvqa" else sys.argv[3]
 score(sys.argv[1], sys.argv[2], model=model)
 # Not getrusage: its peak begins with that of the process that started this one.
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
@@ -104,8 +104,8 @@ def main() -> None:
     parser.add_argument("--size", default="640x360")
     choice = parser.parse_args()
     torch.manual_seed(0)
-    scorers: dict[str, Scorer] = {"rankdvqa": NetworkScorer(create_model("rankdvqa")),
-                                  "c3dvqa": NetworkScorer(create_model("c3dvqa")),
+    scorers: dict[str, Scorer] = {"rankdvqa": NetworkScorer(create_model("rankdvqa"), allow_random_weights=True),
+                                  "c3dvqa": NetworkScorer(create_model("c3dvqa"), allow_random_weights=True),
                                   "vmaf_v0.6.1": find_scorers(["vmaf_v0.6.1"])[0]}  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

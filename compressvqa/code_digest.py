@@ -34,12 +34,12 @@ _SILENT = re.compile(
     r"static_attributes|dataclass_\w+|pydantic_\w+|abstractmethods|parameters|orig_bases|slots|signature|"
     r"classdictcell|type_params|hash)__|_abc_impl|__abstractmethods__"
 )
-# What torch, and `compressvqa.random_weights`, keep in a module beside what the module computes with.
+# What is kept in a module beside what it computes with: by torch, by `random_weights` and by `models.scales`.
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _PARTS = ("_parameters", "_buffers", "_modules")
 _TORCH = re.compile(
     r"training|_is_full_backward_hook|_non_persistent_buffers_set|_backward_\w+|_\w*hooks\w*|call_super_init|"
-    r"compressvqa_drawn"
+    r"compressvqa_drawn|compressvqa_scale"
 )
 # What methods, properties and partial functions are made of.
 _MADE_OF = ("__func__", "__self__", "fget", "fset", "fdel", "func", "args", "keywords")

@@ -19,11 +19,13 @@ _NEAR = 1e-2  # what half precision may move a value by
 
 def note(model: nn.Module) -> None:
     """Notes that the weights of a network are random as they stand."""
-    setattr(model, NOTE, tuple(_some(model)))
+    setattr(model, NOTE, some_values(model))
 
 
 def are_random(model: nn.Module) -> bool:
     """Whether a network's weights are those that were noted. One that was never noted is taken for trained.
+
+    A network without parameters is never random.
 
     >>> layer = nn.Linear(2, 1)
     >>> are_random(layer)
@@ -36,11 +38,21 @@ def are_random(model: nn.Module) -> bool:
     False
     """
     noted = getattr(model, NOTE, None)
-    if not isinstance(noted, tuple):
-        return False
-    now = tuple(_some(model))
-    return len(now) == len(noted) and all(
-        math.isclose(a, b, rel_tol=_NEAR, abs_tol=1e-6) for a, b in zip(now, noted, strict=True)
+    return isinstance(noted, tuple) and hold_still(model, noted)
+
+
+def some_values(model: nn.Module) -> tuple[float, ...]:
+    """A few values of every tensor of weights, by which `hold_still` knows them again."""
+    return tuple(_some(model))
+
+
+def hold_still(model: nn.Module, noted: tuple[float, ...]) -> bool:
+    """Whether weights are those of which some values were noted, up to what half precision changes."""
+    now = some_values(model)
+    return (
+        bool(noted)
+        and len(now) == len(noted)
+        and all(math.isclose(a, b, rel_tol=_NEAR, abs_tol=1e-6) for a, b in zip(now, noted, strict=True))
     )
 
 

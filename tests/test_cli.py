@@ -10,6 +10,7 @@ from running import command
 import compressvqa as cv
 
 pytestmark = pytest.mark.slow  # processes of their own
+ANY_WEIGHTS = "--allow-random-weights"
 
 
 def said(*arguments: str, code: int = 2) -> str:
@@ -194,7 +195,7 @@ class TestMistakes:
 
     def test_score_needs_files_that_are_there(self, tmp_path: Path) -> None:
         cv.save(cv.create_model("rankdvqa"), tmp_path / "model")
-        line = said("score", "no.mp4", "nothing.mp4", "--model", str(tmp_path / "model"))
+        line = said("score", "no.mp4", "nothing.mp4", "--model", str(tmp_path / "model"), ANY_WEIGHTS)
         assert "no.mp4" in line
 
     def test_sizes_that_differ_and_frames_too_small(self, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ class TestMistakes:
         for name, side in (("a", 128), ("b", 96), ("c", 64)):
             header, frame = f"YUV4MPEG2 W{side} H{side} F25:1 C420\n".encode(), b"FRAME\n" + bytes(side * side * 3 // 2)
             (tmp_path / f"{name}.y4m").write_bytes(header + 12 * frame)
-        model = ("--model", str(tmp_path / "model"))
+        model = ("--model", str(tmp_path / "model"), ANY_WEIGHTS)
         files = (str(tmp_path / "a.y4m"), str(tmp_path / "b.y4m"))
         assert "128x128" in said("score", *files, *model, "--size", "refuse")
         assert "96" in said("score", str(tmp_path / "c.y4m"), str(tmp_path / "c.y4m"), *model)
@@ -213,7 +214,7 @@ class TestMistakes:
         (tmp_path / "whole.y4m").write_bytes(whole)
         (tmp_path / "short.y4m").write_bytes(whole[:-5000])
         files = (str(tmp_path / "whole.y4m"), str(tmp_path / "short.y4m"))
-        assert "short.y4m" in said("score", *files, "--model", str(tmp_path / "model"))
+        assert "short.y4m" in said("score", *files, "--model", str(tmp_path / "model"), ANY_WEIGHTS)
 
     def test_a_run_folder_without_a_run(self, tmp_path: Path) -> None:
         assert "not finished" in said("report", str(tmp_path))

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import compressvqa as cv
+from compressvqa.data.patches import PatchSet
+from compressvqa.data.rank_pairs import RankPairs
 from compressvqa.errors import CompressVQAError, TrainingError
+from compressvqa.models.scales import scale_of
 from compressvqa.running.pipeline import run
 from compressvqa.running.recipe import Recipe
 
@@ -68,6 +73,49 @@ def test_the_model_loads_and_scores(whole: Path) -> None:
     inputs = cv.example_inputs(model, size=96)
     with torch.inference_mode():
         assert torch.isfinite(model(*inputs)).all()
+
+
+def scale_in(folder: Path) -> dict | None:
+    found: dict | None = json.loads((folder / "config.json").read_text())["scale"]
+    return found
+
+
+def test_each_stage_has_the_scale_that_fits_its_labels_or_says_why(whole: Path, small_data: Path) -> None:
+    dataset = RankPairs(Recipe.load(whole / "recipe.yaml").data)
+    examples = PatchSet(small_data / "validation")
+    labels = np.array(examples.label("vmaf_v0.6.1"))
+    fitted = 0
+    for place in sorted((whole / "stages").iterdir()):
+        said = json.loads((place / "stage.json").read_text())["figures"]["scale"]
+        network = cv.load(place / "model").eval()
+        assert (scale_of(network) is None) == ("none" in said) == (scale_in(place / "model") is None)
+        if scale_of(network) is not None:
+            fitted += 1
+            with torch.inference_mode():
+                raw = dataset.judge(examples, network).scores
+                same = [float(network(*[pair[0].to_rgb()[None]] * 2)) for pair in map(examples.load, range(len(raw)))]
+            assert said["rmse"] == pytest.approx(np.sqrt(np.mean((scale_of(network).map(raw) - labels) ** 2)), rel=1e-3)
+            assert said["rmse"] < labels.std() * 1.05
+            assert said["identical"]["lowest"] == pytest.approx(scale_of(network).map(same).min(), rel=1e-3)
+            assert "VMAF 0.6.1 of" in said["fitted_to"]
+    assert fitted, "not even one follows its labels: nothing was tested"
+    assert scale_in(whole / "model") == scale_in(sorted((whole / "stages").iterdir())[-1] / "model")
+
+
+def test_a_run_of_an_older_version_gets_its_scale_at_the_end(
+    whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "old")
+    for place in (tmp_path / "old" / "stages").iterdir():
+        done = json.loads((place / "stage.json").read_text())
+        del done["figures"]["scale"]
+        (place / "stage.json").write_text(json.dumps(done))
+        config = json.loads((place / "model" / "config.json").read_text())
+        del config["scale"]
+        (place / "model" / "config.json").write_text(json.dumps(config))
+    result = run(Recipe.load(small_recipe), out=tmp_path / "old", data_folder=small_data)
+    assert scale_in(result.model) == scale_in(whole / "model")
+    assert (result.model / "model.safetensors").read_bytes() == (whole / "model" / "model.safetensors").read_bytes()
 
 
 def stop_in(stage: str, step: int, how: signal.Signals, recipe: Path, out: Path, data: Path) -> tuple[int, str]:

@@ -50,6 +50,13 @@ def test_every_recipe_that_ships_is_without_fault() -> None:
         assert Recipe.load(name).stages
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_the_recipe_that_a_run_of_a_shipped_one_writes_reads_back_as_itself(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.load(name)
+    again = Recipe.load(write(tmp_path, recipe.to_yaml()))
+    assert again.key(len(again.stages)) == recipe.key(len(recipe.stages))
+
+
 def test_the_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     recipe = Recipe.load(write(tmp_path, GOOD))
     again = Recipe.load(write(tmp_path, recipe.to_yaml()))

@@ -26,7 +26,10 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting: --set stages.teacher.steps=500. May be repeated."
     ),
 ]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A registered name, or a folder made by a run.")]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A name, NAME=pretrained, NAME=FILE with weights, or a folder made by a run."),
+]
 Size = Annotated[
     Literal["scale", "refuse"], typer.Option(help="Another size than the reference's: scale (bicubic) or refuse.")
 ]
@@ -57,6 +60,9 @@ RuntimeName = Annotated[
     typer.Option(
         "--runtime", metavar="NAME", help="What runs a network: auto (the quickest here), eager, or another runtime."
     ),
+]
+AllowRandom = Annotated[
+    bool, typer.Option("--allow-random-weights", help="Also take networks that were never trained.")
 ]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
@@ -94,10 +100,13 @@ def options(
 
 
 def load_network(name: str) -> Any:
-    """A network by registered name, or from a folder."""
+    """A network by name, with its weights as NAME=pretrained or NAME=FILE, or from a folder."""
     from compressvqa.models import create_model, load
 
-    return load(name) if Path(name).is_dir() else create_model(name)
+    if Path(name).is_dir():
+        return load(name)
+    registered, equals, weights = name.partition("=")
+    return create_model(registered, weights=weights if equals else None)
 
 
 def print_json(value: Any) -> None:

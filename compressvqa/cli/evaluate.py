@@ -10,6 +10,7 @@ from rich.console import Console
 
 from compressvqa.cli.app import (
     Align,
+    AllowRandom,
     Crop,
     Deinterlace,
     Hdr,
@@ -86,6 +87,7 @@ def evaluate(
     cache: Annotated[Optional[Path], typer.Option(help="Folder of kept scores.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where networks run.")] = "auto",
     runtime: RuntimeName = "auto",
+    allow_random_weights: AllowRandom = False,
     form: Annotated[
         Literal["text", "markdown", "latex", "csv"], typer.Option("--format", help="How the table is printed.")
     ] = "text",
@@ -139,6 +141,7 @@ def evaluate(
             by_content=by_content,
             device=device,
             runtime=runtime,
+            allow_random_weights=allow_random_weights,
             pictures=out is not None,
             progress=progress,
         )

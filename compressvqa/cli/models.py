@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compressvqa.cli.app import Json, ModelName, app, load_network, print_json
 
+if TYPE_CHECKING:
+    from compressvqa.models.shipped import Shipped
+    from compressvqa.registry import Entry
+
 
 @app.command()
-def models(pattern: Annotated[str, typer.Argument(help="Shell pattern.")] = "*", as_json: Json = False) -> None:
-    """List models that can be created by name; "timm/*", "torchvision/*", "pyiqa/*" list those of other libraries."""
-    from compressvqa.models.factory import entry_of, list_models
+def models(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern.")] = "*",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only those whose trained weights ship.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List models that can be created by name; "timm/*", "torchvision/*", "pyiqa/*" list those of other libraries.
 
-    found = [entry_of(name) for name in list_models(pattern)]
+    A star marks those whose trained weights ship.
+    """
+    from compressvqa.models.factory import entry_of, list_models
+    from compressvqa.models.shipped import shipped
+
+    ships = shipped()
+    found = {name: entry_of(name) for name in list_models(pattern, pretrained=pretrained)}
     if as_json:
-        print_json([{"name": entry.name, "summary": entry.summary, **entry.facts} for entry in found])
+        print_json([_facts(name, entry, ships.get(name)) for name, entry in found.items()])
         return
-    for entry in found:
-        print(f"{entry.name:<20} {entry.facts['mode']}  {entry.summary}")
+    if pretrained and not found:
+        what = f"that match {pattern!r}" if ships else "with this version"
+        print(f"no trained weights ship {what}", file=sys.stderr)
+    for name, entry in found.items():
+        one = ships.get(name)
+        summary = entry.summary if one is None else one.summary
+        print(f"{name:<20} {entry.facts['mode']}{'*' if one else ' '} {summary}")
+
+
+def _facts(name: str, entry: Entry, ships: Shipped | None) -> dict[str, Any]:
+    """What there is to say of a name, as JSON would hold it."""
+    known = {"name": name, "summary": entry.summary if ships is None else ships.summary, **entry.facts}
+    return known | {"pretrained": ships is not None} | ({} if ships is None else {"weights": ships.to_dict()})
 
 
 @app.command()

@@ -15,7 +15,11 @@ from compressvqa.cli.app import Json, app, load_network, print_json
 from compressvqa.errors import CompressVQAError
 
 PrunedName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A registered name, a folder made by a run, or file.py:function.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name, NAME=pretrained, NAME=FILE with weights, a folder made by a run, or file.py:function.",
+    ),
 ]
 
 
@@ -93,7 +97,7 @@ def prune(
         choice |= {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
         _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
         return
-    from compressvqa.models import save
+    from compressvqa.models import list_models, save
     from compressvqa.pruning import WrittenSettings
     from compressvqa.pruning import prune as prune_network
 
@@ -133,6 +137,8 @@ def prune(
     for name, (before, after) in counts.items():
         print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
     print(f"pruned against zeroed: largest error {error:.1e} of the output's scale")
+    if model in list_models(pretrained=True):
+        print(f"by its name alone {model} has random weights: {model}=pretrained takes those that ship")
     print("nothing was saved (--out FOLDER saves)" if saved is None else saved)
 
 

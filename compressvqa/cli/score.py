@@ -12,6 +12,7 @@ from rich.console import Console
 
 from compressvqa.cli.app import (
     Align,
+    AllowRandom,
     BitDepth,
     Crop,
     Deinterlace,
@@ -57,8 +58,8 @@ def score(
             "-m",
             metavar="NAME",
             show_default="rankdvqa-mini",
-            help="A folder made by a run, NAME=WEIGHTS, or a metric: vmaf, psnr, lpips, ... (`compressvqa metrics` "
-            "lists them). May be repeated.",
+            help="A network that ships (`compressvqa models --pretrained`), a folder made by a run, NAME=WEIGHTS, or a "
+            "metric: vmaf, psnr, lpips, ... (`compressvqa metrics`). May be repeated.",
         ),
     ] = None,
     pool: Annotated[
@@ -106,6 +107,7 @@ def score(
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
     runtime: RuntimeName = "auto",
+    allow_random_weights: AllowRandom = False,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment, as libvmaf does.")] = False,
     as_xml: Annotated[bool, typer.Option("--xml", help="Print XML, as libvmaf does.")] = False,
@@ -119,6 +121,8 @@ def score(
 ) -> None:
     """Score distorted videos or pictures against their reference.
 
+    Example: compressvqa score reference.mp4 distorted.mp4
+
     Example: compressvqa score reference.mp4 distorted.mp4 --model runs/rankdvqa-mini/model
 
     Example: compressvqa score reference.mp4 low.mp4 high.mp4 --metric vmaf --metric psnr --pool p5 --pool mean
@@ -131,14 +135,15 @@ def score(
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
     from compressvqa.scoring.engine import in_order
+    from compressvqa.scoring.network import DEFAULT
     from compressvqa.scoring.result import figure
     from compressvqa.video.clip import Clip, Pairing
 
     forms = {"--json": as_json, "--csv": as_csv, "--xml": as_xml, "--summary": summary}
     asked = [option for option, given in forms.items() if given]
-    names = list(dict.fromkeys(model or ["rankdvqa-mini"]))
+    names = list(dict.fromkeys(model or [DEFAULT]))
     _check(asked, names, pool or [], per, plot, out or [])
-    scorers = find_scorers(names, device=device, runtime=runtime)
+    scorers = find_scorers(names, device=device, runtime=runtime, allow_random_weights=allow_random_weights)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     reference, distorted = _sides(
         files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"

@@ -15,6 +15,7 @@ from torch import Tensor
 from compressvqa.data.kept import Bytes, Cut, digest, in_turn, kept, random_cut, stamp, to_values
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
+from compressvqa.labels import canonical_label
 from compressvqa.opinions import Item, Manifest
 
 PREFIX = "clip-"  # of the names of kept files
@@ -154,6 +155,16 @@ def turned(manifest: Manifest, items: Sequence[Item]) -> npt.NDArray[np.float64]
     """(n,) opinion scores; those of which lower is better with a minus sign."""
     values = np.array([item.mos for item in items], dtype=np.float64)
     return values if manifest.higher_is_better else -values
+
+
+def told(manifest: Manifest, count: int) -> tuple[str, tuple[float, float] | None]:
+    """What a part's labels are, in words, and the lowest and highest of them, turned as `turned` does."""
+    span = manifest.scale
+    if span is None and (canonical_label(manifest.label) or "").startswith("vmaf"):
+        span = (0.0, 100.0)
+    if span is not None and not manifest.higher_is_better:
+        span = (-span[1], -span[0])
+    return f"{manifest.label} of {count:,} validation clips of {manifest.name}", span
 
 
 def stacked(views: tuple[Bytes, ...] | list[Bytes]) -> list[Tensor]:

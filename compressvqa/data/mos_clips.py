@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from compressvqa.data.judged import Judged
 from compressvqa.data.kept import (
     Bytes,
     digest,
@@ -23,7 +24,7 @@ from compressvqa.data.kept import (
     to_bytes,
     with_short_side,
 )
-from compressvqa.data.kept_clips import PREFIX, ClipSampler, KeptClips, stacked, turned
+from compressvqa.data.kept_clips import PREFIX, ClipSampler, KeptClips, stacked, told, turned
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_share, read_parts
@@ -176,8 +177,10 @@ class MosSingles:
             srocc, krocc and plcc (after the usual logistic fit), positive where network and viewers agree; rmse after
             that fit, on the data set's scale; pair_accuracy over all pairs of clips whose opinion scores differ; n.
         """
-        from compressvqa.metrics import correlation
+        return self.figures(self.judge(examples, network, progress))
 
+    def judge(self, examples: KeptClips, network: Callable[..., Tensor], progress: Progress | None = None) -> Judged:
+        """Scores every clip; see `evaluate`."""
         scores: list[list[float]] = [[] for _ in examples.items]
         for batch in self._views(examples):
             judged = network(*stacked([view for _, view in batch])).detach().float().cpu()
@@ -185,7 +188,14 @@ class MosSingles:
                 scores[index].append(score)
             if progress is not None:
                 progress(batch[-1][0] + 1, len(examples))
-        means, truth = np.array([np.mean(found) for found in scores]), examples.values
+        means = np.array([np.mean(found) for found in scores])
+        return Judged(means, examples.values, *told(examples.manifest, len(means)))
+
+    def figures(self, judged: Judged) -> dict[str, float]:
+        """The figures of `evaluate`."""
+        from compressvqa.metrics import correlation
+
+        means, truth = judged.scores, judged.labels
         found = correlation(means, truth)
         return {
             "srocc": found.srocc, "plcc": found.plcc, "krocc": found.krocc, "rmse": found.rmse,

@@ -15,6 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from compressvqa.data.judged import Judged
+from compressvqa.data.kept_clips import told, turned
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import Part, check_share, read_parts
@@ -206,8 +208,10 @@ class MosPairs:
             srocc and plcc (after the usual logistic fit), positive where network and viewers agree; pair_accuracy over
             all pairs of clips whose opinion scores differ; n, how many clips were judged.
         """
-        from compressvqa.metrics import correlation, pair_accuracy
+        return self.figures(self.judge(examples, network, progress))
 
+    def judge(self, examples: MosClips, network: Callable[..., Tensor], progress: Progress | None = None) -> Judged:
+        """Scores every clip; see `evaluate`."""
         scores = []
         for index in range(len(examples)):
             references, distorted = zip(*examples.read(index), strict=True)
@@ -217,12 +221,19 @@ class MosPairs:
             scores.append(float(network(*inputs)))
             if progress is not None:
                 progress(index + 1, len(examples))
-        judged, truth = np.array(scores), examples.opinions
-        fitted = correlation(judged, truth)
+        truth = turned(examples.manifest, examples.items)
+        return Judged(np.array(scores), truth, *told(examples.manifest, len(truth)))
+
+    def figures(self, judged: Judged) -> dict[str, float]:
+        """The figures of `evaluate`."""
+        from compressvqa.metrics import correlation, pair_accuracy
+
+        scores, truth = judged.scores, judged.labels
+        fitted = correlation(scores, truth)
         a, b = np.triu_indices(len(truth), 1)
         differ = truth[a] != truth[b]
         a, b = a[differ], b[differ]
-        accuracy = pair_accuracy(judged[a], judged[b], truth[a] > truth[b])
+        accuracy = pair_accuracy(scores[a], scores[b], truth[a] > truth[b])
         return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
 
     def _part(self, part: Part) -> tuple[Manifest, list[Item]]:

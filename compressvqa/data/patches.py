@@ -181,13 +181,23 @@ class PatchSet:
 
     def evaluation_batches(self, batch: int = 4, size: int | None = None) -> Iterator[EvaluationBatch]:
         """All distorted patches with their references, whole or (with `size`) their middle, in the set's order."""
-        side = self.size if size is None else min(size, self.size)
-        corner = (self.size - side) // 4 * 2
+        box = self._middle(size)
         for first in range(0, len(self), batch):
             entries = self.entries[first : first + batch]
-            pairs = [self.load(first + offset, box=(corner, corner, side, side)) for offset in range(len(entries))]
+            pairs = [self.load(first + offset, box=box) for offset in range(len(entries))]
             reference, distorted = (torch.stack([pair[which].to_rgb() for pair in pairs]) for which in (0, 1))
             yield EvaluationBatch(reference, distorted, entries)
+
+    def reference_batches(self, batch: int = 4, size: int | None = None) -> Iterator[Tensor]:
+        """All reference patches, (B, T, 3, H, W) in [0, 1]; else as `evaluation_batches`."""
+        for first in range(0, len(self.references), batch):
+            some = self.references[first : first + batch]
+            yield torch.stack([self.planes(one).crop(*self._middle(size)).to_rgb() for one in some])
+
+    def _middle(self, size: int | None) -> tuple[int, int, int, int]:
+        side = self.size if size is None else min(size, self.size)
+        corner = (self.size - side) // 4 * 2
+        return corner, corner, side, side
 
     def summary(self) -> dict[str, Any]:
         """What the set holds, as plain values: counts, spread of each label, what was skipped and why."""

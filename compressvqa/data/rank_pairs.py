@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from compressvqa.data.build import build
 from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
 from compressvqa.data.filters import Filter
+from compressvqa.data.judged import Judged
 from compressvqa.data.ladder import AnyRung
 from compressvqa.data.media import BUILTIN, MediaSource, Part, media_sources, shared_files
 from compressvqa.data.orders import Kind
@@ -20,6 +22,7 @@ from compressvqa.data.pairs import PairSampler
 from compressvqa.data.patches import PatchSet
 from compressvqa.data.sources import Cutting, Source
 from compressvqa.errors import DataError
+from compressvqa.labels import label_title
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.compare import MIN_SIDE
@@ -186,23 +189,42 @@ class RankPairs:
             srocc and plcc (after the usual logistic fit) against the label; pair_accuracy over all pairs of patches
             whose labels are `gap` or more apart; n, how many patches were judged.
         """
-        from compressvqa.metrics import correlation, pair_accuracy
+        return self.figures(self.judge(examples, network, progress))
 
+    def judge(
+        self, examples: PatchSet, network: Callable[[Tensor, Tensor], Tensor], progress: Progress | None = None
+    ) -> Judged:
+        """Scores every patch; see `evaluate`. Patches without the label are left out."""
         scores: list[Tensor] = []
         for batch in examples.evaluation_batches(self.config.evaluation_batch, self.config.evaluation_size):
             scores.append(network(batch.reference, batch.distorted).detach().float().cpu())
             if progress is not None:
                 progress(sum(map(len, scores)), len(examples))
         labels = examples.label(self.config.label)
-        known = torch.tensor([value is not None for value in labels])
-        truth = torch.tensor([value for value in labels if value is not None], dtype=torch.float64)
-        judged = torch.cat(scores)[known].double()
-        fitted = correlation(judged.numpy(), truth.numpy())
-        a, b = torch.triu_indices(len(truth), len(truth), 1)
-        far = (truth[a] - truth[b]).abs() >= max(self.config.gap, 1e-9)
+        known = np.array([value is not None for value in labels])
+        truth = np.array([value for value in labels if value is not None], dtype=np.float64)
+        words = f"{label_title(self.config.label)} of {len(truth):,} validation patches"
+        span = (0.0, 100.0) if self.config.label.startswith("vmaf") else None
+        return Judged(torch.cat(scores).double().numpy()[known], truth, words, span)
+
+    def figures(self, judged: Judged) -> dict[str, float]:
+        """The figures of `evaluate`."""
+        from compressvqa.metrics import correlation, pair_accuracy
+
+        scores, truth = judged.scores, judged.labels
+        fitted = correlation(scores, truth)
+        a, b = np.triu_indices(len(truth), 1)
+        far = np.abs(truth[a] - truth[b]) >= max(self.config.gap, 1e-9)
         a, b = a[far], b[far]
-        accuracy = pair_accuracy(judged[a].numpy(), judged[b].numpy(), (truth[a] > truth[b]).numpy())
+        accuracy = pair_accuracy(scores[a], scores[b], truth[a] > truth[b])
         return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
+
+    def identical(self, examples: PatchSet, network: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
+        """The score of each reference shown as its own distorted patch."""
+        found: list[float] = []
+        for reference in examples.reference_batches(self.config.evaluation_batch, self.config.evaluation_size):
+            found += network(reference, reference).detach().float().flatten().tolist()
+        return found
 
     def sources(self, part: Part) -> Sequence[Source]:
         """What the patches of a part are cut from.

@@ -88,7 +88,8 @@ class ScoreCache:
             log.warning("a kept score of %s is damaged and is taken again", distorted.path)
             return None
         kept = json.loads(text)
-        return Course(kept["score"], tuple(Segment(*part) for part in kept["segments"]), kept["settings"])
+        segments = tuple(Segment(*part) for part in kept["segments"])
+        return Course(kept["score"], segments, kept["settings"], kept.get("raw"))
 
     def put(
         self, facts: Facts, reference: Clip | None, distorted: Clip, pairing: Pairing, course: Course,
@@ -109,9 +110,10 @@ class ScoreCache:
         """
         kept = {
             "score": course.score,
-            "segments": [[part.first_frame, part.last_frame, part.score] for part in course.segments],
+            "segments": [_plain(part) for part in course.segments],
             "settings": dict(course.settings),
         }
+        kept |= {} if course.raw is None else {"raw": course.raw}
         key, text = self.key(facts, reference, distorted, pairing), json.dumps(kept)
         if before is not None and before != key:
             raise DataError("it or its reference was written while it was scored", where=distorted.path)
@@ -145,6 +147,11 @@ class ScoreCache:
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 hint = f"it is damaged: delete {self.folder / 'scores.sqlite'}, or --cache FOLDER"
             raise StoreError(f"scores can't be kept here ({error})", where=self.folder, hint=hint) from error
+
+
+def _plain(part: Segment) -> list[float]:
+    plain = [part.first_frame, part.last_frame, part.score]
+    return plain if part.raw is None else [*plain, part.raw]
 
 
 def _sha256(text: str) -> str:

@@ -51,6 +51,7 @@ def evaluate(
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     runtime: str = "auto",
+    allow_random_weights: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judges models on data sets as the field does.
@@ -84,6 +85,7 @@ def evaluate(
         max_pixels: see `compressvqa.score`.
         device: "auto", "cpu" or "cuda".
         runtime: see `compressvqa.score`; scores are kept apart by what was asked for.
+        allow_random_weights: also judge networks that were never trained, to compare with.
         progress: called with (scores taken, scores in all) of each data set.
 
     Raises:
@@ -101,7 +103,10 @@ def evaluate(
     pool = None if pool is None else one_pool(pool)
     named = titles_of(typed, titles)
     scorers = [model for model in models if isinstance(model, Scorer)]
-    scorers += find_scorers(typed, titles=named, max_pixels=max_pixels, device=device, runtime=runtime)
+    scorers += find_scorers(
+        typed, titles=named, max_pixels=max_pixels, device=device, runtime=runtime,
+        allow_random_weights=allow_random_weights,
+    )  # fmt: skip
     wanted = [
         name
         for model in models

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from compressvqa.errors import DataError, WeightsError
+from compressvqa.errors import DataError
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of
 from compressvqa.models.fetching import fetching
+from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.models.storage import restore
 from compressvqa.registry import Entry
 
@@ -21,11 +22,13 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
 
     Args:
         name: a name of `list_models`, also one of another library: "timm/resnet18", "torchvision/r3d_18",
-            "pyiqa/cnniqa".
+            "pyiqa/cnniqa". A name that only ships ("rankdvqa-mini": a pruned network) stands for the widths that it
+            ships with, whatever the weights.
         weights: None for fresh random weights; a checkpoint (``.pth``, read without pickled code, also as published by
             the network's authors), a ``.safetensors`` file, or a folder that `save` wrote (a pruned network comes back
-            with its pruned widths); "pretrained" for weights that ship with the package or that the other library
-            fetches.
+            with its pruned widths); "pretrained" for weights that ship with the package
+            (``list_models(pretrained=True)``; stored in half precision, float32 once loaded) or that the other
+            library fetches.
         **kwargs: the network's own settings.
 
     Returns:
@@ -42,13 +45,16 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     if "pretrained" in kwargs:
         raise DataError(f"{name} has no setting 'pretrained'", hint='weights="pretrained"')
     if weights == "pretrained":
+        if name in shipped() and entry.name == shipped()[name].model:
+            return restore(shipped_folder(name), kwargs=kwargs).train()
         if entry.facts.get("adapter") or entry.facts.get("fetches"):
             with fetching(name):
                 return build(entry, kwargs, pretrained=True)
-        raise WeightsError(f"no trained weights of {name!r} ship with the package", hint="weights=PATH")
+        raise not_shipped(name)
     if weights is not None and Path(weights).is_dir():
-        return restore(weights, expect=name, kwargs=kwargs).train()
-    model = build(entry, kwargs)
+        return restore(weights, expect=entry.name, kwargs=kwargs).train()
+    only_ships = entry.name != name
+    model = restore(shipped_folder(name), kwargs=kwargs, fresh=True).train() if only_ships else build(entry, kwargs)
     if weights is not None:
         load_into(model, _converted(entry, read_tensors(Path(weights)), model), name=name, where=weights)
     return model

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa import random_weights
 from compressvqa.errors import DataError
 from compressvqa.models.adapters import adapted, adapted_names
+from compressvqa.models.shipped import shipped
 from compressvqa.pruning.recording.examples import finders
+from compressvqa.random_weights import are_random, note
 from compressvqa.registry import Entry, models
 
+TOO_LARGE_TO_BUILD_AGAIN = 200_000_000  # parameters: it would take a minute and the memory twice
 _SPEC = "compressvqa_spec"  # attribute on the instance, so that it survives deepcopy and pruning
 
 
@@ -44,27 +46,39 @@ class ModelSpec:
         return dataclasses.asdict(self)
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Sorted names of the registered networks that match a shell pattern.
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Sorted names that `create_model` takes and that match a shell pattern: registered networks and those that ship.
 
     Networks of other libraries are listed only when asked for by their prefix: "timm/*", "torchvision/*", "pyiqa/*".
+
+    Args:
+        pattern: shell pattern of the names.
+        pretrained: only networks whose trained weights ship with the package: ``create_model(name,
+            weights="pretrained")`` needs nothing else. What other libraries would fetch is not among them.
 
     >>> list_models("rankdvqa")
     ['rankdvqa']
     >>> list_models("torchvision/r?d_18")
     ['torchvision/r3d_18']
     """
-    return models.names(pattern) or adapted_names(pattern)
+    if pretrained:
+        return list(shipped(pattern))
+    return sorted({*models.names(pattern), *shipped(pattern)}) or adapted_names(pattern)
 
 
 def entry_of(name: str) -> Entry:
-    """What is registered under a name, or stands for it in an adapter.
+    """What is registered under a name, or stands for it in an adapter; of a network that ships what it was made from.
 
     Raises:
         RegistryError: unknown name.
         MissingExtraError: the library behind a prefixed name is not installed.
     """
-    return adapted(name) or models[name]
+    other = adapted(name)
+    if other is not None:
+        return other
+    ships = shipped().get(name)
+    is_known = ships is None or ships.model == name or name in models
+    return models[name if is_known or ships is None else ships.model]
 
 
 def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
@@ -90,7 +104,7 @@ def build(entry: Entry, kwargs: dict[str, Any], **once: Any) -> nn.Module:
     facts = {key: entry.facts[key] for key in ("score_range", "higher_is_better", "inputs") if key in entry.facts}
     setattr(model, _SPEC, ModelSpec(entry.name, dict(kwargs), entry.facts["mode"], **facts))
     if not once.get("pretrained"):
-        random_weights.note(model)
+        note(model)
     return model
 
 
@@ -108,6 +122,22 @@ def spec_of(model: nn.Module) -> ModelSpec:
             'and make it by compressvqa.create_model("my-net")',
         )
     return spec
+
+
+def is_untrained(model: nn.Module) -> bool:
+    """Whether a network's weights are as its constructor drew them, so that its scores mean nothing.
+
+    A constructor that makes the same weights at every call has read them from somewhere: such a network is trained.
+    """
+    spec = getattr(model, _SPEC, None)
+    if not are_random(model) or not isinstance(spec, ModelSpec):
+        return are_random(model)
+    if sum(parameter.numel() for parameter in model.parameters()) > TOO_LARGE_TO_BUILD_AGAIN:
+        return True
+    with torch.random.fork_rng(devices=[]):
+        first, second = (build(entry_of(spec.name), spec.kwargs) for _ in range(2))
+    drawn = (not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    return any(drawn)
 
 
 def also_of(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:

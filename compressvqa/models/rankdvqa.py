@@ -254,6 +254,10 @@ class RankDVQA(nn.Module):
             Scale(width, merge_width=merge_width, mlp_width=mlp_width, heads=heads, frames=frames, dropout=dropout)
             for width in tuple(widths)[:-1]
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws all weights anew, whatever the widths are by now."""
         self.apply(_initialise)
 
     def forward(self, reference: Tensor, distorted: Tensor) -> Tensor:

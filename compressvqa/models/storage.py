@@ -19,12 +19,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import WeightsError
+from compressvqa.errors import DataError, WeightsError
 from compressvqa.files import finite
+from compressvqa.metrics.score_scale import ScoreScale
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of, spec_of
 from compressvqa.models.plain import is_plain, pack, unpack
+from compressvqa.models.scales import scale_of, set_scale
 from compressvqa.random_weights import are_random, note
 
 FORMAT = 2  # since 2 the constructor's arguments are packed, as attributes are
@@ -38,7 +40,8 @@ def save(
     """Writes a network as a folder that `load` reads, whole or not at all; an older model in the folder is replaced.
 
     Args:
-        model: a network made by `create_model` or `load`, also after pruning; weights keep their dtype.
+        model: a network made by `create_model` or `load`, also after pruning; weights keep their dtype. The scale of
+            its scores, where it has one, is kept with it.
         folder: where to; other files that a model folder holds stay.
         card: text of the model card; a minimal one is written without it.
         facts: what to remember with the network (training facts, metrics), as JSON can hold it.
@@ -61,7 +64,7 @@ def save(
                 hint="register a function that sets it, and build the network by its name",
             )
     changes = find_changes(_fresh(spec.name, spec.kwargs), model)
-    tensors = stored_tensors(model, changes)
+    tensors, scale = stored_tensors(model, changes), scale_of(model)
     # One key only: several are written in random order, and equal networks should give equal files.
     payload = safetensors.torch.save(tensors, metadata={"format": "pt"})
     config = {
@@ -71,6 +74,7 @@ def save(
         "kwargs": {key: pack(value) for key, value in spec.kwargs.items()},
         "spec": {key: value for key, value in spec.to_dict().items() if key not in ("name", "kwargs")},
         "changes": changes.as_dict(),
+        "scale": None if scale is None else scale.to_dict(),
         "facts": dict(facts or {}),
         "random_weights": are_random(model),
         "sha256": hashlib.sha256(payload).hexdigest(),
@@ -110,8 +114,17 @@ def restore(
     expect: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
+    fresh: bool = False,
 ) -> nn.Module:
-    """`load`, with constructor arguments that differ from the stored ones and a name that the network must have."""
+    """`load`, with constructor arguments that differ from the stored ones and a name that the network must have.
+
+    Args:
+        folder: the model folder.
+        expect: the registered name that it must hold.
+        kwargs: constructor arguments that come before the stored ones.
+        dtype: of the floating-point weights.
+        fresh: only the widths are those of the folder, the weights are drawn anew.
+    """
     folder = Path(folder)
     config = read_config(folder)
     name = config["model"]
@@ -123,10 +136,16 @@ def restore(
     tensors = {key: _cast(tensor, dtype) for key, tensor in read_tensors(folder / WEIGHTS).items()}
     model = build(entry_of(name), {**_kwargs(config, folder), **(kwargs or {})})
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
+    if fresh:
+        tensors |= _drawn(model, tensors)
     state = apply_changes(model, changes, tensors, where=folder / CONFIG)
     load_into(model, state, name=name, where=folder / WEIGHTS)
-    if config.get("random_weights"):
+    if fresh and callable(redraw := getattr(model, "reset_parameters", None)):
+        redraw()
+    if fresh or config.get("random_weights"):
         note(model)
+    if not fresh and config.get("scale") is not None:
+        set_scale(model, _scale(config["scale"], folder))
     return model.eval()
 
 
@@ -159,6 +178,13 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
+def _scale(found: object, folder: Path) -> ScoreScale:
+    try:
+        return ScoreScale.from_dict(found)  # type: ignore[arg-type]  # whatever it is, it is checked there
+    except DataError as error:
+        raise WeightsError(str(error), where=folder / CONFIG) from error
+
+
 def _kwargs(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if config["format"] == 1:
         return dict(config["kwargs"])
@@ -172,6 +198,15 @@ def _fresh(name: str, kwargs: dict[str, Any]) -> nn.Module:
     """A network as constructed, without disturbing anybody's random numbers."""
     with torch.random.fork_rng(devices=[]):
         return build(entry_of(name), kwargs)
+
+
+def _drawn(model: nn.Module, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a fresh network holds under the stored names: the first of its channels, as many as are stored."""
+    found = {}
+    for name, tensor in model.state_dict().items():
+        if name in stored and tensor.is_floating_point():  # whole numbers are places in a table, not weights
+            found[name] = tensor[tuple(slice(size) for size in stored[name].shape)].clone()
+    return found
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

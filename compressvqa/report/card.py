@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from compressvqa.labels import label_title
+from compressvqa.labels import is_human, label_title
+from compressvqa.metrics.score_scale import ScoreScale
 from compressvqa.report.intervals import with_intervals
 from compressvqa.report.results import ResultsError, baseline, check, inputs_title, number, part
 from compressvqa.report.run_table import result_table
@@ -29,6 +30,11 @@ def model_card(
     title: str | None = None,
     licence: str | None = None,
     score_range: tuple[float | None, float | None] | None = None,
+    scale: ScoreScale | None = None,
+    use: str | None = None,
+    data: Sequence[Mapping[str, str]] = (),
+    retrain: str | None = None,
+    half: Mapping[str, Any] | None = None,
 ) -> str:
     """Writes the card of the network that a run ended with, as Markdown with a YAML header.
 
@@ -40,6 +46,11 @@ def model_card(
         title: heading; the run's name by default.
         licence: SPDX identifier of the weights' licence. Where None the card says that none was stated.
         score_range: lowest and highest score, None for an end that is open.
+        scale: by which its raw scores are read, where it has one.
+        use: the name that it ships under; None: it is used from its folder.
+        data: what it learnt from: {"file" or "name", "author", "licence", "source"} each.
+        retrain: the command that trains it again.
+        half: how far scores moved when its weights were stored in half precision.
 
     Raises:
         ResultsError: there is no table, or no row of that stage.
@@ -53,6 +64,8 @@ def model_card(
     header = yaml.safe_dump(_header(results, row, title, mode, licence), sort_keys=False, allow_unicode=True)
     low, high = score_range or (None, None)
     span = "has no fixed ends" if low is None and high is None else f"lies in {_end(low)} to {_end(high)}"
+    made = f'cv.create_model("{use}", weights="pretrained")' if use else 'cv.load("FOLDER")  # this folder'
+    command = f"compressvqa score REFERENCE DISTORTED --model {use or 'FOLDER'}"
     steps = " -> ".join(str(line["stage"]) for line in results["table"])
     trained = f" It was trained on {label_title(label)} labels." if isinstance(label, str) else ""
     base = baseline(results["table"])
@@ -62,18 +75,20 @@ def model_card(
         f"# {_text(title)}\n",
         f"A {kind} video-quality network ({_text(model)}), made smaller with compressvqa. {_text(summary(shown))}\n",
         "## Use\n",
-        "```python\nimport compressvqa as cv\n\n"
-        'model = cv.load("FOLDER")  # this folder\n'
-        f"scores = {call}  # (batch,), higher is better\n```\n",
-        "On two files:\n\n```sh\ncompressvqa score REFERENCE DISTORTED --model FOLDER\n```\n",
+        f"```python\nimport compressvqa as cv\n\nmodel = {made}\n"
+        f"scores = {call}  # (batch,) raw scores, higher is better\n```\n",
+        f"On two files:\n\n```sh\n{command}\n```\n",
         "## Input and score\n",
         f"It takes {takes}, (batch, frames, 3, height, width), RGB, float in [0, 1]. Higher scores are better; "
-        f"the score {span}.{trained}\n",
+        f"the raw score {span}.{trained}\n",
+        *([] if scale is None else [_scale(scale, mode)]),
+        *_labels(label),
         f"## How it was made\n\n{_text(steps)}. config.json holds widths, facts and the weights' SHA-256.\n",
         f"## Results\n\n{result_table(with_intervals(results['table'])).to_markdown()}",
         *_bullets("How the figures were counted", list(counted(results).values())),
-        *_data(results),
-        *_bullets("Limits", limits(shown)),
+        *_data(results, data),
+        *_bullets("Limits", [*limits(shown), *_half(half)]),
+        *([] if retrain is None else [f"## How to train it again\n\n```sh\n{retrain}\n```\n"]),
         *_bullets("Made with", _environment(results)),
         f"## Licence\n\n{f'The weights: {_text(licence)}' if licence else 'No licence was stated for the weights'}.\n",
     ]
@@ -114,7 +129,49 @@ def _bullets(title: str, lines: list[str]) -> list[str]:
     return [f"## {title}\n\n" + "".join(f"- {_text(line)}\n" for line in lines)] if lines else []
 
 
-def _data(results: Mapping[str, Any]) -> list[str]:
+def _scale(scale: ScoreScale, mode: str) -> str:
+    """How the scores that people see come of raw ones."""
+    knots = ", ".join(f"{raw:.3g} is {value:.1f}" for raw, value in zip(scale.raw, scale.readable, strict=True))
+    identical = (
+        "A file that shows the same as its reference gets 100, which is seen without the network; one that differs in "
+        "a single value gets what the curve says. "
+        if mode == "FR"
+        else ""
+    )
+    return (
+        f"Scored files get 0 to 100, by a curve that always rises, fitted to {_text(scale.fitted_to or 'its labels')}: "
+        f"{knots}. {identical}The raw score stands beside it.\n"
+    )
+
+
+def _labels(label: object) -> list[str]:
+    """What it means that labels are another metric's."""
+    if not isinstance(label, str) or is_human(label):
+        return []
+    title = label_title(label)
+    return _bullets("What it learnt", [
+        f"Its labels are {title}, not mean opinion scores: nobody was asked. A score says what {title} would say of "
+        "the file, as far as this network has learnt it, and is no opinion of viewers.",
+        f"Where {title} is wrong, it may be wrong with it. What {title} does not look at, it had no reason to look at.",
+        "It knows the encoders, the sizes and the kinds of pictures that it learnt from; other ones are a guess.",
+        "Differences of a few points between two files are within its error: compare many files, or look.",
+    ])  # fmt: skip
+
+
+def _half(half: Mapping[str, Any] | None) -> list[str]:
+    if half is None:
+        return []
+    if "largest_difference" in half:
+        moved = f"{half['largest_difference']:.4f} points of the scale"
+    else:
+        moved = f"{half['largest_raw_difference']:.2g}, where raw scores spread over {half['raw_spread']:.2g}"
+    return [
+        f"Weights are stored in half precision and computed with in 32 bits, which moved no score of "
+        f"{half['tried_on']} by more than {moved}."
+    ]
+
+
+def _data(results: Mapping[str, Any], listed: Sequence[Mapping[str, str]] = ()) -> list[str]:
     lines = []
     for name, facts in part(results, "data").items():
         if isinstance(facts, Mapping):
@@ -122,7 +179,19 @@ def _data(results: Mapping[str, Any]) -> list[str]:
             if shown:
                 lines.append(f"{name}: {', '.join(shown)}")
     inputs = inputs_title(results)
-    return _bullets("Data", lines + ([f"clips of {inputs}"] if inputs and lines else []))
+    return _bullets("Data", lines + ([f"clips of {inputs}"] if inputs and lines else []) + _sources(listed))
+
+
+def _sources(listed: Sequence[Mapping[str, str]]) -> list[str]:
+    """Whose work the network learnt from, and under which licence: a line an author, licence and source."""
+    held: dict[tuple[str, str, str], list[str]] = {}
+    for one in listed:
+        whose = tuple(str(one.get(key) or "").strip() for key in ("author", "licence", "source"))
+        held.setdefault((whose[0], whose[1], whose[2]), []).append(str(one.get("file") or one.get("name") or ""))
+    return [
+        f"{', '.join(files)}: {'; '.join(part for part in whose if part) or 'nothing known of author and licence'}"
+        for whose, files in held.items()
+    ]
 
 
 def _header(

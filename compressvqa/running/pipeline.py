@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from compressvqa import registry
 from compressvqa.cost import compare_latency, profile
+from compressvqa.data.judged import Judged
 from compressvqa.environment import environment, fast_bf16
 from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import write_json
 from compressvqa.metrics import correlation
 from compressvqa.models import load, save
+from compressvqa.models.scales import fit_to_labels, scale_of
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
 from compressvqa.running.networks import Networks, Which
@@ -96,6 +98,7 @@ class _Run:
         self.figures: dict[str, dict[str, Any]] = {}
         self.stage_models: dict[str, Path] = {}
         self.scores: dict[str, list[float]] = {}
+        self.judged: Judged | None = None
 
     def _check_stages(self) -> None:
         works_on = {config.name: config.network for config in self.recipe.stages}
@@ -117,7 +120,11 @@ class _Run:
         results = self._results()
         last = [config.name for config in recipe.stages if config.network == "model"] or [recipe.stages[-1].name]
         network = load(self.stage_models[last[-1]])
-        save(network, self.folder.path / "model", card=model_card(results), facts={"table": results["table"]})
+        if "scale" not in self.figures[last[-1]] and hasattr(self.dataset, "judge"):  # an older version's stage
+            self._judge(last[-1], network)
+            self.figures[last[-1]] |= self._scale(network)
+        card = model_card(results, scale=scale_of(network))
+        save(network, self.folder.path / "model", card=card, facts={"table": results["table"]})
         write_json(self.folder.path / "results.json", results)
         report = write_report(results, self.folder.path, recipe.to_yaml())
         self.metrics.close()
@@ -146,7 +153,7 @@ class _Run:
             result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))
             network = result.network.cpu().eval()
             row, scores = self._judge(config.name, network)
-            done = {"figures": result.figures, "row": row, "scores": scores}
+            done = {"figures": result.figures | self._scale(network), "row": row, "scores": scores}
             save(network, folder.model)
             done["seconds"] = time.monotonic() - began
             folder.finish(done)
@@ -213,21 +220,45 @@ class _Run:
 
     def _judge(self, name: str, network: nn.Module) -> tuple[dict[str, Any], list[float]]:
         """The row of the table for a network, its size and how it ranks the validation data; and its scores of them."""
-        fabric = _fabric(self.recipe.runtime)
-        network.to(fabric.device)
         scores: list[float] = []
 
         def score(*clips: Tensor) -> Any:
-            found = network(*(clip.to(fabric.device) for clip in clips))
+            found = answer(*clips)
             scores.extend(found.detach().float().flatten().tolist())
             return found
 
-        with bar(f"evaluate: {name}") as progress, torch.inference_mode():
-            judged = self.dataset.evaluate(self.validation, score, progress)
-        network.cpu()
+        with bar(f"evaluate: {name}") as progress, self._answering(network) as answer:
+            if hasattr(self.dataset, "judge"):
+                self.judged = self.dataset.judge(self.validation, score, progress)
+                judged = self.dataset.figures(self.judged)
+            else:
+                judged = self.dataset.evaluate(self.validation, score, progress)
         complexity = profile(network, self.inputs)
         size = {"params": complexity.params, "macs": complexity.macs, "macs_conv_linear": complexity.macs_conv_linear}
         return {"stage": name, **size, **judged}, scores
+
+    def _scale(self, network: nn.Module) -> dict[str, Any]:
+        """Fits the scale of the network that was judged last, to what it was judged by; figures of it."""
+        judged = self.judged
+        if judged is None:
+            return {}
+        identical: list[float] = []
+        if hasattr(self.dataset, "identical"):
+            with self._answering(network) as answer:
+                identical = self.dataset.identical(self.validation, answer)
+        found = fit_to_labels(network, judged.scores, judged.labels, span=judged.span, fitted_to=judged.label,
+                              identical=identical)  # fmt: skip
+        log.info("scale: %s", f"none, {found['none']}" if "none" in found else "0 to 100, " + _brief(found))
+        return {"scale": found}
+
+    @contextmanager
+    def _answering(self, network: nn.Module) -> Iterator[Callable[..., Tensor]]:
+        """A network as data sets call it, on the device of the run; it is on the processor afterwards."""
+        fabric = _fabric(self.recipe.runtime)
+        network.to(fabric.device)
+        with torch.inference_mode():
+            yield lambda *clips: network(*(clip.to(fabric.device) for clip in clips))
+        network.cpu()
 
     def _results(self) -> dict[str, Any]:
         networks = {name: load(path) for name, path in self.stage_models.items()}

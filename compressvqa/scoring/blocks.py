@@ -20,6 +20,7 @@ from compressvqa.video.block import Frames
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import alike
+from compressvqa.video.frames import Planes
 
 AHEAD_BYTES = 128 * 2**20  # of a block of all files: a larger one is not decoded beside the one before
 
@@ -52,10 +53,12 @@ class BlockScorer(Scorer):
     Attributes:
         block: frames of a block.
         smallest_side: the smallest height or width that it can measure.
+        knows_identical: whether its scale has a score for a block that is its own reference (see `on_scale`).
     """
 
     block: int = 12
     smallest_side: int = 1
+    knows_identical: bool = False
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Called before the first block with what is known of the files; what it returns is said with the score."""
@@ -98,6 +101,17 @@ class BlockScorer(Scorer):
         """The score of a file out of what its blocks gave; by default the mean over all numbers."""
         return float(torch.cat([part.reshape(-1).double().cpu() for part in parts]).mean())
 
+    def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
+        """The course of a file on the scale that the scores are shown on; by default as measured.
+
+        Args:
+            course: as measured.
+            parts: what each block gave.
+            same: for each segment whether its block is its own reference.
+        """
+        del parts, same
+        return course
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Entered for the time of a scoring."""
@@ -128,6 +142,7 @@ class BlockScorer(Scorer):
         # memory around it, and memory grows with the length of the files.
         parts: list[list[_Numbers]] = [[] for _ in distorted]
         segments: list[list[Segment]] = [[] for _ in distorted]
+        same: list[list[bool]] = [[] for _ in distorted]
         total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
         with self.running(), torch.inference_mode():
             settings = {"block": self.block, "subsample": pairing.subsample, **self.start(sights)}
@@ -147,13 +162,17 @@ class BlockScorer(Scorer):
                     found = self.compare(left, [Frames(group.distorted[place]) for place in places], rooms)
                     for side, part in zip(places, found, strict=True):
                         parts[side].append((part.tolist(), part.dtype))
-                        segments[side] += self._segments(part, group.first, length, distorted[side])
+                        more = self._segments(part, group.first, length, distorted[side])
+                        segments[side] += more
+                        same[side] += [self._is_same(group.reference, group.distorted[side])] * len(more)
                 if progress is not None:
                     progress(group.first + max(lengths), total)
         courses = []
         for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
-            value = self._finite(self.pool(_tensors(kept)), "the file", clip)
-            courses.append({facts.name: Course(value, tuple(course), {**settings, **in_step.said(side)})})
+            tensors = _tensors(kept)
+            value = self._finite(self.pool(tensors), "the file", clip)
+            measured = Course(value, tuple(course), {**settings, **in_step.said(side)})
+            courses.append({facts.name: self.on_scale(measured, tensors, same[side])})
         return courses
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
@@ -163,6 +182,12 @@ class BlockScorer(Scorer):
             return [Segment(first + n, first + n, value) for n, value in enumerate(values)]
         last = first + frames - 1
         return [Segment(first, last, self._finite(self.pool([part]), f"frames {first} to {last}", clip))]
+
+    def _is_same(self, reference: Sequence[Planes] | None, distorted: Sequence[Planes]) -> bool:
+        if not self.knows_identical or reference is None:
+            return False
+        # A distorted file that ends earlier has a shorter last block. The first frame tells most blocks apart.
+        return all(a.shows_the_same(b) for a, b in zip(reference, distorted, strict=False))
 
     def _finite(self, value: float, what: str, clip: Clip) -> float:
         if not math.isfinite(value):

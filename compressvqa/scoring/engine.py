@@ -14,6 +14,7 @@ from compressvqa.deploy import check_runtime
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
 from compressvqa.scoring.find import canonical, find_scorers
+from compressvqa.scoring.network import DEFAULT
 from compressvqa.scoring.pooling import Length, parse_pools, pool_by
 from compressvqa.scoring.result import Score
 from compressvqa.scoring.scorer import Course, Facts, Scorer
@@ -33,7 +34,7 @@ def score(
     reference: File | None,
     distorted: File,
     *,
-    model: str | Path | nn.Module | Scorer = "rankdvqa-mini",
+    model: str | Path | nn.Module | Scorer = DEFAULT,
     runtime: str = "auto",
     pairing: Pairing | None = None,
     raw: RawFormat | None = None,
@@ -41,6 +42,7 @@ def score(
     stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
+    allow_random_weights: bool = False,
     progress: Progress | None = None,
 ) -> Score:
     """Scores a distorted file against its reference.
@@ -54,8 +56,9 @@ def score(
             None is fine there.
         distorted: the distorted file, likewise.
         model: the folder of a saved network (or the run folder that holds it); a name whose weights ship with the
-            package; the name of another scorer ("vmaf_v0.6.1", "psnr", "lpips", "pyiqa/..."); NAME=FILE for a network
-            and its weights; or a network, which is put in evaluation mode for the time of the call.
+            package (``list_models(pretrained=True)``; by default the small network of the reference recipe); the name
+            of another scorer ("vmaf_v0.6.1", "psnr", "lpips", "pyiqa/..."); NAME=FILE for a network and its weights; or
+            a network, which is put in evaluation mode for the time of the call.
         runtime: what runs a network: "eager" (PyTorch as it is), another registered runtime (`compressvqa.deploy`),
             or "auto": the quickest on this machine of those that are installed.
         pairing: how the files are brought together: frames, skips, other sizes, rates and lengths.
@@ -68,17 +71,21 @@ def score(
             cut. A network that is worked through strip by strip (RankDVQA on the CPU) is never cut either: its strips
             give the whole frame's score.
         device: "auto" (a GPU where there is one; a network that is given stays where it is), "cpu" or "cuda".
+        allow_random_weights: also score by a network that was never trained, to try something out: its scores mean
+            nothing.
         progress: called with (frames done, frames in all or None) after each block.
 
     Raises:
         DataError: a file is missing, no video, cut off or damaged; frame counts differ; frames are too small; a
             transfer curve (PQ, HLG) that scores were not learnt on.
-        WeightsError: no weights under this name or in this folder, or they give scores that are not numbers.
+        WeightsError: no weights under this name or in this folder, random ones, or they give scores that are not
+            numbers.
         RegistryError: unknown network or scorer.
     """
     (one,) = score_several(
         reference, [distorted], model=model, runtime=runtime, pairing=pairing, raw=raw, raw_distorted=raw_distorted,
-        stream=stream, max_pixels=max_pixels, device=device, progress=progress,
+        stream=stream, max_pixels=max_pixels, device=device, allow_random_weights=allow_random_weights,
+        progress=progress,
     )  # fmt: skip
     return one
 
@@ -87,7 +94,7 @@ def score_several(
     reference: File | None,
     distorted: Sequence[File],
     *,
-    model: str | Path | nn.Module | Scorer = "rankdvqa-mini",
+    model: str | Path | nn.Module | Scorer = DEFAULT,
     runtime: str = "auto",
     pairing: Pairing | None = None,
     raw: RawFormat | None = None,
@@ -95,6 +102,7 @@ def score_several(
     stream: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
+    allow_random_weights: bool = False,
     progress: Progress | None = None,
 ) -> list[Score]:
     """Scores several distorted files against one reference, in their order; else as `score`.
@@ -102,7 +110,12 @@ def score_several(
     They are read side by side: the reference is decoded once, and worked through once by networks that can (RankDVQA).
     """
     check_runtime(runtime)
-    settings: dict[str, Any] = {"max_pixels": max_pixels, "device": device, "runtime": runtime}
+    settings: dict[str, Any] = {
+        "max_pixels": max_pixels,
+        "device": device,
+        "runtime": runtime,
+        "allow_random_weights": allow_random_weights,
+    }
     scorer = model if isinstance(model, Scorer) else find_scorers([model], **settings)[0]
     found = score_all(
         reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, stream=stream,
@@ -126,6 +139,7 @@ def score_all(
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     runtime: str = "auto",
+    allow_random_weights: bool = False,
     progress: Progress | None = None,
 ) -> list[Score]:
     """Scores several distorted files by several metrics: the scores of the first file, of the second, ...
@@ -147,6 +161,7 @@ def score_all(
         max_pixels: of a tile.
         device: where networks run.
         runtime: what runs them.
+        allow_random_weights: see `score`.
         progress: called with (frames done, frames in all or None), for each pass anew.
 
     Raises:
@@ -157,7 +172,9 @@ def score_all(
     asked, length = parse_pools(pools), None if per is None else Length.parse(per)
     names = [metric for metric in metrics if not isinstance(metric, Scorer)]
     scorers = [metric for metric in metrics if isinstance(metric, Scorer)]
-    scorers += find_scorers(names, max_pixels=max_pixels, device=device, runtime=runtime)
+    scorers += find_scorers(
+        names, max_pixels=max_pixels, device=device, runtime=runtime, allow_random_weights=allow_random_weights
+    )
     pairing = pairing or Pairing()
     needs = [facts.name for scorer in scorers for facts in scorer.facts if facts.mode == "FR"]
     if needs and reference is None:
@@ -217,4 +234,5 @@ def _score(facts: Facts, course: Course, sight: Sight, pairing: Pairing, pools: 
         sight.differences,
         {**course.settings, **asked},
         pools,
+        raw_score=course.raw,
     )

@@ -12,16 +12,17 @@ from torch import nn
 
 from compressvqa.errors import RegistryError
 from compressvqa.labels import LABELS, canonical_label
-from compressvqa.models import create_model
+from compressvqa.models import create_model, list_models
+from compressvqa.models.shipped import shipped
 from compressvqa.registry import Entry, models, scorers
-from compressvqa.scoring.network import NetworkScorer, load_network
+from compressvqa.scoring.network import DEFAULT, SHIPS, NetworkScorer, load_network
 from compressvqa.scoring.scorer import Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 
 
 def canonical(name: str) -> str:
     """The registered name of a metric in another spelling ("vmaf", "MS-SSIM"); any other name as it is."""
-    if name in scorers or name in models or Path(name).exists():
+    if name in scorers or name in models or name in shipped() or Path(name).exists():
         return name
     known = canonical_label(name)
     return known if known is not None and known in scorers else name
@@ -54,12 +55,13 @@ def find_scorers(
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     runtime: str = "auto",
+    allow_random_weights: bool = False,
 ) -> list[Scorer]:
     """The scorers for some names; names that one pass can serve share a scorer.
 
     A name is a registered scorer ("vmaf_v0.6.1", "psnr", "lpips") or another tool's name of one ("vmaf"),
-    "pyiqa/NAME", the folder of a saved network or of a run, a network whose weights ship, or NAME=FILE: a registered
-    network or scorer with a file of weights.
+    "pyiqa/NAME", the folder of a saved network or of a run, a network whose weights ship
+    (``list_models(pretrained=True)``), or NAME=FILE: a registered network or scorer with a file of weights.
 
     Args:
         names: what is wanted.
@@ -67,11 +69,18 @@ def find_scorers(
         max_pixels: see `score`.
         device: "auto", "cpu" or "cuda".
         runtime: what runs networks, see `score`.
+        allow_random_weights: also take networks that were never trained.
 
     Raises:
         RegistryError: nothing has this name.
-        WeightsError: a network without weights.
+        WeightsError: a network without weights, or with random ones.
     """
+    settings = {
+        "max_pixels": max_pixels,
+        "device": device,
+        "runtime": runtime,
+        "allow_random_weights": allow_random_weights,
+    }
     found: list[Scorer] = []
     together: dict[object, list[str]] = {}
     named: dict[str, str] = {}
@@ -81,7 +90,7 @@ def find_scorers(
             together.setdefault(entry.value, []).append(entry.name)
             named[entry.name] = (titles or {}).get(str(name), entry.name)
         else:
-            scorer = _one(name, entry, {"max_pixels": max_pixels, "device": device, "runtime": runtime})
+            scorer = _one(name, entry, settings)
             title = (titles or {}).get(str(name), scorer.facts[0].name)
             scorer.facts = (replace(scorer.facts[0], name=title),)
             found.append(scorer)
@@ -112,15 +121,24 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
         if not scorers[kind].facts.get("takes_file"):
             raise RegistryError(f"{kind} takes no file", where=text, hint=kind)
         return cast(Scorer, scorers[kind].value(Path(file)))
-    if equals and kind in models:
-        network = create_model(kind, weights=file)
-        return NetworkScorer(network, source=file, **settings)
-    if not Path(text).exists() and text not in models and Path(text).name == text and text != "rankdvqa-mini":
-        near = difflib.get_close_matches(text, [*scorers, *other_spellings(), *models], n=3, cutoff=0.5)
-        hint = ", ".join(near) or ", ".join([*scorers, *models])
+    return _network(text, settings)
+
+
+def _network(text: str, settings: dict[str, Any]) -> NetworkScorer:
+    """A network by its name, as NAME=WEIGHTS, or by its folder."""
+    name, equals, file = text.partition("=")
+    known = list_models()
+    if equals and file == "pretrained" and name in shipped():
+        text = name
+    elif equals and name in known:
+        return NetworkScorer(create_model(name, weights=file), source=file, **settings)
+    if not Path(text).exists() and text not in [*known, DEFAULT] and Path(text).name == text:
+        near = difflib.get_close_matches(text, [*scorers, *other_spellings(), *known], n=3, cutoff=0.5)
+        hint = ", ".join(near) or ", ".join([*scorers, *known])
         raise RegistryError(f"{text!r} is neither a model folder nor a network nor a metric", hint=hint)
     network, source = load_network(text)
-    return NetworkScorer(network, source=source, **settings)
+    ships = text in shipped() and not Path(text).exists()
+    return NetworkScorer(network, name=text if ships else None, source=SHIPS if ships else source, **settings)
 
 
 def listed(pattern: str = "*") -> list[dict[str, Any]]:

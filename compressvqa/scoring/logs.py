@@ -21,7 +21,8 @@ def to_json(scores: Sequence[Score]) -> str:
     """`Score.to_dict` as strict JSON, a figure that is not defined as null.
 
     Several files are a list under "scores". Several metrics of a file share its ``frames``, ``parts`` and
-    ``pooled_metrics``; "models" holds the facts of each, and "score", "pool", "meaning" and "notes" are by metric.
+    ``pooled_metrics``; "models" holds the facts of each, and "score", "raw_score", "pool", "meaning" and "notes" are by
+    metric. "raw_score" is what a network gave, where a scale lies between it and the score; null elsewhere.
     """
     logs = [_log(some) for some in _by_file(scores)]
     value: Any = logs[0] if len(logs) == 1 else {"schema": SCHEMA, "scores": logs}
@@ -54,7 +55,8 @@ def _log(scores: Sequence[Score]) -> dict[str, Any]:
             merged[key] = _merged([row for log in logs.values() for row in log.get(key, [])])
     merged["pooled_metrics"] = {name: log["pooled_metrics"][name] for name, log in logs.items()}
     return merged | {
-        key: {name: log[key] for name, log in logs.items()} for key in ("pool", "score", "meaning", "notes")
+        key: {name: log[key] for name, log in logs.items()}
+        for key in ("pool", "score", "raw_score", "meaning", "notes")
     }
 
 
@@ -64,6 +66,8 @@ def _merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         known = held.setdefault((row["frameNum"], row["lastFrameNum"]), {**row, "metrics": {}})
         known["metrics"] |= row["metrics"]
+        if "raw" in row:
+            known["raw"] = known.get("raw", {}) | row["raw"]
     return [held[key] for key in sorted(held)]
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,17 +18,22 @@ from compressvqa.deploy import BlockSize, Prepared, check_runtime, prepare
 from compressvqa.deploy.eager import rows_of
 from compressvqa.deploy.memory import kept_memory
 from compressvqa.errors import DataError, RegistryError, WeightsError
-from compressvqa.models import ModelSpec, load, spec_of
-from compressvqa.random_weights import are_random
+from compressvqa.metrics.score_scale import HIGHEST, LOWEST
+from compressvqa.models import ModelSpec, list_models, load, spec_of
+from compressvqa.models.factory import is_untrained
+from compressvqa.models.scales import scale_of
+from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer, Rooms
-from compressvqa.scoring.scorer import Facts
+from compressvqa.scoring.scorer import Course, Facts
 from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, tiles
 from compressvqa.video.block import Frames
 from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
-WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
+DEFAULT = "rankdvqa-mini"  # what scores where nothing else is asked for
+SHIPS = "ships with compressvqa"  # what such a network says of where it came from
+MAKE = "make one with `compressvqa run recipes/rankdvqa_mini.yaml` and give its model folder"
 
 
 class NetworkScorer(BlockScorer):
@@ -37,6 +43,11 @@ class NetworkScorer(BlockScorer):
     A network may offer ``prepare(reference)``, ``partial(prepared, distorted)`` and ``pool(partials)``: then the work
     on a reference is shared by its distorted files, and the network itself pools over the whole clip.
 
+    Where the network has a scale (`compressvqa.models.scales`), scores are on it, from 0 to 100, and the raw ones stand
+    beside them. A block whose frames are those of its reference, to the last sample, gets 100, and a file of such
+    blocks too: what a network says of identical pictures hangs on what they show, as it compares features and does not
+    subtract pictures.
+
     Args:
         network: put in evaluation mode for the time of a scoring, as it was afterwards.
         name: what the score is called; None: the network's own name.
@@ -44,6 +55,10 @@ class NetworkScorer(BlockScorer):
         max_pixels: a larger frame is cut into tiles, see `score`; None: never.
         device: "auto", "cpu" or "cuda".
         runtime: "auto" or a registered runtime, see `compressvqa.deploy`.
+        allow_random_weights: score by a network that was never trained too.
+
+    Raises:
+        WeightsError: the network was never trained.
     """
 
     def __init__(
@@ -55,6 +70,7 @@ class NetworkScorer(BlockScorer):
         max_pixels: int | None = MAX_PIXELS,
         device: str = "auto",
         runtime: str = "auto",
+        allow_random_weights: bool = False,
     ) -> None:
         check_runtime(runtime)
         if max_pixels is not None and max_pixels < SMALLEST_MAX_PIXELS:
@@ -65,7 +81,15 @@ class NetworkScorer(BlockScorer):
             spec = ModelSpec(type(network).__name__)
         if spec.inputs != "video":
             raise DataError(f"{spec.name} reads {spec.inputs}, not clips (batch, frames, 3, height, width)")
-        self.network, self.spec, self.max_pixels = network, spec, max_pixels
+        self._untrained = is_untrained(network)
+        if self._untrained and not allow_random_weights:
+            raise WeightsError(
+                f"the weights of {name or spec.name} are random: nothing has trained it, and its scores mean nothing",
+                where=None if source == "memory" else source,
+                hint="a network that was trained, or allow_random_weights=True (--allow-random-weights)",
+            )
+        self.network, self.spec, self.max_pixels, self.scale = network, spec, max_pixels, scale_of(network)
+        self.knows_identical = self.scale is not None
         self.device = _device(network, device, in_memory=source == "memory")
         known = models[spec.name].facts if spec.name in models else {}
         self.block = int(known.get("frames", BLOCK))
@@ -80,10 +104,10 @@ class NetworkScorer(BlockScorer):
         return (
             Facts(
                 self._name,
-                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}:{self.runtime}",
+                identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}:"
+                f"{self.runtime}" + ("" if self.scale is None else f":{json.dumps(self.scale.to_dict())}"),
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
-                higher_is_better=self.spec.higher_is_better,
-                score_range=self.spec.score_range,
+                **self._read_as(),
                 pooling="the network's own, over the whole clip" if hasattr(self.network, "pool") else "mean",
                 note=self._note(),
                 source=self._source,
@@ -91,15 +115,26 @@ class NetworkScorer(BlockScorer):
             ),
         )
 
+    def _read_as(self) -> dict[str, Any]:
+        """Direction and range, and what identical files get."""
+        if self.scale is None:
+            return {"higher_is_better": self.spec.higher_is_better, "score_range": self.spec.score_range}
+        identical = f"{HIGHEST:g}" if self.spec.mode == "FR" else ""
+        return {"higher_is_better": True, "score_range": (LOWEST, HIGHEST), "identical": identical}
+
     def state(self) -> Any:
         """The network and how it is run; not what `start` decides for the files at hand."""
-        return self.network, self.spec, self.max_pixels, self.device.type, self.block, self.runtime
+        return self.network, self.spec, self.max_pixels, self.device.type, self.block, self.runtime, self.scale
 
     def _note(self) -> str:
         """Which network it is, and on which scale it speaks."""
         which = f"the network {self.spec.name}" + ("" if self._name == self.spec.name else f", called {self._name}")
-        if are_random(self.network):
+        if self._source == SHIPS:
+            which = f"the network {self._name}, which ships{' (the default)' if self._name == DEFAULT else ''}"
+        if self._untrained:
             return f"{which}, with random weights: it was never trained, and its scores mean nothing"
+        if self.scale is not None:
+            return f"{which}: its raw score is read as {self.scale.fitted_to or 'the labels that it was fitted to'}"
         fixed = self.spec.score_range is not None
         return which if fixed else f"{which}: its raw score, on the scale of its training"
 
@@ -155,6 +190,28 @@ class NetworkScorer(BlockScorer):
         if hasattr(self.network, "pool") and parts[0].ndim > 1:
             return float(self._call("pool", [part.to(self.device) for part in parts]).reshape(-1)[0])
         return super().pool(parts)
+
+    def on_scale(self, course: Course, parts: Sequence[Tensor], same: Sequence[bool]) -> Course:
+        """The course on the network's scale, where it has one.
+
+        Blocks are read one by one and pooled as the network pools. Where what it pools is no score of a block, its
+        score of the file is read.
+        """
+        scale = self.scale
+        if scale is None:
+            return course
+        segments = tuple(
+            replace(part, score=HIGHEST if is_same else scale(part.score), raw=part.score)
+            for part, is_same in zip(course.segments, same, strict=True)
+        )
+        if all(same):
+            score = HIGHEST
+        elif len(parts) == len(segments) and all(part.numel() == 1 for part in parts):
+            read = zip(parts, segments, strict=True)
+            score = self.pool([torch.full(part.shape, one.score, dtype=torch.float64) for part, one in read])
+        else:
+            score = scale(course.score)
+        return replace(course, score=score, segments=segments, raw=course.score)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -214,13 +271,10 @@ def model_folder(model: str | Path) -> Path:
         raise WeightsError("a file of weights does not say which network it is", where=path,
                            hint=f"NAME={path}, where NAME is the network's")  # fmt: skip
     name = str(model)
-    shipped = WEIGHTS_FOLDER / name
-    if path.name == name and (shipped / "config.json").is_file():
-        return shipped
-    make = "make one with `compressvqa run recipes/rankdvqa_mini.yaml` and give its model folder"
+    if name in shipped():
+        return shipped_folder(name)
     if path.name != name:
-        raise WeightsError("there is no such model folder", where=path, hint=make)
-    if name != "rankdvqa-mini" and name not in models:
-        raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(models))
-    hint = make if name.startswith("rankdvqa") else f"{name}=FILE with its weights"
-    raise WeightsError(f"no trained weights of {name} ship with this version", hint=hint)
+        raise WeightsError("there is no such model folder", where=path, hint=MAKE)
+    if name != DEFAULT and name not in models:
+        raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(list_models()))
+    raise not_shipped(name, MAKE if name.startswith("rankdvqa") else f"{name}=FILE with its weights")

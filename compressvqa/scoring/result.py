@@ -35,6 +35,7 @@ class Score:
         pools: poolings that were asked for, the first of which gives `score`.
         per: the stretches that were asked for.
         identical: the score of the reference against itself, where it was asked for.
+        raw_score: as the network gave it, where it has a scale by which that is read.
     """
 
     score: float
@@ -47,6 +48,7 @@ class Score:
     pools: tuple[str, ...] = ()
     per: Length | None = None
     identical: float | None = None
+    raw_score: float | None = None
 
     @property
     def name(self) -> str:
@@ -119,12 +121,14 @@ class Score:
             "settings": self.settings,
             "frames": [
                 {"frameNum": part.first_frame, "lastFrameNum": part.last_frame, "metrics": {name: part.score}}
+                | ({} if part.raw is None else {"raw": {name: part.raw}})
                 for part in self.per_segment
             ],
             **self._stretches(),
             "pooled_metrics": {name: self.pooled},
             "pool": self.pooling,
             "score": self.score,
+            "raw_score": self.raw_score,
             "meaning": self.meaning,
             "notes": self.remarks,
         }
@@ -157,7 +161,11 @@ class Score:
             rest = [name for name in ("mean", "harmonic_mean") if name not in self.pools]
             found.append(("min / max", f"{figure(pooled['min'])} / {figure(pooled['max'])} over {count} "
                                        f"{self.unit_of_time}{'' if count == 1 else 's'}"))  # fmt: skip
-            found += [(title(name), figure(pooled[name])) for name in rest if pooled[name] != self.score]
+            found += [
+                (title(name), figure(pooled[name])) for name in rest if figure(pooled[name]) != figure(self.score)
+            ]
+        if self.raw_score is not None:
+            found.append(("raw score", figure(self.raw_score)))
         if self.reference is not None:
             found.append(("reference", str(self.reference)))
         found.append(("distorted", str(self.distorted)))

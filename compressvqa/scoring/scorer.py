@@ -115,20 +115,23 @@ class Segment:
         first_frame: number of its first frame, counted from 0 in the compared part.
         last_frame: number of its last frame.
         score: the score.
+        raw: as the network gave it, where it has a scale by which that is read.
     """
 
     first_frame: int
     last_frame: int
     score: float
+    raw: float | None = None
 
 
 @dataclass(frozen=True)
 class Course:
-    """One distorted file's score, and its course over time."""
+    """One distorted file's score, and its course over time; the raw score where a scale lies between."""
 
     score: float
     segments: tuple[Segment, ...]
     settings: Mapping[str, Any]
+    raw: float | None = None
 
 
 class Scorer(ABC):

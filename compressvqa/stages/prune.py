@@ -75,7 +75,7 @@ class PruneStage:
                 raise ValueError("rule 'zeros' removes just what is exactly zero, so it takes no target")
             if self.rule == "zeros" and self.steps > 1:
                 raise ValueError("rule 'zeros' loses nothing, so it takes one step")
-            if self.depth is None and (self.blocks is not None or "depth_by" in self.model_fields_set):
+            if self.depth is None and (self.blocks is not None or self.depth_by != "influence"):
                 raise ValueError("`blocks` and `depth_by` say which blocks `depth` removes, so they need it")
             if not self.cuts_channels and self.steps > 1:
                 raise ValueError("`steps` are those of channel pruning, and no channel is to go: a target, or a rule")

@@ -77,6 +77,13 @@ class Planes:
         columns = slice(left // sh, -(-(left + width) // sh))
         return Planes(y, self.u[..., rows, columns], self.v[..., rows, columns], self.chroma, self.colour)
 
+    def shows_the_same(self, other: Planes) -> bool:
+        """Whether another frame has these samples, to the last one, and means the same by them."""
+        pairs = ((self.y, other.y), (self.u, other.u), (self.v, other.v))
+        return (self.chroma, self.colour) == (other.chroma, other.colour) and all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs
+        )
+
     def to_rgb(self, out: Tensor | None = None) -> Tensor:
         """RGB of the planes, (..., 3, H, W), written to `out` if that is given; see `yuv_to_rgb`."""
         return yuv_to_rgb(self, out)

@@ -91,8 +91,16 @@ def test_a_score_that_is_called_otherwise_is_the_same_score(noise_set, cache, tm
     from compressvqa.models import create_model, save
 
     folder = save(create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8), tmp_path / "tiny")
-    first = evaluate([folder], [noise_set], split="train", cache=cache, resamples=0)
-    titled = evaluate([folder], [noise_set], titles={str(folder): "ours"}, split="train", cache=cache, resamples=0)
+    first = evaluate([folder], [noise_set], split="train", cache=cache, resamples=0, allow_random_weights=True)
+    titled = evaluate(
+        [folder],
+        [noise_set],
+        titles={str(folder): "ours"},
+        split="train",
+        cache=cache,
+        resamples=0,
+        allow_random_weights=True,
+    )
     assert titled.row("ours", "noise")["srocc"] == first.row("tiny", "noise")["srocc"]
     rows = sqlite3.connect(cache / "scores.sqlite").execute("SELECT count(*) FROM scores").fetchone()
     assert rows == (5,)  # nothing was scored again
@@ -133,7 +141,14 @@ def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_pa
     teacher = create_model("c3dvqa", patch=64, stride=64, width=2, trunk_width=8)
     small = prune(teacher, example_inputs(teacher, size=64, frames=2), ratios={"sensitivity.2": 0.5}).model
     folders = [save(network, tmp_path / name) for name, network in (("whole", teacher), ("small", small))]
-    found = evaluate([*folders, "psnr", Counting("counted")], [noise_set], cache=cache, teacher="whole", resamples=0)
+    found = evaluate(
+        [*folders, "psnr", Counting("counted")],
+        [noise_set],
+        cache=cache,
+        teacher="whole",
+        resamples=0,
+        allow_random_weights=True,
+    )
     scores = {part.model: np.array([item.score for item in part.items]) for part in found.scores}
     row = found.row("small", "noise")
     assert row["agreement_plcc"] == pytest.approx(np.corrcoef(scores["small"], scores["whole"])[0, 1])
@@ -148,7 +163,7 @@ def test_agreement_of_a_pruned_network_with_its_teacher(noise_set, cache, tmp_pa
     written = write_evaluation(found, tmp_path / "judged")
     assert f"{row['agreement_srocc']:.4f}".lstrip("0") in (tmp_path / "judged" / "table.md").read_text()
     assert "raw scores with those of whole" in (tmp_path / "judged" / "table.md").read_text() and written
-    alone = evaluate(folders, [noise_set], cache=cache, resamples=0)
+    alone = evaluate(folders, [noise_set], cache=cache, resamples=0, allow_random_weights=True)
     assert alone.row("small", "noise")["agreement_srocc"] is None, "nobody was named the teacher"
 
 
@@ -163,7 +178,7 @@ def test_a_network_has_its_cost_beside_its_scores(noise_set, cache, tmp_path):
     from compressvqa.models import create_model, save
 
     folder = save(create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8), tmp_path / "tiny")
-    found = evaluate([folder, "psnr"], [noise_set], split="train", cache=cache, resamples=0)
+    found = evaluate([folder, "psnr"], [noise_set], split="train", cache=cache, resamples=0, allow_random_weights=True)
     model, metric = found.models
     assert model.name == "tiny" and model.params > 0 and model.macs >= model.macs_conv_linear > 0
     assert metric.params is None and metric.macs is None

@@ -42,5 +42,7 @@ def test_two_networks_of_one_name_are_judged_side_by_side(noise_set, cache, tmp_
         save(create_model("rankdvqa", widths=(2, 2, 2, 2, 2, 2), merge_width=4, mlp_width=4), tmp_path / place / "mini")
         for place in ("first", "second")
     ]
-    found = evaluate([*made, Counting()], [noise_set], split="train", cache=cache, resamples=0)
+    found = evaluate(
+        [*made, Counting()], [noise_set], split="train", cache=cache, resamples=0, allow_random_weights=True
+    )
     assert {model.name for model in found.models} == {"first/mini", "second/mini", "counting"}
