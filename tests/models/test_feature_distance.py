@@ -7,16 +7,19 @@ import torch
 
 from compressvqa.errors import DataError
 from compressvqa.models import FeatureDistance, create_model, example_inputs
-from compressvqa.models.feature_distance import STABLE, squared_distance, structure_loss, windows
+from compressvqa.models.feature_distance import STABLE, compare, squared_distance, windows
 from compressvqa.pruning import prune
 
 torch.set_num_threads(1)
 BACKBONE = "test_efficientnet"
 
 
+EACH = ("distance", "structure", "loss", "added", "boost")
+
+
 def network(**settings):
     torch.manual_seed(0)
-    return create_model("feature-distance", **{"backbone": BACKBONE, "terms": ("structure", "distance"), **settings})
+    return create_model("feature-distance", **{"backbone": BACKBONE, "terms": ("added", "distance"), **settings})
 
 
 def maps(seed=0, shape=(2, 3, 6, 7)):
@@ -35,18 +38,38 @@ def test_distance_is_equation_1_of_lpips():
         np.testing.assert_allclose(found[n], total / 42)
 
 
-def test_structure_is_equation_3_of_dists_in_each_window():
-    a, b = maps(0, (2, 3, 6, 8)) + 5, maps(1, (2, 3, 6, 8)) - 3
-    found = structure_loss(a, b, (2, 4))
+def test_statistics_are_those_of_a_regression_in_each_window():
+    """Structure is DISTS's equation; the others are of numpy's least squares, distorted by reference."""
+    a = maps(0, (2, 3, 6, 8)) + 5
+    b = 0.8 * a + 0.7 * maps(1, (2, 3, 6, 8)) - 3
+    found = compare(a, b, (2, 4), EACH)
+    assert list(found) == list(EACH) and all((values >= 0).all() for values in found.values())
     for n in range(2):
         for c in range(3):
-            losses = []
+            expected = {term: [] for term in EACH[1:]}
             for top in (0, 3):
                 for left in (0, 2, 4, 6):
                     u, v = (m[n, c, top : top + 3, left : left + 2].numpy().ravel() for m in (a, b))
                     (vu, cov), (_, vv) = np.cov(u, v, bias=True)
-                    losses.append(1 - (2 * cov + STABLE) / (vu + vv + STABLE))
-            assert float(found[n, c]) == pytest.approx(np.mean(losses), rel=1e-9)
+                    gain = (cov + STABLE) / (vu + STABLE)
+                    assert gain == pytest.approx(np.polyfit(u, v, 1)[0], abs=0.2)  # but for the stabilising constant
+                    expected["structure"].append(1 - (2 * cov + STABLE) / (vu + vv + STABLE))
+                    expected["loss"].append(max(0, 1 - gain))
+                    expected["boost"].append(max(0, gain - 1))
+                    expected["added"].append(np.log(1 + np.var(v - gain * u) / (vu + STABLE)))
+            for term, values in expected.items():
+                assert float(found[term][n, c]) == pytest.approx(np.mean(values), rel=1e-9)
+
+
+def test_each_term_answers_to_its_own_damage():
+    a = 10 * maps(0, (1, 3, 16, 16))
+    softer, sharper, noisy = 0.5 * a + 1, 2 * a - 1, a + 5 * maps(1, (1, 3, 16, 16))
+    terms = {name: {term: float(values.mean()) for term, values in compare(a, b, (1, 1), EACH).items()}
+             for name, b in (("softer", softer), ("sharper", sharper), ("noisy", noisy))}  # fmt: skip
+    assert terms["softer"]["loss"] == pytest.approx(0.5, abs=1e-3) and terms["softer"]["boost"] == 0
+    assert terms["sharper"]["boost"] == pytest.approx(1.0, abs=1e-3) and terms["sharper"]["loss"] == 0
+    assert terms["softer"]["added"] < 1e-4 > terms["sharper"]["added"]
+    assert terms["noisy"]["added"] == pytest.approx(np.log(1.25), abs=0.05)
 
 
 def test_windows_are_of_one_size_in_pixels_whatever_the_picture():
@@ -57,14 +80,16 @@ def test_windows_are_of_one_size_in_pixels_whatever_the_picture():
     a, b = maps(0, (4, 3, 16, 16)), maps(1, (4, 3, 16, 16))
     tiled = [m.unflatten(0, (2, 2)).permute(2, 0, 3, 1, 4).reshape(1, 3, 32, 32) for m in (a, b)]
     shift = [m - m.mean((2, 3), keepdim=True) for m in (a, b)]
-    torch.testing.assert_close(structure_loss(*tiled, (2, 2))[0], structure_loss(*shift, (1, 1)).mean(0))
+    whole, patches = compare(*tiled, (2, 2), EACH[1:]), compare(*shift, (1, 1), EACH[1:])
+    for term in EACH[1:]:
+        torch.testing.assert_close(whole[term][0], patches[term].mean(0))
 
 
 def test_the_score_is_the_weighted_terms_of_timm_s_own_maps():
     model = network(frames=2, window=32).eval()
     reference, distorted = example_inputs(model, size=64, frames=4)
     with torch.no_grad():
-        for parameter in model.comparisons.parameters():
+        for parameter in model.weighing.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
         theirs = timm.create_model(BACKBONE, features_only=True).eval()
         theirs.load_state_dict(model.backbone.state_dict())
@@ -76,17 +101,16 @@ def test_the_score_is_the_weighted_terms_of_timm_s_own_maps():
             terms = []
             for scale, (a, b) in enumerate(zip(*pair, strict=True)):
                 grid = (min(2, a.shape[2]), min(2, a.shape[3]))
-                for term in ("structure", "distance"):
-                    part = model.comparisons[term][scale]
-                    each = structure_loss(a, b, grid) if term == "structure" else squared_distance(a, b)
+                for term, each in compare(a, b, grid, ("added", "distance")).items():
+                    part = model.weighing[term][scale]
                     weighed = each * part.channels.exp()
-                    total = weighed.mean() if term == "structure" else weighed.sum()
+                    total = weighed.sum() if term == "distance" else weighed.mean()
                     terms.append(part.weight.exp() * torch.log(1 + part.steepness.exp() * total))
             expected.append(-model.gain.exp() * sum(terms) / len(terms))
         torch.testing.assert_close(model(reference, distorted), sum(expected)[None] / 2, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("terms", [("structure",), ("distance",), ("structure", "distance")])
+@pytest.mark.parametrize("terms", [*((term,) for term in EACH if term != "boost"), EACH])
 def test_equal_clips_are_the_best_and_noise_is_worse_the_more_there_is(terms):
     model = network(terms=terms).eval()
     clip = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
@@ -108,7 +132,7 @@ def test_a_frozen_backbone_learns_nothing_and_its_norms_never_move(frozen):
         model(*example_inputs(model, size=64, frames=1)).sum().backward()
         optimizer.step()
     moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
-    assert any(key.startswith("comparisons.") for key in moved)
+    assert any(key.startswith("weighing.") for key in moved)
     assert any(key.startswith("backbone.") for key in moved) != frozen
     assert not any("running" in key or "num_batches" in key for key in moved)
 
@@ -126,7 +150,7 @@ def test_it_is_pruned_and_the_result_proven():
     ("settings", "said"),
     [
         ({"backbone": "tf_efficientnet_lite"}, "timm has no backbone"),
-        ({"terms": ("texture",)}, "can't be compared by .*structure"),
+        ({"terms": ("texture",)}, "can't be compared by .*boost"),
         ({"terms": ()}, "can't be compared by"),
         ({"scales": (1, 0)}, "scales"),
         ({"scales": (0, 9)}, "can't be built"),
