@@ -4,8 +4,8 @@ Ways to compare the maps of a scale, each of them 0 where they are equal, channe
 
 - *distance*: squared difference of features of unit length (over the channels), equation 1 of LPIPS (Zhang et al.,
   "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018).
-- *structure*: 1 - (2 cov + c) / (var + var + c), the structure term of DISTS (Ding et al., "Image Quality Assessment:
-  Unifying Structure and Texture Similarity", TPAMI 2022).
+- *structure*: 1 - (2 cov + c) / (var + var + c), the structure term of DISTS (Ding et al., "Image Quality
+  Assessment: Unifying Structure and Texture Similarity", TPAMI 2022).
 - *loss*, *added* and *boost*: the distorted map is a gain times the reference plus a rest, the model of VIF (Sheikh
   and Bovik, TIP 2006). A gain below 1 is detail that was lost, one above 1 is boosted, and the rest was added. VMAF's
   features tell these apart too; a distance takes sharpening for damage like any other.
