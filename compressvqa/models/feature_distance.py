@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -74,6 +73,8 @@ class FeatureDistance(nn.Module):
         backbone_options: Mapping[str, Any] | None = None,
         pretrained: bool = False,
     ) -> None:
+        import timm  # late: it takes seconds and 200 MB
+
         super().__init__()
         check_backbone_name(backbone)
         unknown = [term for term in terms if term not in get_args(Term)]

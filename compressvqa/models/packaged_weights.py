@@ -7,7 +7,6 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +90,8 @@ def in_timms_order(state: dict[str, Tensor], backbone: str, *, where: object = N
     Raises:
         WeightsError: another number of tensors, or one of another kind ("weight", "running_mean", ...) or shape.
     """
+    import timm
+
     with torch.device("meta"):
         theirs = timm.create_model(backbone).state_dict()
     if len(state) != len(theirs):
