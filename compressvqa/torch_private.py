@@ -38,6 +38,7 @@ __all__ = [
     "is_compiled_in_place",
     "is_graph_of_operators",
     "is_transformed",
+    "untransformed",
     "many_compiled_forms",
     "may_be_tried",
     "operator_name",
@@ -126,6 +127,13 @@ def seen_through() -> FunctionType:
 def is_transformed(tensor: Any) -> bool:
     """Whether a tensor stands for others inside `torch.vmap`, `torch.func.grad` and the like; it has no numbers."""
     return isinstance(tensor, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def untransformed(tensor: Tensor) -> Tensor:
+    """The tensor that one inside `torch.vmap`, `torch.func.grad` and the like stands for; any other as it is."""
+    while is_transformed(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def is_graph_of_operators(module: nn.Module) -> bool:

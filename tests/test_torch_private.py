@@ -193,6 +193,9 @@ def test_tensors_inside_a_transformation_are_told_apart() -> None:
     torch.vmap(lambda t: (inside.append(private.is_transformed(t)), t)[1])(torch.rand(2, 3))
     torch.func.grad(lambda t: (inside.append(private.is_transformed(t)), t.sum())[1])(torch.rand(3))
     assert inside == [True, True]
+    rows, found = torch.rand(2, 3), []
+    torch.vmap(torch.vmap(lambda t: (found.append(private.untransformed(t)), t)[1]))(rows)
+    assert found[0] is rows is private.untransformed(rows)
     assert not private.is_transformed(torch.rand(2)) and not private.is_transformed(3)
 
 

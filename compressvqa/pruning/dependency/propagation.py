@@ -161,13 +161,19 @@ class Propagation:
             self.constraints += constraints_of(self, node)
         for remark in self.graph.remarks:
             self.constraints += remarked(self, remark)
-        for value in self.graph.outputs:
-            for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
-                self.freeze(axis_labels.ids, "the network returns these channels")
+        self._keep_ends()
+
+    def _keep_ends(self) -> None:
+        """Keeps what is returned, would be in another case, or may be read by what did not run."""
+        reasons = [(value, "the network returns these channels") for value in self.graph.outputs]
+        for value, place in self.graph.otherwise.values():
+            reasons.append((value, f"the network may return these channels in another case ({place})"))
         for value, paths in self.graph.kept.values():
             who = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+            reasons.append((value, f"{who} did not run, and may read or replace them"))
+        for value, reason in reasons:
             for axis_labels in (*self.labels_of(value).per_axis, *self.labels_of(value).merged):
-                self.freeze(axis_labels.ids, f"{who} did not run, and may read or replace them")
+                self.freeze(axis_labels.ids, reason)
 
     # -- for rules ----------------------------------------------------------------------------------------------------
 

@@ -127,10 +127,13 @@ def trace_open(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), atten
     with torch.inference_mode(False):
         graph = record(model, entries, known=known)
         missed = unreached(model, graph)
-        if missed:
-            graph = follow(
-                model, graph, lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends), missed
-            )
+        graph = follow(
+            model,
+            graph,
+            lambda log, ends: record(model, entries, known=known, log=log, boundaries=ends),
+            missed,
+            entries,
+        )
     owners = {name: name.rpartition(".")[0].split(".parametrizations.")[0] for name in graph.leaves}
     found = Propagation(graph, attention=attention).run()
     parameters = {name: p.numel() for name, p in model.named_parameters()}

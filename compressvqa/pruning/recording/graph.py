@@ -75,6 +75,7 @@ class Graph:
         written: names of the leaves that the run wrote to (and that were put back).
         starts: for each run, how many operators ran before it.
         kept: values that code which did not run may read, or replace, with the paths of what did not run, by index.
+        otherwise: values that the network would return in another case, with the place in the code, by index.
         remarks: what the forward did with numbers besides giving them as sizes (integers.py).
     """
 
@@ -86,6 +87,7 @@ class Graph:
     written: set[str] = field(default_factory=set)
     starts: list[int] = field(default_factory=list)
     kept: dict[int, tuple[Value, tuple[str, ...]]] = field(default_factory=dict)
+    otherwise: dict[int, tuple[Value, str]] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
 
     def decisions(self) -> list[Node]:
@@ -100,7 +102,7 @@ class Graph:
 
     def live(self) -> tuple[set[int], set[int]]:
         """Indices of (nodes, values) whose result reaches an output, or what did not run and may read it."""
-        values, nodes = {v.index for v in self.outputs} | self.kept.keys(), set()
+        values, nodes = {v.index for v in self.outputs} | self.kept.keys() | self.otherwise.keys(), set()
         for number in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[number]
             if any(v is not None and v.index in values for v in node.outputs):

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.pruning.recording.graph import Value
+from compressvqa.torch_private import untransformed
 
 # Packages whose lines say nothing about the network: torch, this package and Python's own library.
 _LIBRARY = (
     f"{Path(torch.__file__).parent}/",
     f"{Path(__file__).parent.parent}/",
+    str(Path(__file__).parent.parent.parent / "torch_private.py"),
     f"{sysconfig.get_path('stdlib')}/",
     "<frozen",
 )
@@ -155,9 +157,12 @@ class unfollowed:  # noqa: N801
 
 
 def tensors_inside(thing: Any, depth: int = 3) -> Iterator[Tensor]:
-    """Tensors in nested lists, dicts and plain objects; modules are not looked into."""
+    """Tensors in nested lists, dicts and plain objects; modules are not looked into.
+
+    Of one inside `torch.vmap`, that which it stands for.
+    """
     if isinstance(thing, Tensor):
-        yield thing
+        yield untransformed(thing)
     elif isinstance(thing, (nn.Module, type, str, int, float, bool)) or thing is None or not depth:
         return
     elif isinstance(thing, Mapping):

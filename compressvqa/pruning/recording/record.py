@@ -22,6 +22,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from compressvqa.errors import CompressVQAError, PruneError
+from compressvqa.pruning.recording.boundaries import Boundaries
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.failures import explained, said
 from compressvqa.pruning.recording.graph import Graph, Node, Value
@@ -54,7 +55,7 @@ def record(
     *,
     known: Callable[[str], bool],
     log: LineLog | None = None,
-    boundaries: dict[str, set[Value]] | None = None,
+    boundaries: Boundaries | None = None,
 ) -> Graph:
     """Runs `model` once in each way and returns what happened. The model is left as it was, also after an error.
 
@@ -82,7 +83,7 @@ def _record(
     entries: Sequence[Entry],
     known: Callable[[str], bool],
     log: LineLog | None,
-    boundaries: dict[str, set[Value]] | None,
+    boundaries: Boundaries | None,
     *,
     origins: bool,
 ) -> Graph:
@@ -135,7 +136,7 @@ def _kind_of(outputs: Any) -> str:
 
 
 @contextlib.contextmanager
-def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, set[Value]] | None) -> Iterator[None]:
+def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: Boundaries | None) -> Iterator[None]:
     """Keeps the recorder's stack of running modules by global hooks, so that the model's own hooks stay untouched."""
     paths = {id(m): name for name, m in modules_of(model)}
 
@@ -143,11 +144,11 @@ def _module_paths(model: nn.Module, recorder: _Recorder, boundaries: dict[str, s
         recorder.stack.append(paths.get(id(module), recorder.stack[-1]))
         recorder.graph.called.add(recorder.stack[-1])
 
-    def leave(module: nn.Module, *given: Any) -> None:  # arguments, those by name, and what it gave unless it failed
+    def leave(module: nn.Module, arguments: Any, named: Any, gave: Any = None) -> None:  # None where it failed
         path = recorder.stack.pop()
         if boundaries is not None:
-            ends = (recorder.read(tensor) for tensor in tensors_inside(given))
-            boundaries.setdefault(path, set()).update(ends)
+            ends = ([recorder.read(t) for t in tensors_inside(side)] for side in ((arguments, named), gave))
+            boundaries.note(path, *ends)
 
     handles = [
         register_module_forward_pre_hook(enter),

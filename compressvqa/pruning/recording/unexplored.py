@@ -15,11 +15,14 @@ from types import CodeType, FunctionType
 
 from torch import nn
 
+from compressvqa.pruning.recording.boundaries import Boundaries
+from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.graph import Graph, Value
 from compressvqa.pruning.recording.lines import FollowedCall, LineLog
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.reading import Reading
 from compressvqa.pruning.recording.regions import FunctionCall
+from compressvqa.pruning.recording.returns import may_end_otherwise, returned_otherwise
 from compressvqa.pruning.recording.running import leaves_of
 from compressvqa.pruning.recording.source import (
     DYNAMIC,
@@ -38,7 +41,6 @@ from compressvqa.pruning.recording.source import (
 from compressvqa.pruning.recording.unreached import CONTAINERS, Unreached
 
 Kept = dict[int, tuple[Value, tuple[str, ...]]]
-Boundaries = dict[str, set[Value]]  # what modules took and gave, by path
 
 
 class Exploration:
@@ -197,20 +199,32 @@ def _ends_of(path: str, model: nn.Module, graph: Graph, ends: Boundaries) -> Ite
         yield from (value for leaf, value in graph.leaves.items() if leaf.startswith(f"{path}."))
 
 
-def follow(model: nn.Module, graph: Graph, again: Callable[..., Graph], things: Sequence[Unreached]) -> Graph:
-    """The graph, with what unreached things may meet in `graph.kept`.
+def follow(
+    model: nn.Module,
+    graph: Graph,
+    again: Callable[..., Graph],
+    things: Sequence[Unreached],
+    entries: Sequence[Entry],
+) -> Graph:
+    """The graph, with what unreached things may meet, and what may be returned in another case, in `graph.kept`.
 
     Args:
         model: the network.
         graph: what was recorded.
         again: records it once more, followed by a `LineLog`, with the boundaries of modules.
         things: what no run reached.
+        entries: the ways in which the network is called.
     """
+    otherwise = may_end_otherwise(model, entries)
+    if not things and not otherwise:
+        return graph
     exploration = Exploration(model, things)
-    if not exploration.needed and not any(_in_torch(model, thing) for thing in things):
+    if not exploration.needed and not otherwise and not any(_in_torch(model, thing) for thing in things):
         return graph
     log, boundaries = exploration.log(), Boundaries()
     graph = again(log, boundaries)
+    paths = {id(module): path for path, module in modules_of(model)}
+    graph.otherwise.update(returned_otherwise(log.calls, exploration.changing, paths, boundaries))
     graph.kept.update(exploration.meets(log.calls, graph, boundaries))
     return graph
 
