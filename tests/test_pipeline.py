@@ -80,8 +80,10 @@ def scale_in(folder: Path) -> dict | None:
     return found
 
 
-def test_each_stage_has_the_scale_that_fits_its_labels_or_says_why(whole: Path, small_data: Path) -> None:
-    dataset = RankPairs(Recipe.load(whole / "recipe.yaml").data)
+def test_each_stage_has_the_scale_that_fits_its_labels_or_says_why(
+    whole: Path, small_recipe: Path, small_data: Path
+) -> None:
+    dataset = RankPairs(Recipe.load(small_recipe).data)
     examples = PatchSet(small_data / "validation")
     labels = np.array(examples.label("vmaf_v0.6.1"))
     fitted = 0

@@ -214,6 +214,52 @@ def test_faults_of_two_networks_are_said(tmp_path: Path, before: str, after: str
     assert said in faults(tmp_path, TWO.replace(before, after))
 
 
+SEVERAL = TWO.replace(
+    "when:",
+    "teachers:\n  other: {name: rankdvqa, weights: some/folder}\n  fresh: {name: rankdvqa}\nwhen:",
+).replace("    teacher: teacher\n", "    teachers: {teacher: 1.0, other: 0.5}\n")
+
+
+def test_several_teachers_are_stages_or_networks_that_begin_with_weights(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, SEVERAL))
+    assert list(recipe.networks()) == ["model", "teacher", "other", "fresh"]
+    assert recipe.stages[1].teaching == {"teacher": 1.0, "other": 0.5}
+    assert Recipe.load(write(tmp_path, SEVERAL), ["stages.1.teachers=[teacher, other]"]).stages[1].teaching == {
+        "teacher": 1.0, "other": 1.0,
+    }  # fmt: skip
+    assert Recipe.load(write(tmp_path, TWO)).stages[1].teaching == {"teacher": 1.0}
+    trained = Recipe.load(write(tmp_path, SEVERAL), ["stages.0.network=fresh", "stages.0.start=initial"])
+    assert trained.stages[0].network == "fresh"
+    # A single teacher may be a network as it is built, too.
+    assert Recipe.load(write(tmp_path, TWO.replace("teacher: teacher\n", "teacher: other\n").replace(
+        "when:", "teachers: {other: {name: rankdvqa, weights: some/folder}}\nwhen:"
+    ))).stages[1].teaching == {"other": 1.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("other: 0.5}", "fresh: 0.5}", "from 'fresh' as it is built, with random weights"),
+        ("other: 0.5}", "anybody: 0.5}", "'anybody', which is no earlier stage"),
+        ("other: 0.5}", "model: 0.5}", "'model', which is no earlier stage"),
+        ("other: 0.5}", "distilled: 0.5}", "'distilled', which is no earlier stage"),
+        ("  fresh:", "  model:", "can't be named 'model'"),
+        ("  fresh:", "  a b:", "should match pattern"),
+        ("    network: teacher\n", "    network: techer\n", "works on 'techer', which is no network here: model, t"),
+        ("    teachers: {", "    teacher: teacher\n    teachers: {", "one of the two"),
+    ],
+)
+def test_faults_of_several_teachers_are_said(tmp_path: Path, before: str, after: str, said: str) -> None:
+    assert before in SEVERAL
+    assert said in faults(tmp_path, SEVERAL.replace(before, after))
+
+
+def test_a_run_that_began_before_there_were_several_teachers_goes_on(tmp_path: Path) -> None:
+    key = Recipe.load(write(tmp_path, TWO)).key(2)
+    assert "teachers" not in key and '"teacher": "teacher"' in key
+    assert '"teachers": {"other"' in Recipe.load(write(tmp_path, SEVERAL)).key(2)
+
+
 def test_a_stage_on_a_teacher_needs_one(tmp_path: Path) -> None:
     text = GOOD.replace("    steps: 5\n  - kind: distil", "    steps: 5\n    network: teacher\n  - kind: distil")
     assert "the recipe has no `teacher`" in faults(tmp_path, text)

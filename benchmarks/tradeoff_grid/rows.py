@@ -11,7 +11,7 @@ BUDGETS = (20, 14, 10, 6, 4, 2)
 # Where a choice is decided: the paper's network has 13.57 % of the MACs, the smaller ones that are to ship 6 and less.
 DECISIVE = (14, 6)
 SPARSITY = {
-    "obprox": "OBProx-SG, cut by density (rule `in`), as in the paper",
+    "obprox": "OBProx-SG, cut by density (rule `in`) as in the paper, channels by activation",
     "progressive": "whole channels (progressive), zeros cut",
     "none": "no sparsity training, cut by l1",
 }
@@ -121,7 +121,7 @@ def ablations(budget: int = DECISIVE[0]) -> list[Row]:
         ),
         *(
             replace(paper, change=f"importance {name}", prune=(("importance", name),))
-            for name in ("l2", "taylor", "activation")
+            for name in ("l1", "l2", "taylor")
         ),
     ]
 

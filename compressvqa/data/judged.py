@@ -16,9 +16,11 @@ class Judged:
         labels: (n,).
         label: what the labels are, in words: "VMAF 0.6.1 of 1,272 validation patches".
         span: the lowest and the highest possible label; None where nobody said.
+        contents: for each clip, what it shows; empty where that is not told.
     """
 
     scores: Array
     labels: Array
     label: str
     span: tuple[float, float] | None
+    contents: tuple[str, ...] = ()

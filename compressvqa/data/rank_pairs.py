@@ -186,8 +186,9 @@ class RankPairs:
             progress: called with (patches done, patches in all).
 
         Returns:
-            srocc and plcc (after the usual logistic fit) against the label; pair_accuracy over all pairs of patches
-            whose labels are `gap` or more apart; n, how many patches were judged.
+            srocc and plcc (after the usual logistic fit) against the label; srocc_within, the mean over contents of the
+            SROCC inside each; pair_accuracy over all pairs of patches whose labels are `gap` or more apart; n, how many
+            patches were judged.
         """
         return self.figures(self.judge(examples, network, progress))
 
@@ -205,11 +206,12 @@ class RankPairs:
         truth = np.array([value for value in labels if value is not None], dtype=np.float64)
         words = f"{label_title(self.config.label)} of {len(truth):,} validation patches"
         span = (0.0, 100.0) if self.config.label.startswith("vmaf") else None
-        return Judged(torch.cat(scores).double().numpy()[known], truth, words, span)
+        contents = tuple(entry.content for entry, has in zip(examples.entries, known, strict=True) if has)
+        return Judged(torch.cat(scores).double().numpy()[known], truth, words, span, contents)
 
     def figures(self, judged: Judged) -> dict[str, float]:
         """The figures of `evaluate`."""
-        from compressvqa.metrics import correlation, pair_accuracy
+        from compressvqa.metrics import correlation, pair_accuracy, srocc_within
 
         scores, truth = judged.scores, judged.labels
         fitted = correlation(scores, truth)
@@ -217,7 +219,13 @@ class RankPairs:
         far = np.abs(truth[a] - truth[b]) >= max(self.config.gap, 1e-9)
         a, b = a[far], b[far]
         accuracy = pair_accuracy(scores[a], scores[b], truth[a] > truth[b])
-        return {"srocc": fitted.srocc, "plcc": fitted.plcc, "pair_accuracy": accuracy, "n": len(truth)}
+        return {
+            "srocc": fitted.srocc,
+            "plcc": fitted.plcc,
+            "srocc_within": srocc_within(scores, truth, judged.contents),
+            "pair_accuracy": accuracy,
+            "n": len(truth),
+        }
 
     def identical(self, examples: PatchSet, network: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
         """The score of each reference shown as its own distorted patch."""

@@ -15,6 +15,7 @@ from compressvqa.distillation.losses import batch, class_, instance
 from compressvqa.distillation.margins import to_probabilities
 from compressvqa.distillation.pairs import pair_taps
 from compressvqa.distillation.ranks import soft_rank
+from compressvqa.distillation.several import Teachers
 from compressvqa.distillation.taps import FeatureTaps
 from compressvqa.distillation.teacher import Teacher
 from compressvqa.distillation.teacher_cache import TeacherCache
@@ -26,6 +27,7 @@ __all__ = [
     "Outputs",
     "Teacher",
     "TeacherCache",
+    "Teachers",
     "batch",
     "class_",
     "correlation",

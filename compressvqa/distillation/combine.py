@@ -19,11 +19,13 @@ class Outputs(NamedTuple):
     """What a network said about a batch; each loss takes the part it compares."""
 
     margins: Tensor | None = None
-    """Score of the first clip minus score of the second, (B,), for losses on probabilities."""
+    """Score of the first clip minus score of the second, (B,), for losses on probabilities; of K teachers (K, B)."""
     scores: Tensor | None = None
     """One score a clip, (N,), for losses on scores."""
     features: Mapping[str, Tensor] = {}
     """{module path: map (N, C, ...)}, as `FeatureTaps.take` gives them, for losses on features."""
+    shares: Tensor | None = None
+    """Of K teachers, each one's share, (K,) with sum 1: their probabilities are averaged so."""
 
 
 class DistillationLoss(nn.Module):
@@ -116,10 +118,8 @@ class DistillationLoss(nn.Module):
             power = entry.facts.get("temperature_power", 0)
             terms = []
             for temperature in self.temperatures:
-                p, q = (
-                    to_probabilities(margins, temperature=temperature, symmetric=self.symmetric)
-                    for margins in (theirs, ours)
-                )
+                how = {"temperature": temperature, "symmetric": self.symmetric}
+                p, q = _mean_probabilities(theirs, teacher.shares, **how), to_probabilities(ours, **how)
                 terms.append(temperature**power * _value(entry, p, q, settings))
             return torch.stack(terms).sum()
         return torch.stack(
@@ -160,6 +160,14 @@ class DistillationLoss(nn.Module):
                 )
             matched.append((path, teacher.features[name], ours))
         return matched
+
+
+def _mean_probabilities(margins: Tensor, shares: Tensor | None, **how: Any) -> Tensor:
+    """Of one teacher its probabilities; of several the mean of theirs, each counted by its share."""
+    if shares is None:
+        return to_probabilities(margins, **how)
+    each = torch.stack([to_probabilities(row, **how) for row in margins])
+    return (shares.to(each)[:, None, None] * each).sum(0)
 
 
 def _both(entry: Entry, teacher: Tensor | None, student: Tensor | None, what: str) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from compressvqa.metrics.fits import Fit, fit_scores
 from compressvqa.metrics.intervals import Interval, intervals
 from compressvqa.metrics.judge import judge
 from compressvqa.metrics.krasula import PairAnalysis, PairTest, analyse_pairs, compare_pairs, pair_rule
-from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy
+from compressvqa.metrics.ordering import ladder_accuracy, pair_accuracy, srocc_within
 from compressvqa.metrics.significance import FTestTable, f_test, f_test_matrix, f_test_table, holm
 from compressvqa.metrics.violations import Violations, top_violations, violations
 
@@ -36,6 +36,7 @@ __all__ = [
     "ladder_accuracy",
     "pair_accuracy",
     "pair_rule",
+    "srocc_within",
     "top_violations",
     "violations",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import rankdata
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.values import Values, finite
@@ -37,6 +38,41 @@ def pair_accuracy(scores_a: Values, scores_b: Values, label: Values) -> float:
         return float("nan")
     agreement = np.sign(a - b)[decided] * np.sign(truth - 0.5)[decided]
     return float(np.mean((agreement + 1) / 2))
+
+
+def srocc_within(scores: Values, labels: Values, contents: Sequence[Hashable]) -> float:
+    """Spearman's correlation inside each content, averaged over contents.
+
+    What separates it from the correlation over all items is a scale that contents share: a score with an offset for
+    each content orders every content's versions well, and the whole set badly.
+
+    Args:
+        scores: (n,).
+        labels: (n,).
+        contents: for each item, what it shows.
+
+    Returns:
+        -1 to 1; scores that are all alike count 0; contents of fewer than three items, or whose labels are all alike,
+        are left out; nan where none is left.
+
+    Raises:
+        DataError: lengths differ, or NaN or infinite values.
+
+    >>> srocc_within([1, 2, 3, 9, 8, 7], [1, 2, 3, 1, 2, 3], list("aaabbb"))
+    0.0
+    """
+    values, truth = finite(scores, "scores"), finite(labels, "labels")
+    if not values.size == truth.size == len(contents):
+        raise DataError(f"{values.size} scores, {truth.size} labels and {len(contents)} contents")
+    places: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for place, content in enumerate(contents):
+        places[content].append(place)
+    found = []
+    for kept in places.values():
+        if len(kept) >= 3 and np.ptp(truth[kept]) > 0:
+            ranks = rankdata(values[kept]), rankdata(truth[kept])
+            found.append(float(np.corrcoef(*ranks)[0, 1]) if np.ptp(values[kept]) > 0 else 0.0)
+    return float(np.mean(found)) if found else float("nan")
 
 
 def ladder_accuracy(

@@ -146,7 +146,7 @@ def fit_scale(
     scale = float(np.sqrt(weights.sum()))
 
     def odds_at(steps: Array) -> Array:
-        return steps[0] + np.concatenate([[0.0], np.cumsum(_FLATTEST + np.exp(steps[1:]))])
+        return np.asarray(steps[0] + np.concatenate([[0.0], np.cumsum(_FLATTEST + np.exp(steps[1:]))]))
 
     def residual(steps: Array) -> Array:
         odds = odds_at(steps)

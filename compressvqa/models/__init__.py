@@ -5,6 +5,7 @@ from compressvqa.models.create import create_model
 from compressvqa.models.deepqa import DeepQA
 from compressvqa.models.deepvqa import DeepVQA
 from compressvqa.models.factory import ModelSpec, also_of, example_inputs, list_models, spec_of
+from compressvqa.models.feature_distance import FeatureDistance
 from compressvqa.models.image_backbone import ImageBackbone
 from compressvqa.models.internvideo2 import InternVideo2
 from compressvqa.models.per_frame import PerFrame, WholeClip
@@ -19,6 +20,7 @@ __all__ = [
     "C3DVQA",
     "DeepQA",
     "DeepVQA",
+    "FeatureDistance",
     "ImageBackbone",
     "InternVideo2",
     "ModelSpec",

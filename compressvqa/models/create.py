@@ -12,6 +12,7 @@ from compressvqa.errors import DataError
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of
 from compressvqa.models.fetching import fetching
+from compressvqa.models.packaged_weights import PREFIX, load_packaged
 from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.models.storage import restore
 from compressvqa.registry import Entry
@@ -37,6 +38,7 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
     Raises:
         RegistryError: unknown name.
         WeightsError: the weights are missing, damaged or of another network.
+        MissingExtraError: the package that holds the weights is not installed.
 
     >>> sum(p.numel() for p in create_model("rankdvqa").parameters())
     4594938
@@ -55,7 +57,9 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
         return restore(weights, expect=entry.name, kwargs=kwargs).train()
     only_ships = entry.name != name
     model = restore(shipped_folder(name), kwargs=kwargs, fresh=True).train() if only_ships else build(entry, kwargs)
-    if weights is not None:
+    if isinstance(weights, str) and weights.startswith(PREFIX):
+        load_packaged(model, weights)
+    elif weights is not None:
         load_into(model, _converted(entry, read_tensors(Path(weights)), model), name=name, where=weights)
     return model
 

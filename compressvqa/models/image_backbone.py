@@ -75,7 +75,7 @@ class ImageBackbone(nn.Module):
         import timm  # late: it takes seconds and 200 MB
 
         super().__init__()
-        _check_name(backbone)
+        check_backbone_name(backbone)
         config = timm.models.get_pretrained_cfg(backbone)
         mean, deviation = (MEAN, DEVIATION) if config is None else (config.mean, config.std)
         if contrast not in get_args(Contrast):
@@ -110,7 +110,12 @@ class ImageBackbone(nn.Module):
             raise DataError(f"timm has no gradient checkpointing for {name}", hint="a smaller batch") from error
 
 
-def _check_name(backbone: str) -> None:
+def check_backbone_name(backbone: str) -> None:
+    """Refuses a name that timm does not have.
+
+    Raises:
+        DataError: no such backbone, or no such published weights of it.
+    """
     import timm
 
     architecture, _, tag = backbone.partition(".")
@@ -125,30 +130,44 @@ def _check_name(backbone: str) -> None:
 
 
 def _built(backbone: str, size: int | None, options: dict[str, Any], pretrained: bool) -> nn.Module:
+    import timm
+
+    refuse_ours(options)
+    config = timm.models.get_pretrained_cfg(backbone)
+    if config is None or not config.fixed_input_size or "img_size" in options:
+        return made_backbone(backbone, options, pretrained)
+    if size is None:
+        raise DataError(f"{backbone} is built for one size of picture", hint=f"size={config.input_size[-1]}")
+    try:
+        return made_backbone(backbone, {**options, "img_size": size}, pretrained)
+    except _NoSettingError as error:
+        if size != config.input_size[-1] or "'img_size'" not in str(error):
+            raise
+        return made_backbone(backbone, options, pretrained)
+
+
+def refuse_ours(options: Mapping[str, Any]) -> None:
+    """Refuses settings of timm that a network's own arguments stand for.
+
+    Raises:
+        DataError: one of them is among the options.
+    """
     taken = [key for key in options if key in _OURS]
     if taken:
         hint = 'weights="pretrained"' if taken[0] == "pretrained" else "leave it out"
         raise DataError(f"backbone_options can't set {taken[0]!r}", hint=hint)
-    import timm
-
-    config = timm.models.get_pretrained_cfg(backbone)
-    if config is None or not config.fixed_input_size or "img_size" in options:
-        return _made(backbone, options, pretrained)
-    if size is None:
-        raise DataError(f"{backbone} is built for one size of picture", hint=f"size={config.input_size[-1]}")
-    try:
-        return _made(backbone, {**options, "img_size": size}, pretrained)
-    except _NoSettingError as error:
-        if size != config.input_size[-1] or "'img_size'" not in str(error):
-            raise
-        return _made(backbone, options, pretrained)
 
 
 class _NoSettingError(DataError):
     """A setting that a backbone does not take."""
 
 
-def _made(backbone: str, options: dict[str, Any], pretrained: bool) -> nn.Module:
+def made_backbone(backbone: str, options: dict[str, Any], pretrained: bool) -> nn.Module:
+    """A backbone of timm without its classifier.
+
+    Raises:
+        DataError: it can't be built with these options.
+    """
     import timm
 
     try:

@@ -65,9 +65,8 @@ def fit_to_labels(
 
     Returns:
         {"fitted_to", "rmse" of the readable scores on 0 to 100, "identical": {"lowest", "median"} of what the curve
-        says of identical clips}, or {"none": why there is no scale}.
+        says of identical clips}, or {"none": why none was fitted}: a scale that the network has stays then.
     """
-    set_scale(model, None)
     if span is None:
         return {"none": "the lowest and the highest possible label are not known"}
     try:

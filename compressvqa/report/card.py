@@ -70,10 +70,11 @@ def model_card(
     trained = f" It was trained on {label_title(label)} labels." if isinstance(label, str) else ""
     base = baseline(results["table"])
     shown = {**results, "table": [base] if row is base else [base, row]}
+    made_by = "trained" if row is base else "made smaller"
     parts = [
         f"---\n{header}---\n",
         f"# {_text(title)}\n",
-        f"A {kind} video-quality network ({_text(model)}), made smaller with compressvqa. {_text(summary(shown))}\n",
+        f"A {kind} video-quality network ({_text(model)}), {made_by} with compressvqa. {_text(summary(shown))}\n",
         "## Use\n",
         f"```python\nimport compressvqa as cv\n\nmodel = {made}\n"
         f"scores = {call}  # (batch,) raw scores, higher is better\n```\n",
@@ -204,11 +205,12 @@ def _header(
         "pair_accuracy": ("accuracy", "pair accuracy"),
     }
     found = [(kind, name, value) for key, (kind, name) in kinds.items() if (value := number(row, key)) is not None]
+    made_by = [] if row is baseline(results["table"]) else ["pruning", "knowledge-distillation"]
     header: dict[str, Any] = {
         "license": licence or "other",
         **({} if licence else {"license_name": "not-stated"}),
         "library_name": "compressvqa",
-        "tags": ["video-quality-assessment", MODES[mode][0], "pruning", "knowledge-distillation"],
+        "tags": ["video-quality-assessment", MODES[mode][0], *made_by],
     }
     if not found:
         return header

@@ -30,6 +30,7 @@ class Row(TypedDict, total=False):
     latency_p90_ms: float
     srocc: float  # against Results.label, over n validation clips
     plcc: float  # after the 4-parameter logistic fit
+    srocc_within: float  # the SROCC inside each content, averaged over contents
     krocc: float
     rmse: float
     pair_accuracy: float  # share of the validation pairs ranked as the label ranks them

@@ -47,6 +47,7 @@ COLUMNS = (
     Column(P90.key, P90.heading, compared=False),
     Column("srocc", "SROCC"),
     Column("plcc", "PLCC"),
+    Column("srocc_within", "SROCC in a content", compared=False),
     Column("pair_accuracy", "Pair acc."),
     Column("agreement_srocc", "Agreement SROCC", compared=False),
     Column("agreement_plcc", "Agreement PLCC", compared=False),

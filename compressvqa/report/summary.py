@@ -22,6 +22,8 @@ COUNTED = {
     "and 90th percentile of the runs, on the machine named under environment.",
     "srocc": "Spearman's rank correlation of the raw scores with the label, over all validation clips.",
     "plcc": "Pearson's correlation after a 4-parameter logistic fit of the scores to the label.",
+    "srocc_within": "The SROCC inside each content, averaged over contents: where it is high and SROCC is low, "
+    "contents are ordered well and share no scale.",
     "pair_accuracy": "Share of the validation pairs of which the network ranks the two clips as the label does.",
     "agreement_srocc": "Agreement: correlation of the raw scores with those of the first stage's network on the same "
     "validation clips, whatever the label says: Spearman's, and Pearson's without a fit.",

@@ -21,7 +21,7 @@ def describe(recipe: Recipe, out: Path | None = None) -> str:
         f"{recipe.name}: {recipe.description}".rstrip(": "),
         f"run folder  {folder}{held}",
         _network("model", recipe.model),
-        *([_network("teacher", recipe.teacher)] if recipe.teacher is not None else []),
+        *(_network(name, choice) for name, choice in recipe.networks().items() if name != "model"),
         f"objective   {recipe.objective.kind}: {objective.summary}",
         f"data        {recipe.data.kind}: {registry.datasets[recipe.data.kind].summary}",
         *_settings(recipe.data),

@@ -1,9 +1,8 @@
-"""The networks that a recipe begins with: the one to compress, and the one that teaches where it is another."""
+"""The networks that a recipe begins with: the one to compress, and those that teach where they are others."""
 
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.running.recipe import Recipe
 
-Which = Literal["model", "teacher"]
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
 
 
@@ -23,48 +21,48 @@ class Networks:
         recipe: the recipe.
 
     Attributes:
-        inputs: what both networks are called with when complexity and latency are counted.
+        inputs: what all networks are called with when complexity and latency are counted.
 
     Raises:
-        RecipeError: the two are called with different inputs.
+        RecipeError: two of them are called with different inputs.
         CompressVQAError: a network can't be made.
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._choices = {"model": recipe.model, "teacher": recipe.teacher}
-        self._seeds = {"model": recipe.seed, "teacher": zlib.crc32(f"{recipe.seed}/teacher".encode())}
+        self._choices = recipe.networks()
+        self._seeds = {name: zlib.crc32(f"{recipe.seed}/{name}".encode()) for name in self._choices}
+        self._seeds["model"] = recipe.seed
         # One that was made for a look is handed out to the first stage that begins with it.
         self._made: dict[str, nn.Module] = {}
         clip = recipe.clip
         found: dict[str, tuple[Tensor, ...]] = {}
         for which, choice in self._choices.items():
-            if choice is not None:
-                _refuse_adapter(choice.registered)
-                self._made[which] = self._make(which)
-                found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
-                _try(self._made[which], choice.registered, found[which])
+            _refuse_adapter(choice.registered)
+            self._made[which] = self._make(which)
+            found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
+            _try(self._made[which], choice.registered, found[which])
         _check_references(recipe, {which: spec_of(network).mode for which, network in self._made.items()})
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
-        if any(shape != shapes["model"] for shape in shapes.values()):
-            raise RecipeError(
-                f"the model is called with {shapes['model']}, the teacher with {shapes['teacher']}",
-                hint="two networks of the same inputs",
-            )
+        for which, shape in shapes.items():
+            if shape != shapes["model"]:
+                raise RecipeError(
+                    f"the model is called with {shapes['model']}, {_named(which)} with {shape}",
+                    hint="networks of the same inputs",
+                )
 
-    def look(self, which: Which) -> nn.Module:
+    def look(self, which: str) -> nn.Module:
         """A network as it is built, to look at; not to be changed."""
         if which not in self._made:
             self._made[which] = self._make(which)
         return self._made[which]
 
-    def initial(self, which: Which) -> nn.Module:
+    def initial(self, which: str) -> nn.Module:
         """A network as it is built, to be trained in place."""
         return self._made.pop(which, None) or self._make(which)
 
     def _make(self, which: str) -> nn.Module:
         choice = self._choices[which]
-        assert choice is not None  # the recipe was checked
         torch.manual_seed(self._seeds[which])
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
@@ -73,7 +71,7 @@ def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
     """Refuses data with references for a network that takes none, and the other way round."""
     given = getattr(recipe.data, "reference", None)
     for which, mode in modes.items():
-        choice = recipe.teacher if which == "teacher" and recipe.teacher is not None else recipe.model
+        choice = recipe.networks()[which]
         if given is not None and given != (mode == "FR"):
             has = "a full-reference network" if mode == "FR" else "a no-reference network"
             data = f"{recipe.data.kind} hands out {'references too' if given else 'no references'}"
@@ -82,6 +80,10 @@ def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
                 other if "reference" in type(recipe.data).model_fields else "data of another kind, or another network"
             )
             raise RecipeError(f"{which} {choice.registered} is {has}, but {data}", hint=hint)
+
+
+def _named(which: str) -> str:
+    return "the teacher" if which == "teacher" else f"the teacher {which!r}"
 
 
 def _refuse_adapter(name: str) -> None:

@@ -26,7 +26,7 @@ from compressvqa.models import load, save
 from compressvqa.models.scales import fit_to_labels, scale_of
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
-from compressvqa.running.networks import Networks, Which
+from compressvqa.running.networks import Networks
 from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice
 from compressvqa.running.run_folder import MetricsLog, RunFolder, StageFolder
 from compressvqa.stages import StageContext, StageResult
@@ -105,7 +105,9 @@ class _Run:
         for config in self.recipe.stages:
             stage = registry.stages[config.kind].value(config)
             if hasattr(stage, "check"):
-                teacher = works_on.get(getattr(config, "teacher", ""), config.network)
+                # The first of several teachers: it is the one whose features are compared.
+                first = next(iter(getattr(config, "teaching", {})), None)
+                teacher = config.network if first is None else works_on.get(first, first)
                 stage.check(self.networks.look(config.network), self.networks.look(teacher))
 
     def run(self) -> RunResult:
@@ -171,13 +173,19 @@ class _Run:
         before = [earlier.name for earlier in self.recipe.stages[:index] if earlier.network == config.network]
         return str(config.start or (before[-1] if before else INITIAL))
 
-    def _network_at(self, start: str, which: Which) -> nn.Module:
+    def _network_at(self, start: str, which: str) -> nn.Module:
         return self.networks.initial(which) if start == INITIAL else load(self.stage_models[start])
 
     def _origin(self, index: int) -> str | None:
         """The stage whose network a stage made something of: the one it starts from, else its teacher."""
         start = self._start_of(index)
-        return getattr(self.recipe.stages[index], "teacher", None) if start == INITIAL else start
+        if start != INITIAL:
+            return start
+        return next((name for name in getattr(self.recipe.stages[index], "teaching", {}) if name in self.scores), None)
+
+    def _network_named(self, name: str) -> nn.Module:
+        """What a stage ended with; else the recipe's network of that name as it is built."""
+        return load(self.stage_models[name]) if name in self.stage_models else self.networks.initial(name)
 
     def _agreement(self, scores: list[float]) -> dict[str, float]:
         """How a stage's scores of the validation clips agree with those of the first stage's network."""
@@ -203,7 +211,7 @@ class _Run:
                 folder=folder.path,
                 objective=self.objective,
                 batches=lambda batch: self._batches(config.data, batch, seed),
-                network_of=lambda name: load(self.stage_models[name]),
+                network_of=self._network_named,
                 inputs=self.inputs,
                 fabric=lambda: _fabric(recipe.runtime, network),
                 log=write,

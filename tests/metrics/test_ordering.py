@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from compressvqa.errors import DataError
-from compressvqa.metrics import ladder_accuracy, pair_accuracy
+from compressvqa.metrics import ladder_accuracy, pair_accuracy, srocc_within
 
 
 def test_pair_accuracy():
@@ -20,6 +22,30 @@ def test_pair_accuracy():
         pair_accuracy([1, 2], [1], [1])
     with pytest.raises(DataError, match="NaN"):
         pair_accuracy([float("nan")], [1], [1])
+
+
+def test_srocc_within_is_the_mean_of_each_content_alone():
+    dice = np.random.default_rng(0)
+    contents = [name for name in "abcd" for _ in range(7)]
+    labels = dice.integers(0, 5, 28).astype(float)  # ties
+    scores = labels + dice.normal(0, 2, 28)
+    alone = [spearmanr(scores[i : i + 7], labels[i : i + 7]).statistic for i in range(0, 28, 7)]
+    assert srocc_within(scores, labels, contents) == pytest.approx(np.mean(alone))
+    order = dice.permutation(28)
+    assert srocc_within(scores[order], labels[order], [contents[i] for i in order]) == pytest.approx(np.mean(alone))
+    # An offset for each content changes nothing, and something for all of them together.
+    offset = np.repeat([0.0, 50.0, -50.0, 9.0], 7)
+    assert srocc_within(scores + offset, labels, contents) == pytest.approx(np.mean(alone))
+    assert spearmanr(scores + offset, labels).statistic < 0.5 * np.mean(alone)
+
+
+def test_srocc_within_leaves_out_what_says_nothing():
+    contents = list("aaabbbcc")
+    assert srocc_within([1, 2, 3, 5, 5, 5, 1, 2], [1, 2, 3, 1, 2, 3, 2, 1], contents) == pytest.approx(0.5)
+    assert srocc_within([1, 2, 3, 1, 2, 3], [1, 2, 3, 7, 7, 7], list("aaabbb")) == pytest.approx(1)
+    assert math.isnan(srocc_within([1, 2], [1, 2], ["a", "a"]))
+    with pytest.raises(DataError, match="2 scores, 2 labels and 1 contents"):
+        srocc_within([1, 2], [1, 2], ["a"])
 
 
 def test_ladder_accuracy_by_hand():

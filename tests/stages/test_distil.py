@@ -155,6 +155,12 @@ def test_check_names_the_nearest_paths(student: nn.Module, teacher: nn.Module) -
         ({"teacher_lr": 1e-3}, "the teacher does not learn"),
         ({"positions": "pool"}, "'equal', 'resize' or 'mean'"),
         ({"teacher_precision": "16"}, "'32' or 'bf16'"),
+        ({"teachers": {"a": 1.0}}, "one of the two"),
+        ({"teacher": None}, "one of the two"),
+        ({"teacher": None, "teachers": {}}, "at least one name"),
+        ({"teacher": None, "teachers": {"a": 1.0, "b": -1.0}}, "a weight above 0"),
+        ({"teacher": None, "teachers": ["a", "a"]}, "names one twice"),
+        ({"teacher": None, "teachers": ["a", "b"], "teacher_task_weight": 1.0}, "none learns along"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], said: str) -> None:
@@ -256,6 +262,76 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     again = stage.run(copy.deepcopy(student), make_context(stopped, teacher))
     assert torch.equal(flat(again.network), flat(whole.network))
     assert again.figures.get("features_of_the_teacher") == whole.figures.get("features_of_the_teacher")
+
+
+# --- several teachers -----------------------------------------------------------------------------------------------
+
+
+def context_of_two(folder: Path, networks: dict[str, nn.Module], stop_at: int | None = None) -> StageContext:
+    context = make_context(folder, nn.Identity(), stop_at=stop_at)
+    context.network_of = lambda name: copy.deepcopy(networks[name])
+    return context
+
+
+def two_teachers() -> dict[str, nn.Module]:
+    torch.manual_seed(1)
+    first = Tokens()
+    torch.manual_seed(2)
+    return {"a": first, "b": Tokens(depth=3, width=5)}
+
+
+def test_two_teachers_take_the_step_of_their_joint_answers(tmp_path: Path) -> None:
+    """Scores joined on the first one's scale, probabilities averaged, features of the first, written out."""
+    networks = two_teachers()
+    torch.manual_seed(0)
+    student = Tokens(depth=2)
+    ours = copy.deepcopy(student)
+    stage = DistilStage(
+        config(
+            teacher=None, teachers={"a": 1.0, "b": 3.0}, task_weight=0.0, features={"blocks.1": "blocks.5"},
+            losses={"score-mse": 0.5, "instance": 1.0, "feature-smooth-l1": 2.0}, steps=5,
+        )
+    )  # fmt: skip
+    result = stage.run(student, context_of_two(tmp_path, networks))
+    clips = Clips()
+    seen = sorted({int(key.split()[1]) for step in range(5) for key in clips.batch_at(step).keys})
+    with torch.no_grad():
+        scored = {name: network(clips.clips[seen]).double() for name, network in networks.items()}
+    low, spread = ({name: f(x) for name, x in scored.items()} for f in (torch.mean, lambda x: x.std(correction=0)))
+    outputs: dict[str, Tensor] = {}
+    ours.blocks[1].register_forward_hook(lambda m, i, o: outputs.update(ours=o))
+    networks["a"].blocks[5].register_forward_hook(lambda m, i, o: outputs.update(theirs=o.detach()))
+    for step in range(5):
+        clip = clips.batch_at(step).distorted
+        s, a, b = ours(clip), networks["a"](clip).detach(), networks["b"](clip).detach()
+        b = ((b - low["b"]) / spread["b"] * spread["a"] + low["a"]).float()
+        margin = [x - x.roll(1) for x in (s, a, b)]
+        p = 0.25 * margin[1].sigmoid() + 0.75 * margin[2].sigmoid()
+        loss = 0.5 * (s - 0.25 * a - 0.75 * b).square().mean()
+        loss += nn.functional.binary_cross_entropy_with_logits(margin[0], p)
+        loss += 2 * nn.functional.smooth_l1_loss(outputs["ours"], outputs["theirs"])
+        slopes = torch.autograd.grad(loss, list(ours.parameters()))
+        with torch.no_grad():
+            for parameter, slope in zip(ours.parameters(), slopes, strict=True):
+                parameter.sub_(0.05 * slope)
+    assert torch.allclose(flat(student), flat(ours), atol=1e-6)
+    assert {name: found["share"] for name, found in result.figures["teachers"].items()} == {"a": 0.25, "b": 0.75}
+    assert result.figures["clips_scored_by_the_teacher"] == len(seen)
+
+
+def test_two_teachers_go_on_after_a_stop_to_the_same_bits(student: nn.Module, tmp_path: Path) -> None:
+    stage = DistilStage(config(teacher=None, teachers=["a", "b"], losses={"instance": 1.0}, checkpoint_seconds=1e-9))
+    whole = stage.run(copy.deepcopy(student), context_of_two(tmp_path / "whole", two_teachers()))
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(copy.deepcopy(student), context_of_two(tmp_path / "stopped", two_teachers(), stop_at=4))
+    again = stage.run(copy.deepcopy(student), context_of_two(tmp_path / "stopped", two_teachers()))
+    assert torch.equal(flat(again.network), flat(whole.network))
+    assert again.figures["teachers"] == whole.figures["teachers"]
+
+
+def test_no_steps_ask_no_teacher(student: nn.Module, tmp_path: Path) -> None:
+    stage = DistilStage(config(teacher=None, teachers=["a", "b"], steps=0))
+    assert stage.run(student, context_of_two(tmp_path, two_teachers())).figures["clips_scored_by_the_teacher"] == 0
 
 
 # --- clips without labels -------------------------------------------------------------------------------------------
