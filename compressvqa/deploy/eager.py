@@ -36,7 +36,7 @@ class Eager(Runtime):
 def rows_of(network: nn.Module, size: BlockSize, *, whole_steps: bool = False) -> Any:
     """How the network is worked through strip by strip, on the CPU; None where it can't be."""
     on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
-    if not on_cpu or not hasattr(network, "rows"):
+    if not on_cpu or not hasattr(network, "rows") or getattr(network, "frames", None) != size.frames:
         return None
     return cast(Any, network).rows(size.height, size.width, whole_steps=whole_steps)
 

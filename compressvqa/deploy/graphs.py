@@ -107,7 +107,7 @@ class OnnxRuntime(GraphRuntime):
     name = "onnxruntime"
 
     def __init__(self) -> None:
-        _need(("onnxruntime", "onnx", "onnxscript"), "onnx")
+        need(("onnxruntime", "onnx", "onnxscript"), "onnx")
 
     def _compiled(self, network: nn.Module, inputs: Any) -> Call:
         onnxruntime = importlib.import_module("onnxruntime")
@@ -116,7 +116,7 @@ class OnnxRuntime(GraphRuntime):
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         positional, named = _split(inputs)
-        with tempfile.TemporaryDirectory(prefix="compressvqa-") as folder, _quietly():
+        with tempfile.TemporaryDirectory(prefix="compressvqa-") as folder, quietly():
             file = str(Path(folder) / "model.onnx")
             torch.onnx.export(network, positional, file, kwargs=named, dynamo=True, verbose=False)
             session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
@@ -136,12 +136,12 @@ class OpenVino(GraphRuntime):
     name = "openvino"
 
     def __init__(self) -> None:
-        _need(("openvino",), "openvino")
+        need(("openvino",), "openvino")
 
     def _compiled(self, network: nn.Module, inputs: Any) -> Call:
         openvino = importlib.import_module("openvino")
         positional, named = _split(inputs)
-        with _quietly():
+        with quietly():
             program = torch.export.export(network, positional, named or None, strict=False)
             graph = openvino.convert_model(program)
             settings = {
@@ -188,7 +188,8 @@ def _check(name: str, network: nn.Module, call: Call, inputs: Any) -> None:
             )
 
 
-def _need(packages: Sequence[str], extra: str) -> None:
+def need(packages: Sequence[str], extra: str) -> None:
+    """Raises MissingExtraError for the first package that is not installed."""
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)
@@ -216,7 +217,7 @@ def _told(name: str, network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without what exporters print of their progress."""
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level

@@ -115,7 +115,7 @@ class CompiledStrips(Prepared):
             return [torch.tensor(self._pair(reference, frames)).reshape(1, 1, 1) for frames in distorted]
 
     def _pair(self, reference: Frames, distorted: Frames) -> float:
-        total, kept = 0.0, []
+        total, kept = 0.0, list[Tensor]()
         for strip in self.rows.strips:
             seen = [self._pictures.strip(frames, strip, 0, room) for room, frames in enumerate((reference, distorted))]
             given = (*seen, *kept)

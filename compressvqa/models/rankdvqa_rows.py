@@ -109,20 +109,36 @@ class Rows:
 
 
 def follows_rows(network: nn.Module) -> bool:
-    """Whether a RankDVQA is still what `Rows` takes it for, whatever was pruned."""
-    network = cast(Any, network)
+    """Whether a RankDVQA is still what `Rows` takes it for: of any widths, but without other layers or hooks."""
+    given: Any = network
     try:
-        scales = list(network.scales)
-        stages = list(network.extractor.stages)[: len(scales)]  # pruning takes out what no scale reads
-        layers = [layer for stage in stages for layer in (stage[0], stage[2])]
-        layers += [layer for scale in scales for layer in (scale.conv_in, scale.conv_out)]
-        plain = all(type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) for layer in layers)
-        widths = [stage[2].out_channels for stage in stages]
-        fits = [3 * network.frames * w == s.conv_in.in_channels for w, s in zip(widths, scales, strict=True)]
+        scales = list(given.scales)
+        stages = list(given.extractor.stages)[: len(scales)]  # pruning takes out what no scale reads
+        layers = [(stage[0], 2, 3) for stage in stages] + [(stage[2], 1, 3) for stage in stages]
+        layers += [(layer, 1, 3) for scale in scales for layer in (scale.conv_in, scale.conv_out)]
+        layers += [(scale.head, 1, 1) for scale in scales]
+        plain = all(_is_plain(*layer) for layer in layers)
+        bent = [layer for stage in stages for layer in (stage[1], stage[3])]
+        plain &= all(type(layer) is nn.LeakyReLU and layer.negative_slope == 0.1 for layer in bent)
+        plain &= all(len(stage) == 4 for stage in stages)
+        fits = [
+            3 * given.frames * stage[2].out_channels == scale.conv_in.in_channels
+            for stage, scale in zip(stages, scales, strict=True)
+        ]
+        ours = [("RangeShift", given.range_shift), ("Extractor", given.extractor)]
+        ours += [(kind, part) for scale in scales for kind, part in (("Scale", scale), ("Compare", scale.compare))]
+        home = type(network).__module__
+        plain &= all((type(one).__module__, type(one).__name__) == (home, kind) for kind, one in ours)
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-    return plain and all(fits) and len(scales) > 0 and not hooked
+    changed = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in network.modules())
+    return plain and all(fits) and len(scales) > 0 and not changed
+
+
+def _is_plain(layer: Any, stride: int, side: int) -> bool:
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+    wanted = ((side, side), (stride, stride), (side // 2, side // 2), (1, 1), 1, "zeros")
+    return type(layer) is nn.Conv2d and shape == wanted
 
 
 def _map_sizes(height: int, width: int, scales: int) -> list[tuple[int, int]]:
@@ -149,6 +165,9 @@ def _rows_of_first(rows: int, scales: int) -> list[int]:
 class _Features(nn.Module):
     """The extractor on a strip: features of unit length for each scale."""
 
+    weight: Tensor
+    grey: Tensor
+
     def __init__(self, network: Any, place: Place, height: int, width: int) -> None:
         super().__init__()
         self.place, self.height = place, height
@@ -172,7 +191,8 @@ class _Features(nn.Module):
         maps, keep = [], []
         held = iter(kept)
         for number, stage in enumerate(self.stages):
-            one, _, two, _ = stage  # type: ignore[misc]
+            layers: Any = stage
+            one, two = layers[0], layers[2]
             if number == 0:
                 rows = nn.functional.conv2d(rows, self.weight, one.bias, stride=2, padding=(0, 1))
             else:
@@ -198,6 +218,8 @@ def _convolved(rows: Tensor, layer: Any, stride: int, kept: Tensor | None, place
 
 class _ConvIn(nn.Module):
     """The part of the `conv_in` of one scale that sees one of the three maps of some frames."""
+
+    weight: Tensor
 
     def __init__(self, scale: Any, network: Any, part: int, place: Place, size: tuple[int, int], frames: range) -> None:
         super().__init__()

@@ -93,10 +93,19 @@ def test_a_network_that_does_something_else_is_left_whole() -> None:
     other = network()
     other.extractor.stages[1][2] = nn.Conv2d(4, 4, 5, padding=2)
 
+    relu = network()
+    relu.extractor.stages[0][1] = nn.ReLU()
+    strange = network()
+    strange.scales[0].conv_in.padding_mode = "reflect"
+    patched = network()
+    patched.scales[1].forward = lambda reference, distorted: reference.new_zeros(1)
+    short = network(frames=6)
+
     class Own(type(network())):
         pass
 
     derived = network()
     derived.__class__ = Own
-    for one in (hooked, other, derived):
+    for one in (hooked, other, relu, strange, patched, short, derived):
         assert isinstance(Eager().prepare(one, size), EagerBlocks)
+    assert isinstance(Eager().prepare(network(), size), StripBlocks)
