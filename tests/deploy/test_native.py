@@ -14,6 +14,8 @@ from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.video.block import Frames
 from compressvqa.video.frames import Colour, Planes, plane_shapes
 
+USUAL = Colour()
+
 
 def network(widths=(4, 4, 6, 6, 8, 4), seed=0, **settings):
     """A small RankDVQA whose every part says something: biases are not zero, attention is not flat."""
@@ -28,7 +30,7 @@ def network(widths=(4, 4, 6, 6, 8, 4), seed=0, **settings):
     return made
 
 
-def clip(height, width, frames, chroma="420", colour=Colour(), noise=0.0):
+def clip(height, width, frames, chroma="420", colour=USUAL, noise=0.0):
     """Coloured squares that move, with codes outside of the nominal range too."""
     dice, other = np.random.default_rng(3), np.random.default_rng(4)
     top = 2**colour.bitdepth - 1
@@ -51,12 +53,13 @@ def eager(model, reference, distorted):
 
 
 CASES = [
-    (dict(), (100, 130, 12), ("420", Colour())),
-    (dict(widths=(1, 2, 3, 1, 9, 4), merge_width=6, mlp_width=5, heads=3), (97, 101, 5), ("422", Colour(10))),
-    (dict(widths=(16, 1, 1, 23, 2, 4), merge_width=1, mlp_width=1, heads=1), (100, 131, 1), ("444", Colour(12, "bt2020"))),
-    (dict(widths=(5, 6, 7, 8, 9, 4), merge_width=10, mlp_width=7), (96, 96, 2), ("400", Colour(8, "bt601", True))),
-    (dict(widths=(13, 11, 10, 14, 9, 4), channel_order="bgr"), (99, 160, 2), ("420", Colour(16, "smpte240m"))),
-    (dict(widths=(3, 4, 5)), (105, 290, 2), ("444", Colour(8, "ycgco"))),
+    ({}, (100, 130, 12), ("420", USUAL)),
+    ({"widths": (1, 2, 3, 1, 9, 4), "merge_width": 6, "mlp_width": 5, "heads": 3}, (97, 101, 5), ("422", Colour(10))),
+    ({"widths": (16, 1, 1, 23, 2, 4), "merge_width": 1, "mlp_width": 1, "heads": 1}, (100, 131, 1),
+     ("444", Colour(12, "bt2020"))),
+    ({"widths": (5, 6, 7, 8, 9, 4), "merge_width": 10, "mlp_width": 7}, (96, 96, 2), ("400", Colour(8, "bt601", True))),
+    ({"widths": (13, 11, 10, 14, 9, 4), "channel_order": "bgr"}, (99, 160, 2), ("420", Colour(16, "smpte240m"))),
+    ({"widths": (3, 4, 5)}, (105, 290, 2), ("444", Colour(8, "ycgco"))),
 ]  # fmt: skip
 
 
@@ -102,8 +105,8 @@ def test_sides_may_differ_in_form_and_rows_may_lie_apart():
     kernel = Kernel(model, precision="float32")
     expected = eager(model, a, b)
     assert kernel.score(a, b) == pytest.approx(expected, abs=1e-4)
-    wide = [Planes(*(np.pad(p, ((0, 3), (0, 9)))[: p.shape[0], : p.shape[1]] for p in (o.y, o.u, o.v)), o.chroma, o.colour)
-            for o in b]  # fmt: skip
+    parts = [[np.pad(p, ((0, 3), (0, 9)))[: p.shape[0], : p.shape[1]] for p in (o.y, o.u, o.v)] for o in b]
+    wide = [Planes(y, u, v, "444", Colour(10)) for y, u, v in parts]
     assert kernel.score(a, wide) == kernel.score(a, b)
     assert kernel.score(a, [a[0], b[1]]) == pytest.approx(eager(model, a, [a[0], b[1]]), abs=1e-4)
 

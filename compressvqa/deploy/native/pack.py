@@ -1,4 +1,4 @@
-"""A folded network as the words that the kernel reads: kinds of numbers chosen, weights rounded, in the kernel's order."""
+"""A folded network as the words that the kernel reads: kinds of numbers chosen, weights rounded, in its order."""
 
 from __future__ import annotations
 
@@ -92,11 +92,9 @@ def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, *, lar
         weight = weight / before.up[None, :inputs, None, None]
         sizes = np.abs(weight).reshape(outputs, -1)
         # A sum of int16 products must fit 32 bits whatever the picture holds; a weight fits its own.
-        least = (
-            sizes.max(1) / 127
-            if kind == BYTES
-            else np.maximum(sizes.max(1) / 32767, sizes.sum(1) * largest / (2**31 - 2**16))
-        )
+        least = sizes.max(1) / (127 if kind == BYTES else 32767)
+        if kind == SHORTS:
+            least = np.maximum(least, sizes.sum(1) * largest / (2**31 - 2**16))
         scale = np.where(least > 0, least, 1.0)
         rounded = np.round(weight / scale[:, None, None, None])
         bias = bias - scale * (rounded * before.zero[None, :inputs, None, None]).sum(axis=(1, 2, 3))
@@ -148,7 +146,5 @@ def _whole(*numbers: int) -> Words:
 
 
 def _joined(*parts: Words | Numbers) -> Words:
-    flat = [
-        part if part.dtype == np.uint32 else np.ascontiguousarray(part, np.float32).view(np.uint32) for part in parts
-    ]
-    return np.concatenate([np.ascontiguousarray(part).reshape(-1) for part in flat])
+    typed = [part if part.dtype == np.uint32 else np.asarray(part, np.float32) for part in parts]
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint32).reshape(-1) for part in typed])
