@@ -1124,6 +1124,28 @@ class Session {
     }
 };
 
+template <class K> double peak(int channels) {
+    constexpr int SUMS = 12, ROUNDS = 2000000;
+    const Word weights[2 * SUMS] = {};
+    auto pixels = K::take(L::all(0));
+    typename K::Sum sum[SUMS];
+    UNROLL for (int i = 0; i < SUMS; i++) sum[i] = K::zero();
+    double best = 0;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        double start = Clock::now();
+        for (int r = 0; r < ROUNDS; r++) {
+            // The weight may have changed, as far as the compiler knows: nothing is taken out of the loop.
+            asm volatile("" : : "r"(weights) : "memory");
+            UNROLL for (int i = 0; i < SUMS; i++) sum[i] = K::dot(sum[i], pixels, weights);
+        }
+        best = std::max(best, double(SUMS) * ROUNDS * N * channels / (Clock::now() - start) / 1e9);
+    }
+    float out[N];
+    for (int i = 0; i < SUMS; i++) L::store_f(out, K::to_float(sum[i]));
+    asm volatile("" : : "r"(out) : "memory");
+    return best;
+}
+
 Clip clip_of(const Picture* pictures, int frames) { return Clip(pictures, pictures + frames); }
 
 }  // namespace
@@ -1164,6 +1186,15 @@ void* native_features(void* session, const Picture* pictures, int frames) {
 void native_features_free(void* features) { delete (Kept*)features; }
 double native_score_kept(void* session, const void* features, const Picture* distorted, int frames) {
     return ((Session*)session)->score(nullptr, &((const Kept*)features)->features, clip_of(distorted, frames));
+}
+
+// 10^9 multiplications with addition a second that this core does on numbers of a kind, everything in registers.
+double native_peak(int kind) {
+    switch (kind) {
+        case FLOAT: return peak<Floats>(channels_of(FLOAT));
+        case SHORTS: return peak<Shorts>(channels_of(SHORTS));
+        default: return peak<Bytes>(channels_of(BYTES));
+    }
 }
 
 // Seconds in each part since the last call; see PARTS.
