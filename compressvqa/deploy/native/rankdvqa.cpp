@@ -882,13 +882,24 @@ struct Clock {
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
         return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
     }
+    static double cost() {  // of asking, which is asked for every row: a system call
+        static const double least = [] {
+            double found = 1;
+            for (int i = 0; i < 1000; i++) {
+                double before = now();
+                found = std::min(found, now() - before);
+            }
+            return found;
+        }();
+        return least;
+    }
     void start() {
         if (on) last = now();
     }
     void stop(int part) {
         if (!on) return;
         double time = now();
-        spent[part] += time - last;
+        spent[part] += time - last - cost();
         last = time;
     }
 };
