@@ -1,12 +1,12 @@
-"""What scoring a pair of 1080p frames costs, beside libvmaf: CPU time, not wall time, decoding included and left out.
+"""What scoring a pair of 1080p frames costs, beside libvmaf: CPU time, decoding included and left out.
 
-Claims (RankDVQA pruned to a share of its MACs, runtime "native"; libvmaf is ffmpeg's, model vmaf_v0.6.1): mini costs no more
-than libvmaf, nano at most .8 and pico at most .6 of it; without decoding pico at most .35. Weights are random: they do not
-change the work.
+Claims (RankDVQA pruned to a share of its MACs, runtime "native"; libvmaf is ffmpeg's, model vmaf_v0.6.1): mini costs
+no more than libvmaf, nano at most .8 and pico at most .6 of it; without decoding pico at most .35. Weights are random:
+they do not change the work.
 
-A reference and one x264 encode of it are made, 8-bit 4:2:0 1080p, unless two files are given. Every way is taken in turn,
-round after round, with one thread; user and system time by getrusage, medians. ``--json`` prints the figures and nothing
-else; without it a table is printed and ``benchmarks/results/score_speed.{json,md}`` are written.
+A reference and one x264 encode of it are made, 8-bit 4:2:0 1080p. Every way is taken in turn, round after round, with
+one thread; user and system time by getrusage, medians. ``--json`` prints the figures and nothing else; without it a
+table is printed and ``benchmarks/results/score_speed.{json,md}`` are written.
 """
 
 from __future__ import annotations
@@ -83,7 +83,17 @@ def spent(call: Callable[[], Any], who: int) -> float:
 
 def libvmaf(inputs: list[str], folder: Path) -> None:
     """libvmaf on two inputs, the distorted one first."""
-    command = [ffmpeg.binary(), "-hide_banner", "-nostdin", "-loglevel", "error", "-threads", "1", "-filter_threads", "1"]
+    command = [
+        ffmpeg.binary(),
+        "-hide_banner",
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-threads",
+        "1",
+        "-filter_threads",
+        "1",
+    ]
     graph = "libvmaf=n_threads=1:model=version=vmaf_v0.6.1"
     subprocess.run([*command, *inputs, "-lavfi", graph, "-f", "null", "-"], cwd=folder, check=True)
 
@@ -179,20 +189,27 @@ def bounds(name: str, height: int, width: int, peak: dict[str, float]) -> dict[s
 
 def table(figures: dict[str, Any], machine: str) -> str:
     """What is printed and written."""
-    lines = ["# What a score costs", "", "CPU-ms (user and system time) for a pair of 1080p frames, one thread, medians.",
-             "", "| | share of MACs | with decoding | of libvmaf | decoded before | of libvmaf | one more distorted file |",
-             "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    head = "| | share of MACs | with decoding | of libvmaf | decoded before | of libvmaf | one more distorted file |"
+    lines = [
+        "# What a score costs",
+        "",
+        "CPU-ms (user and system time) for a pair of 1080p frames, one thread, medians.",
+    ]
+    lines += ["", head, "|---|---:|---:|---:|---:|---:|---:|"]
     lines.append(f"| libvmaf 0.6.1 | | {figures['libvmaf']:.1f} | 1 | {figures['libvmaf, raw files']:.1f} | 1 | |")
     for name in SHAPES:
-        ratios = figures["ratios"]
+        share, ratios, decoded = figures["macs_share"][name], figures["ratios"], f"{name}, decoded"
         lines.append(
-            f"| {name} | {figures['macs_share'][name]:.1%} | {figures[name]:.1f} | {ratios[name]:.2f} "
-            f"| {figures[f'{name}, decoded']:.1f} | {ratios[f'{name}, decoded']:.2f} | {figures[f'{name}, one more']:.1f} |"
+            f"| {name} | {share:.1%} | {figures[name]:.1f} | {ratios[name]:.2f} "
+            f"| {figures[decoded]:.1f} | {ratios[decoded]:.2f} | {figures[f'{name}, one more']:.1f} |"
         )
-    lines += ["", f"Decoding alone (PyAV, both files): {figures['decoding']:.1f}. libvmaf without decoding reads raw files "
-              "through ffmpeg.", "", "Where the time goes, beside what its multiplications take at this core's peak "
-              f"({_peaks(figures['peak_gmac_s'])}):", "", "| part | " + " | ".join(SHAPES) + " |",
-              "|---|" + "---:|" * len(SHAPES)]  # fmt: skip
+    lines += [
+        "",
+        f"Decoding alone (PyAV, both files): {figures['decoding']:.1f}. libvmaf without decoding reads raw files.",
+    ]
+    peaks = _peaks(figures["peak_gmac_s"])
+    lines += ["", f"Where the time goes, and what its multiplications take at this core's peak ({peaks}):", ""]
+    lines += ["| part | " + " | ".join(SHAPES) + " |", "|---|" + "---:|" * len(SHAPES)]
     limits = {name: bounds(name, 1080, 1920, figures["peak_gmac_s"]) for name in SHAPES}
     for part in figures["parts"]["mini"]:
         cells = []
@@ -221,7 +238,7 @@ def misses(figures: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Measures, prints, writes, and fails if a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help="a video that reference and encode are made of; default: a test picture")
+    parser.add_argument("--source", type=Path, help="a video to make both files of; default: a test picture")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -7,7 +7,7 @@ import torch
 from compressvqa.deploy.native import Kernel, build, calibrate, self_test
 from compressvqa.deploy.native.fold import fold
 from compressvqa.deploy.native.kernel import Features
-from compressvqa.deploy.native.runtime import Native, checked_kernel
+from compressvqa.deploy.native.runtime import Native, NativeFloat32, checked_kernel
 from compressvqa.deploy.runtime import BlockSize
 from compressvqa.errors import DataError, RuntimeRefusedError, WeightsError
 from compressvqa.models.rankdvqa import RankDVQA
@@ -194,6 +194,8 @@ def test_runtime_gives_what_the_network_gives():
     span = abs(float(expected[0] - expected[1]))
     assert all(abs(float(x - y)) < 0.1 * span for x, y in zip(found, expected, strict=True))
     assert float(prepared.partials(Frames(a), [Frames(others[0])])[0]) == float(found[0])
+    exact = NativeFloat32().prepare(model, BlockSize(12, 96, 100)).partials(Frames(a), [Frames(one) for one in others])
+    assert [float(one) for one in exact] == pytest.approx([float(one) for one in expected], abs=1e-4)
     rgb = prepared.partials(Frames(rgb=Frames(a).rgb()), [Frames(rgb=Frames(others[0]).rgb())])
     assert float(rgb[0]) == pytest.approx(float(found[0]), abs=0.02 * span)
     called = Native().compile(model, None)(Frames(a).rgb(), Frames(others[0]).rgb())
