@@ -31,17 +31,24 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
             for k, stage in enumerate(stages):
                 for j, part in enumerate((stage[:2], stage[2:])):
                     values = part(values)
-                    found[2 * k + j].append(Ranges(*(ends(values).double().cpu().numpy() for ends in (_least, _most))))
-    joined = [Ranges(np.min([r.least for r in one], axis=0), np.max([r.most for r in one], axis=0)) for one in found]
+                    found[2 * k + j].append(_ranges(values))
+    joined = [
+        Ranges(
+            np.min([one.least for one in clips], axis=0),
+            np.max([one.most for one in clips], axis=0),
+            np.mean([one.mean for one in clips], axis=0),
+            np.mean([one.unit_mean for one in clips], axis=0),
+        )
+        for clips in found
+    ]
     return list(zip(joined[::2], joined[1::2], strict=True))
 
 
-def _least(values: Tensor) -> Tensor:
-    return values.amin(dim=(0, 2, 3))
-
-
-def _most(values: Tensor) -> Tensor:
-    return values.amax(dim=(0, 2, 3))
+def _ranges(values: Tensor) -> Ranges:
+    over = (0, 2, 3)
+    unit = torch.nn.functional.normalize(values, dim=1)
+    ends = (values.amin(over), values.amax(over), values.mean(over), unit.mean(over))
+    return Ranges(*(one.double().cpu().numpy() for one in ends))
 
 
 def builtin_pictures(seed: int = 0) -> list[Tensor]:
