@@ -73,13 +73,13 @@ def test_float32_is_eager(settings, size, form):
     assert kernel.score_kept(kernel.features(a), b) == kernel.score(a, b)
 
 
-@pytest.mark.parametrize("precision", ["int16", "mixed", "int8"])
-def test_whole_numbers_are_near(precision):
+@pytest.mark.parametrize(("precision", "most"), [("int16", 0.1), ("mixed", 0.1), ("int8", 0.2)])
+def test_whole_numbers_are_near(precision, most):
     model, size = network((6, 8, 8, 8, 8, 4)), (97, 101, 3)
     a, kernel = clip(*size), Kernel(model, precision=precision)
     others = [clip(*size, noise=noise) for noise in (0.1, 0.5, 1)]
     expected, found = np.array([(eager(model, a, b), kernel.score(a, b)) for b in others]).T
-    assert np.abs(expected - found).max() < 0.1 * np.ptp(expected)
+    assert np.abs(expected - found).max() < most * np.ptp(expected)
     assert np.abs(expected - found).max() > 0  # they are other numbers: this compares two things
 
 
