@@ -7,12 +7,14 @@ import torch
 from compressvqa.deploy.native import Kernel, build, calibrate, self_test
 from compressvqa.deploy.native.fold import fold
 from compressvqa.deploy.native.kernel import Features
-from compressvqa.deploy.native.runtime import Native, checked_kernel
+from compressvqa.deploy.native.runtime import Native, NativeFloat32, checked_kernel
 from compressvqa.deploy.runtime import BlockSize
 from compressvqa.errors import DataError, RuntimeRefusedError, WeightsError
 from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.video.block import Frames
 from compressvqa.video.frames import Colour, Planes, plane_shapes
+
+USUAL = Colour()
 
 
 def network(widths=(4, 4, 6, 6, 8, 4), seed=0, **settings):
@@ -28,7 +30,7 @@ def network(widths=(4, 4, 6, 6, 8, 4), seed=0, **settings):
     return made
 
 
-def clip(height, width, frames, chroma="420", colour=Colour(), noise=0.0):
+def clip(height, width, frames, chroma="420", colour=USUAL, noise=0.0):
     """Coloured squares that move, with codes outside of the nominal range too."""
     dice, other = np.random.default_rng(3), np.random.default_rng(4)
     top = 2**colour.bitdepth - 1
@@ -51,12 +53,13 @@ def eager(model, reference, distorted):
 
 
 CASES = [
-    (dict(), (100, 130, 12), ("420", Colour())),
-    (dict(widths=(1, 2, 3, 1, 9, 4), merge_width=6, mlp_width=5, heads=3), (97, 101, 5), ("422", Colour(10))),
-    (dict(widths=(16, 1, 1, 23, 2, 4), merge_width=1, mlp_width=1, heads=1), (100, 131, 1), ("444", Colour(12, "bt2020"))),
-    (dict(widths=(5, 6, 7, 8, 9, 4), merge_width=10, mlp_width=7), (96, 96, 2), ("400", Colour(8, "bt601", True))),
-    (dict(widths=(13, 11, 10, 14, 9, 4), channel_order="bgr"), (99, 160, 2), ("420", Colour(16, "smpte240m"))),
-    (dict(widths=(3, 4, 5)), (105, 290, 2), ("444", Colour(8, "ycgco"))),
+    ({}, (100, 130, 12), ("420", USUAL)),
+    ({"widths": (1, 2, 3, 1, 9, 4), "merge_width": 6, "mlp_width": 5, "heads": 3}, (97, 101, 5), ("422", Colour(10))),
+    ({"widths": (16, 1, 1, 23, 2, 4), "merge_width": 1, "mlp_width": 1, "heads": 1}, (100, 131, 1),
+     ("444", Colour(12, "bt2020"))),
+    ({"widths": (5, 6, 7, 8, 9, 4), "merge_width": 10, "mlp_width": 7}, (96, 96, 2), ("400", Colour(8, "bt601", True))),
+    ({"widths": (13, 11, 10, 14, 9, 4), "channel_order": "bgr"}, (99, 160, 2), ("420", Colour(16, "smpte240m"))),
+    ({"widths": (3, 4, 5)}, (105, 290, 2), ("444", Colour(8, "ycgco"))),
 ]  # fmt: skip
 
 
@@ -70,13 +73,13 @@ def test_float32_is_eager(settings, size, form):
     assert kernel.score_kept(kernel.features(a), b) == kernel.score(a, b)
 
 
-@pytest.mark.parametrize("precision", ["int16", "mixed", "int8"])
-def test_whole_numbers_are_near(precision):
+@pytest.mark.parametrize(("precision", "most"), [("int16", 0.1), ("mixed", 0.1), ("int8", 0.2)])
+def test_whole_numbers_are_near(precision, most):
     model, size = network((6, 8, 8, 8, 8, 4)), (97, 101, 3)
     a, kernel = clip(*size), Kernel(model, precision=precision)
     others = [clip(*size, noise=noise) for noise in (0.1, 0.5, 1)]
     expected, found = np.array([(eager(model, a, b), kernel.score(a, b)) for b in others]).T
-    assert np.abs(expected - found).max() < 0.1 * np.ptp(expected)
+    assert np.abs(expected - found).max() < most * np.ptp(expected)
     assert np.abs(expected - found).max() > 0  # they are other numbers: this compares two things
 
 
@@ -102,8 +105,8 @@ def test_sides_may_differ_in_form_and_rows_may_lie_apart():
     kernel = Kernel(model, precision="float32")
     expected = eager(model, a, b)
     assert kernel.score(a, b) == pytest.approx(expected, abs=1e-4)
-    wide = [Planes(*(np.pad(p, ((0, 3), (0, 9)))[: p.shape[0], : p.shape[1]] for p in (o.y, o.u, o.v)), o.chroma, o.colour)
-            for o in b]  # fmt: skip
+    parts = [[np.pad(p, ((0, 3), (0, 9)))[: p.shape[0], : p.shape[1]] for p in (o.y, o.u, o.v)] for o in b]
+    wide = [Planes(y, u, v, "444", Colour(10)) for y, u, v in parts]
     assert kernel.score(a, wide) == kernel.score(a, b)
     assert kernel.score(a, [a[0], b[1]]) == pytest.approx(eager(model, a, [a[0], b[1]]), abs=1e-4)
 
@@ -191,6 +194,8 @@ def test_runtime_gives_what_the_network_gives():
     span = abs(float(expected[0] - expected[1]))
     assert all(abs(float(x - y)) < 0.1 * span for x, y in zip(found, expected, strict=True))
     assert float(prepared.partials(Frames(a), [Frames(others[0])])[0]) == float(found[0])
+    exact = NativeFloat32().prepare(model, BlockSize(12, 96, 100)).partials(Frames(a), [Frames(one) for one in others])
+    assert [float(one) for one in exact] == pytest.approx([float(one) for one in expected], abs=1e-4)
     rgb = prepared.partials(Frames(rgb=Frames(a).rgb()), [Frames(rgb=Frames(others[0]).rgb())])
     assert float(rgb[0]) == pytest.approx(float(found[0]), abs=0.02 * span)
     called = Native().compile(model, None)(Frames(a).rgb(), Frames(others[0]).rgb())

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 SETS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "avx512-vnni": (
         frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma"}),
-        ("-O3", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma", "-mprefer-vector-width=512"),
+        ("-O3", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),
     ),
     "avx2": (frozenset({"avx2", "fma"}), ("-O3", "-mavx2", "-mfma")),
     "neon": (frozenset({"asimd"}), ("-O3",)),
@@ -120,11 +120,9 @@ def _compile(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeUnavailableError(
-            f"the C++ compiler does not finish ({type(error).__name__})", where=command[0]
-        ) from error
+        what = f"the C++ compiler does not finish ({type(error).__name__})"
+        raise NativeUnavailableError(what, where=command[0]) from error
     if done.returncode:
-        lines = (
-            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
-        )
-        raise NativeUnavailableError(f"the C++ compiler fails: {lines[0].strip()}", where=command[0])
+        lines = done.stderr.splitlines()
+        said = next((line.strip() for line in lines if "error" in line), lines[0] if lines else "it says nothing")
+        raise NativeUnavailableError(f"the C++ compiler fails: {said}", where=command[0])

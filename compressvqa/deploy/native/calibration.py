@@ -19,7 +19,8 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
 
     Args:
         model: the network.
-        pictures: RGB in [0, 1], (N, 3, H, W) each, of what will be scored, references and distorted; None: built-in ones.
+        pictures: RGB in [0, 1], (N, 3, H, W) each, references and distorted ones of what will be scored; None:
+            built-in ones.
     """
     stages = list(model.extractor.stages)[: len(model.scales)]
     found: list[list[Ranges]] = [[] for _ in range(2 * len(stages))]
@@ -30,17 +31,24 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
             for k, stage in enumerate(stages):
                 for j, part in enumerate((stage[:2], stage[2:])):
                     values = part(values)
-                    found[2 * k + j].append(Ranges(*(ends(values).double().cpu().numpy() for ends in (_least, _most))))
-    joined = [Ranges(np.min([r.least for r in one], axis=0), np.max([r.most for r in one], axis=0)) for one in found]
+                    found[2 * k + j].append(_ranges(values))
+    joined = [
+        Ranges(
+            np.min([one.least for one in clips], axis=0),
+            np.max([one.most for one in clips], axis=0),
+            np.mean([one.mean for one in clips], axis=0),
+            np.mean([one.unit_mean for one in clips], axis=0),
+        )
+        for clips in found
+    ]
     return list(zip(joined[::2], joined[1::2], strict=True))
 
 
-def _least(values: Tensor) -> Tensor:
-    return values.amin(dim=(0, 2, 3))
-
-
-def _most(values: Tensor) -> Tensor:
-    return values.amax(dim=(0, 2, 3))
+def _ranges(values: Tensor) -> Ranges:
+    over = (0, 2, 3)
+    unit = torch.nn.functional.normalize(values, dim=1)
+    ends = (values.amin(over), values.amax(over), values.mean(over), unit.mean(over))
+    return Ranges(*(one.double().cpu().numpy() for one in ends))
 
 
 def builtin_pictures(seed: int = 0) -> list[Tensor]:
@@ -51,9 +59,8 @@ def builtin_pictures(seed: int = 0) -> list[Tensor]:
         base = _one_over_f(6, 1, dice) + 0.3 * _one_over_f(6, 3, dice)
         tint = torch.rand((6, 3, 1, 1), generator=dice)
         clips.append((tint * 0.6 + 0.2 + contrast * base).clamp(0, 1))
-    patches = (
-        torch.rand((4, 3, SIDE // 16, SIDE // 16), generator=dice).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    )
+    cells = torch.rand((4, 3, SIDE // 16, SIDE // 16), generator=dice)
+    patches = cells.repeat_interleave(16, 2).repeat_interleave(16, 3)
     lines = (torch.arange(SIDE) // torch.tensor([[1], [2], [3], [5]]) % 2).float()
     stripes = torch.stack([lines, lines.flip(0)])[:, :, None, None, :].expand(2, 4, 3, SIDE, SIDE)
     flat = torch.tensor([0.0, 1.0, 0.5]).view(3, 1, 1, 1).expand(3, 3, SIDE, SIDE)

@@ -1,8 +1,9 @@
 """What the kernel calculates with, worked out of a RankDVQA of any widths: exact rewrites only, in float64.
 
-- Range shift and first convolution become one: its border is then no colour that a picture can have, so a fourth channel
+- Range shift and first convolution become one. Its border of zeros was grey and would now be black, so a fourth channel
   that is 1 inside of the picture carries what the means take away.
-- Query times key becomes one matrix a head: of ``(Wq x + bq) . (Wk y + bk)`` softmax over y sees only ``x' Wq'Wk y + bq'Wk y``.
+- Query times key becomes one matrix a head: of ``(Wq x + bq) . (Wk y + bk)``, softmax over y sees only
+  ``x' Wq'Wk y + bq'Wk y``.
 - The projection of values becomes one matrix a head: softmax's weights sum to one, so the values' bias is a constant.
 - The last convolution, the head and the mean over positions are linear: one weight a channel and tap.
 """
@@ -22,6 +23,7 @@ from compressvqa.models.rankdvqa import WINDOW, RankDVQA, Scale
 
 Numbers = npt.NDArray[np.float64]
 TOKENS = WINDOW * WINDOW
+SLOPE = 0.1  # of every LeakyReLU; rankdvqa.cpp has it too
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,8 @@ def fold(model: RankDVQA) -> Folded:
         where = f"extractor.stages.{k}"
         layers = list(model.extractor.stages[k].children()) if k < len(model.extractor.stages) else []
         kinds = [type(layer) for layer in layers]
-        if kinds != [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.LeakyReLU] or any(
-            a.negative_slope != 0.1 for a in layers[1::2]
-        ):
+        known = kinds == [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.LeakyReLU]
+        if not known or any(layer.negative_slope != SLOPE for layer in layers[1::2]):
             raise WeightsError("is no stage of two convolutions that native code knows", where=where)
         stages.append((_convolution(layers[0], 2, where + ".0"), _convolution(layers[2], 1, where + ".2")))
     stages[0] = (_with_range_shift(stages[0][0], model), stages[0][1])

@@ -31,8 +31,9 @@ class Kernel:
 
     Args:
         model: its weights are read once; later changes of it are not seen.
-        precision: "float32" is exact but for rounding; "int16" has an extractor of 16-bit numbers; "mixed" its first stage
-            only, the rest of 8 bits; "int8" all but the very first layer. Whole numbers compare features in 8 bits.
+        precision: "float32" is exact but for rounding; "int16" has an extractor of 16-bit numbers; "mixed" its first
+            stage only, the rest of 8 bits; "int8" all but the very first layer. All but "float32" compare features of
+            8 bits.
         ranges: what the extractor's layers put out, as `calibrate` finds it; None: found on built-in pictures.
         instructions: a name of `build.SETS`; None: the best that this processor has.
         strip: rows of the picture that all frames go forward by in turn.
@@ -119,6 +120,10 @@ class Kernel:
         names += [f"scale {k + 1}, {what}" for k in range(8) for what in ("conv_in", "attention, MLP, head")]
         return {name: value for name, value in zip(names, spent, strict=True) if value}
 
+    def peak(self) -> dict[str, float]:
+        """What one core does at most, in 10^9 multiplications with addition a second, by kind of number."""
+        return {name: self._library.native_peak(kind) for kind, name in enumerate(("float32", "int16", "int8"))}
+
     def _pictures(self, frames: Sequence[Planes]) -> tuple[ctypes.Array[Picture], list[Any]]:
         made = pictures_of(frames)
         if len(frames) > self.frames:
@@ -187,6 +192,7 @@ def _open(path: Path) -> Any:
         ("native_features", pointer, [pointer, clip, whole]),
         ("native_features_free", None, [pointer]),
         ("native_score_kept", real, [pointer, pointer, clip, whole]),
+        ("native_peak", real, [whole]),
         ("native_clock", None, [pointer, whole, ctypes.POINTER(real)]),
     ):
         call = getattr(found, name)

@@ -73,6 +73,12 @@ struct Lanes {
         even = _mm512_permutex2var_epi32(a, e, b);
         odd = _mm512_permutex2var_epi32(a, _mm512_add_epi32(e, all(1)), b);
     }
+    // a, b: 32 columns; first: every fourth from 0, then from 1; second: from 2 and from 3.
+    static void quarter(Int a, Int b, Int& first, Int& second) {
+        const Int f = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+        first = _mm512_permutex2var_epi32(a, f, b);
+        second = _mm512_permutex2var_epi32(a, _mm512_add_epi32(f, all(2)), b);
+    }
     static void store_halves(void* low, void* high, Int x) {
         _mm256_storeu_si256((__m256i*)low, _mm512_castsi512_si256(x));
         _mm256_storeu_si256((__m256i*)high, _mm512_extracti64x4_epi64(x, 1));
@@ -170,6 +176,11 @@ struct Lanes {
         even = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0))), 0xD8);
         odd = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1))), 0xD8);
     }
+    static void quarter(Int a, Int b, Int& first, Int& second) {
+        Int even, odd;
+        deinterleave(a, b, even, odd);
+        deinterleave(even, odd, first, second);
+    }
     static void store_halves(void* low, void* high, Int x) {
         _mm_storeu_si128((__m128i*)low, _mm256_castsi256_si128(x));
         _mm_storeu_si128((__m128i*)high, _mm256_extracti128_si256(x, 1));
@@ -265,6 +276,10 @@ struct Lanes {
     static void deinterleave(Int a, Int b, Int& even, Int& odd) {
         even = vuzp1q_s32(a, b);
         odd = vuzp2q_s32(a, b);
+    }
+    static void quarter(Int a, Int b, Int& first, Int& second) {
+        Int even = vuzp1q_s32(a, b), odd = vuzp2q_s32(a, b);
+        deinterleave(even, odd, first, second);
     }
     static void store_halves(void* low, void* high, Int x) {
         vst1_s32((int32_t*)low, vget_low_s32(x));
@@ -389,6 +404,11 @@ struct Lanes {
         }
         even = e;
         odd = o;
+    }
+    static void quarter(Int a, Int b, Int& first, Int& second) {
+        Int even, odd;
+        deinterleave(a, b, even, odd);
+        deinterleave(even, odd, first, second);
     }
     static void store_halves(void* low, void* high, Int x) {
         std::memcpy(low, x.v, sizeof x.v / 2);

@@ -1,4 +1,4 @@
-"""A folded network as the words that the kernel reads: kinds of numbers chosen, weights rounded, in the kernel's order."""
+"""A folded network as the words that the kernel reads: kinds of numbers chosen, weights rounded, in its order."""
 
 from __future__ import annotations
 
@@ -22,10 +22,19 @@ ROOM = 8
 
 @dataclass(frozen=True)
 class Ranges:
-    """What a convolution of the extractor puts out, after its LeakyReLU: (channels,) each."""
+    """What a convolution of the extractor puts out, after its LeakyReLU: (channels,) each.
+
+    Args:
+        least: of all positions.
+        most: likewise.
+        mean: likewise.
+        unit_mean: the mean once each position is brought to unit length.
+    """
 
     least: Numbers
     most: Numbers
+    mean: Numbers
+    unit_mean: Numbers
 
 
 @dataclass(frozen=True)
@@ -57,15 +66,16 @@ def packed(folded: Folded, precision: Precision, ranges: list[tuple[Ranges, Rang
     """
     kinds = kinds_of(precision, len(folded.stages))
     parts = [_whole(folded.frames, len(folded.scales))]
+    mean = np.append(np.full(3, 0.45), 1.0)  # of RGB, about, and of ones
     steps = _Steps(kinds[0][0], np.full(4, 1.0 if precision == "float32" else float(WHITE)), np.zeros(4))
     for k, (stage, scale) in enumerate(zip(folded.stages, folded.scales, strict=True)):
         for j, layer in enumerate(stage):
             last = j == 1 and k + 1 == len(folded.stages)
             reads = FLOAT if last else kinds[k][1] if j == 0 else kinds[k + 1][0]
             after = _steps(reads, layer, ranges[k][j] if ranges else None)
-            parts.append(_convolution(layer, steps, after, largest=WHITE if k == j == 0 else 32767))
-            steps = after
-        parts.append(_scale(scale, FLOAT if precision == "float32" else BYTES))
+            parts.append(_convolution(layer, steps, after, mean, largest=WHITE if k == j == 0 else 32767))
+            steps, mean = after, ranges[k][j].mean if ranges else np.zeros(len(layer.bias))
+        parts.append(_scale(scale, ranges[k][1].unit_mean) if ranges else _scale(scale, None))
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
@@ -82,7 +92,7 @@ def _steps(kind: int, layer: FoldedConvolution, ranges: Ranges | None) -> _Steps
     return _Steps(kind, up, np.round(-least * up))
 
 
-def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, *, largest: int) -> Words:
+def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, mean: Numbers, *, largest: int) -> Words:
     weight, bias = layer.weight, layer.bias
     outputs, inputs = weight.shape[:2]
     kind = before.kind
@@ -92,13 +102,15 @@ def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, *, lar
         weight = weight / before.up[None, :inputs, None, None]
         sizes = np.abs(weight).reshape(outputs, -1)
         # A sum of int16 products must fit 32 bits whatever the picture holds; a weight fits its own.
-        least = (
-            sizes.max(1) / 127
-            if kind == BYTES
-            else np.maximum(sizes.max(1) / 32767, sizes.sum(1) * largest / (2**31 - 2**16))
-        )
+        least = sizes.max(1) / (127 if kind == BYTES else 32767)
+        if kind == SHORTS:
+            least = np.maximum(least, sizes.sum(1) * largest / (2**31 - 2**16))
         scale = np.where(least > 0, least, 1.0)
         rounded = np.round(weight / scale[:, None, None, None])
+        left = weight - rounded * scale[:, None, None, None]
+        # What rounding takes from the weights adds up where inputs are not zero on average: it is put back on average.
+        typical = mean[:inputs] * before.up[:inputs]
+        bias = bias + (left * typical[None, :, None, None]).sum(axis=(1, 2, 3))
         bias = bias - scale * (rounded * before.zero[None, :inputs, None, None]).sum(axis=(1, 2, 3))
     border = _words(before.zero[None, :inputs], kind).reshape(-1)
     return _joined(
@@ -109,10 +121,11 @@ def _convolution(layer: FoldedConvolution, before: _Steps, after: _Steps, *, lar
     )  # fmt: skip
 
 
-def _scale(scale: FoldedScale, kind: int) -> Words:
+def _scale(scale: FoldedScale, unit_mean: Numbers | None) -> Words:
+    kind = FLOAT if unit_mean is None else BYTES
     merged, frames, _, channels = scale.weight.shape[:4]
     heads, hidden = len(scale.query_key), len(scale.first)
-    if kind == FLOAT:
+    if unit_mean is None:
         rounded, step, bias = scale.weight, np.ones(merged), scale.bias
     else:
         size = np.abs(scale.weight).reshape(merged, -1).max(1) / 127
@@ -121,6 +134,9 @@ def _scale(scale: FoldedScale, kind: int) -> Words:
         step = size / 127  # features are 127 times a unit vector,
         # and those of the two sides lie around 128, of which outside of the picture there is as much.
         bias = scale.bias - step * 128 * rounded[:, :, :2].sum(axis=(1, 2, 3, 4, 5))
+        # As in a convolution; of the difference nothing is known.
+        left = (scale.weight - rounded * size[:, None, None, None, None, None])[:, :, :2]
+        bias = bias + np.einsum("otscyx,c->o", left, unit_mean)
     # (outputs, frames, what, channels, 3, 3) to [frame][group][row][what][column][output]
     words = _words(rounded.transpose(0, 1, 2, 4, 5, 3), kind).transpose(1, 5, 3, 2, 4, 0)
     assert words.shape[0] == frames
@@ -148,7 +164,5 @@ def _whole(*numbers: int) -> Words:
 
 
 def _joined(*parts: Words | Numbers) -> Words:
-    flat = [
-        part if part.dtype == np.uint32 else np.ascontiguousarray(part, np.float32).view(np.uint32) for part in parts
-    ]
-    return np.concatenate([np.ascontiguousarray(part).reshape(-1) for part in flat])
+    typed = [part if part.dtype == np.uint32 else np.asarray(part, np.float32) for part in parts]
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint32).reshape(-1) for part in typed])

@@ -29,9 +29,12 @@ ORDER: tuple[Precision, ...] = ("mixed", "int16", "float32")
 class Native(Runtime):
     """RankDVQA and its pruned forms in C++, compiled for this processor at first use; see docs/speed.md."""
 
+    name = "native"
+    order = ORDER
+
     def compile(self, network: nn.Module, inputs: Any) -> Call:
         """As `Runtime.compile`: ``call(reference, distorted)``, (B, T, 3, H, W) each, to (B,) scores."""
-        kernel = checked_kernel(network)
+        kernel = checked_kernel(network, self.order)
 
         def call(reference: Tensor, distorted: Tensor) -> Tensor:
             return torch.tensor([_whole(kernel, r, d) for r, d in zip(reference, distorted, strict=True)])
@@ -42,16 +45,27 @@ class Native(Runtime):
         """As `Runtime.prepare`."""
         if min(size.height, size.width) < SMALLEST_SIDE:
             raise RuntimeRefusedError(f"native code scores pictures of {SMALLEST_SIDE} pixels a side at least")
-        return NativeBlocks(checked_kernel(network))
+        return NativeBlocks(checked_kernel(network, self.order), self.name)
+
+
+@runtimes.register("native-float32", tolerance=TOLERANCES["float32"])
+class NativeFloat32(Native):
+    """The same in float32: PyTorch's scores but for rounding, and several times the cost of "native"."""
+
+    name = "native-float32"
+    order = ("float32",)
 
 
 class NativeBlocks(Prepared):
-    """A kernel called block by block."""
+    """A kernel called block by block.
 
-    runtime = "native"
+    Args:
+        kernel: that agrees with eager.
+        runtime: the name that it goes by.
+    """
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel, runtime: str = "native") -> None:
+        self.kernel, self.runtime = kernel, runtime
 
     def partials(self, reference: Frames | None, distorted: Sequence[Frames]) -> list[Tensor]:
         """As `Prepared.partials`; with several distorted files the features of the reference are kept meanwhile."""
@@ -66,8 +80,8 @@ class NativeBlocks(Prepared):
         return [torch.tensor([[[score]]]) for score in scores]
 
 
-def checked_kernel(network: nn.Module) -> Kernel:
-    """A kernel of a network that agrees with eager PyTorch: of the fastest precision that does.
+def checked_kernel(network: nn.Module, order: Sequence[Precision] = ORDER) -> Kernel:
+    """A kernel of a network that agrees with eager PyTorch: of the first precision in `order` that does.
 
     Raises:
         RuntimeRefusedError: it is no RankDVQA on the CPU, can't be compiled here, or differs from eager.
@@ -78,7 +92,7 @@ def checked_kernel(network: nn.Module) -> Kernel:
     if device != "cpu":
         raise RuntimeRefusedError(f"native code runs on the CPU, the network is on {device}")
     refusal: RuntimeRefusedError | None = None
-    for precision in ORDER:
+    for precision in order:
         try:
             kernel = Kernel(network, precision=precision)
             check(kernel, network)

@@ -75,8 +75,8 @@ def check(kernel: Kernel, model: RankDVQA) -> Agreement:
     most = TOLERANCES[kernel.precision]
     if not found.error <= most:  # also where it is not a number
         raise RuntimeRefusedError(
-            f"native code ({kernel.instructions}, {kernel.precision}) differs from eager by {found.error:.2g} of the range "
-            f"of scores, {most:g} is allowed",
+            f"native code ({kernel.instructions}, {kernel.precision}) differs from eager by {found.error:.2g} of the "
+            f"range of scores, {most:g} is allowed",
             hint="another runtime",
         )
     return found
