@@ -10,8 +10,8 @@ Ways to compare the maps of a scale, each of them 0 where they are equal, channe
   and Bovik, TIP 2006). A gain below 1 is detail that was lost, one above 1 is boosted, and the rest was added. VMAF's
   features tell these apart too; a distance takes sharpening for damage like any other.
 
-All but *distance* are statistics over windows of so many pixels of the picture (DISTS: over the whole picture), so that a
-patch and a whole frame are alike. What is learnt is how much each channel and each scale counts, all of it positive: a
+All but *distance* are statistics over windows of so many pixels of the picture (DISTS: over the whole picture), so
+that a patch and a whole frame are alike. What is learnt is how much each channel and each scale counts, all of it positive: a
 clip beside itself scores 0, and nothing scores more.
 """
 
