@@ -11,8 +11,8 @@ Ways to compare the maps of a scale, each of them 0 where they are equal, channe
   features tell these apart too; a distance takes sharpening for damage like any other.
 
 All but *distance* are statistics over windows of so many pixels of the picture (DISTS: over the whole picture), so
-that a patch and a whole frame are alike. What is learnt is how much each channel and each scale counts, all of it positive: a
-clip beside itself scores 0, and nothing scores more.
+that a patch and a whole frame are alike. What is learnt is how much each channel and each scale counts, all of it
+positive: a clip beside itself scores 0, and nothing scores more.
 """
 
 from __future__ import annotations
