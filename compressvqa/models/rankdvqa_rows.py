@@ -21,6 +21,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from compressvqa.torch_private import has_hooks
+
 WINDOW = 4  # side of an attention window
 ROWS = 128  # of a strip: a whole number of windows at the fifth scale, whose rows stand for 32 of the picture
 REFLECTED = 4  # rows that a scale must see of a strip, since the last ones are reflected below the picture
@@ -131,7 +133,7 @@ def follows_rows(network: nn.Module) -> bool:
         plain &= all((type(one).__module__, type(one).__name__) == (home, kind) for kind, one in ours)
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
-    changed = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in network.modules())
+    changed = any(has_hooks(m) or "forward" in vars(m) for m in network.modules())
     return plain and all(fits) and len(scales) > 0 and not changed
 
 

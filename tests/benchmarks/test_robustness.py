@@ -113,10 +113,12 @@ def test_what_training_saw_is_read_from_the_run(small_recipe, tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The benchmark on three contents of 96 pixels, and black ones, with a network that was never trained."""
+    """The benchmark on three contents of 96 pixels, and black ones, with a network that learnt nothing."""
     place = tmp_path_factory.mktemp("robustness")
     torch.manual_seed(0)
     network = cv.create_model("rankdvqa", widths=(4, 4, 6, 6, 8, 8), merge_width=8, mlp_width=8)
+    for parameter in network.parameters():
+        parameter.data *= 1.1  # weights as drawn are refused
     cv.save(network, place / "model")
     arguments = ["--network", f"tiny={place / 'model'}", "--seen", "tiny=x264", "--contents", "3", "--frames", "12"]
     arguments += ["--data", str(place / "data"), "--results", str(place / "results"), "--conditions", "tiny", "black"]

@@ -67,8 +67,8 @@ def test_the_spec_survives_deepcopy_and_surgery():
 
 
 def test_pretrained_is_not_pretended():
-    with pytest.raises(WeightsError, match="no trained weights of 'rankdvqa'"):
-        create_model("rankdvqa", weights="pretrained")
+    with pytest.raises(WeightsError, match="no trained weights of deepqa ship"):
+        create_model("deepqa", weights="pretrained")
 
 
 def test_example_inputs_are_the_same_at_every_call_and_for_name_and_model():

@@ -418,7 +418,7 @@ def test_published_weights_out_of_reach_are_one_line(size, offline_hub):
 
 @pytest.mark.parametrize("size", ["tiny", "6b14"])
 def test_sizes_without_published_weights_say_so(size):
-    with pytest.raises(WeightsError, match=f"no trained weights of 'internvideo2-{size}'"):
+    with pytest.raises(WeightsError, match=f"no trained weights of internvideo2-{size} ship"):
         create_model(f"internvideo2-{size}", weights="pretrained")
 
 
