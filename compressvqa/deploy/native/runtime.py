@@ -21,11 +21,13 @@ from compressvqa.video.block import Frames
 from compressvqa.video.frames import Planes
 from compressvqa.video.rgb import rgb_planes
 
-# Tried in turn: the first that agrees with eager well enough is taken.
-ORDER: tuple[Precision, ...] = ("mixed", "int16", "float32")
+# Tried in turn: the first that agrees with eager well enough is taken. "mixed" is cheaper and is not among them: with
+# the networks that ship it is within .006 on the built-in pictures and off by .03 to .08 on real clips, which the
+# check does not see.
+ORDER: tuple[Precision, ...] = ("int16", "float32")
 
 
-@runtimes.register("native", tolerance=max(TOLERANCES.values()))
+@runtimes.register("native", tolerance=TOLERANCES["int16"])
 class Native(Runtime):
     """RankDVQA and its pruned forms in C++, compiled for this processor at first use; see docs/speed.md."""
 
