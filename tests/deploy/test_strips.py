@@ -95,6 +95,8 @@ def test_a_network_that_does_something_else_is_left_whole() -> None:
 
     relu = network()
     relu.extractor.stages[0][1] = nn.ReLU()
+    steep = network()
+    steep.extractor.stages[2][3].negative_slope = 0.2
     strange = network()
     strange.scales[0].conv_in.padding_mode = "reflect"
     patched = network()
@@ -106,6 +108,6 @@ def test_a_network_that_does_something_else_is_left_whole() -> None:
 
     derived = network()
     derived.__class__ = Own
-    for one in (hooked, other, relu, strange, patched, short, derived):
+    for one in (hooked, other, relu, steep, strange, patched, short, derived):
         assert isinstance(Eager().prepare(one, size), EagerBlocks)
     assert isinstance(Eager().prepare(network(), size), StripBlocks)
