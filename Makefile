@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs reference clean
 
 demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about six minutes
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
@@ -20,6 +20,13 @@ check: $(VENV)/.ready  ## style, types, and the tests that take under a minute
 
 bench: $(VENV)/.ready  ## measures the claims; tables go to benchmarks/results/
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.ready  ## the site, into build/site/html; fails on a warning, a dead link and a page that is not what the code says
+	$(BIN)/python -m scripts.pages --check
+	$(BIN)/python -m scripts.pages --build
+
+reference: $(VENV)/.ready  ## writes the pages that are generated out of the code: commands, recipe, names, Python, networks
+	$(BIN)/python -m scripts.pages --write
 
 clean:  ## removes the environment and the demo's run, not other runs
 	rm -rf $(VENV) $(RUN) .pytest_cache .mypy_cache .ruff_cache
