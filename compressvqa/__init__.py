@@ -13,6 +13,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from compressvqa import cost, metrics, sparsity
     from compressvqa.cost import profile
+    from compressvqa.deploy.exporting import Exported, export
     from compressvqa.distillation import losses
     from compressvqa.evaluation.evaluate import evaluate
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
@@ -39,6 +40,8 @@ _HOME = {
     "density_ratios": "compressvqa.pruning",
     "Evaluation": "compressvqa.results",
     "evaluate": "compressvqa.evaluation",
+    "Exported": "compressvqa.deploy.exporting",
+    "export": "compressvqa.deploy.exporting",
     "Recipe": "compressvqa.running.recipe",
     "RunResult": "compressvqa.running.pipeline",
     "run": "compressvqa.running.pipeline",
@@ -68,6 +71,7 @@ _REGISTRIES = {
 
 __all__ = [
     "Evaluation",
+    "Exported",
     "PerFrame",
     "Recipe",
     "RunResult",
@@ -80,6 +84,7 @@ __all__ = [
     "density_ratios",
     "evaluate",
     "example_inputs",
+    "export",
     "list_models",
     "load",
     "losses",

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from compressvqa.cli import data, doctor, evaluate, metrics, models, prune, recipes, report, run, score, verify
+from compressvqa.cli import data, doctor, evaluate, export, metrics, models, prune, recipes, report, run, score, verify
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
 
@@ -15,6 +15,7 @@ __all__ = [
     "data",
     "doctor",
     "evaluate",
+    "export",
     "main",
     "metrics",
     "models",

@@ -69,6 +69,14 @@ class ScoreScale:
         """Readable scores: (n,) to (n,)."""
         return np.asarray(HIGHEST * expit(_odds(self.raw, self.readable)(finite(raw, "raw scores"))))
 
+    def curve(self) -> tuple[Array, Array, Array]:
+        """Raw scores, log-odds of the readable ones and slopes at the knots, (knots,) each: the curve itself.
+
+        A cubic of Hermite lies between two knots, a straight line of the last slope beyond them.
+        """
+        odds = _odds(self.raw, self.readable)
+        return odds.raw, odds.odds, odds.slopes
+
     def to_dict(self) -> dict[str, Any]:
         """As a config.json holds it."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

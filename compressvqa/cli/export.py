@@ -1,0 +1,65 @@
+"""`compressvqa export`: a network as a file that runs without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from compressvqa.cli.app import AllowRandom, Json, app, print_json
+from compressvqa.errors import CompressVQAError
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A name that ships, a folder made by a run or `prune`, NAME=FILE with weights."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the file, its facts and an example.")],
+    format: Annotated[
+        Literal["onnx", "openvino", "torch-export"], typer.Option("--format", "-f", help="What to write.")
+    ] = "onnx",
+    size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="HEIGHTxWIDTH", help="One size of pictures; by default any size, where that is possible."),
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of a block; by default the network's own.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="What the network is called.")] = None,  # noqa: UP045
+    licence: Annotated[Optional[str], typer.Option(metavar="SPDX", help="Licence of the weights.")] = None,  # noqa: UP045
+    allow_random_weights: AllowRandom = False,
+    as_json: Json = False,
+) -> None:
+    """Write a network as a folder that scores without compressvqa, checked against PyTorch in a new process.
+
+    Example: compressvqa export rankdvqa-mini --format onnx --out exported
+
+    Example: compressvqa export runs/small/model --format openvino --size 1080x1920 --out exported
+    """
+    from compressvqa.deploy.exporting import export as export_network
+
+    made = export_network(
+        model, out, format=format, size=_size(size), frames=frames, name=name, licence=licence,
+        allow_random_weights=allow_random_weights,
+    )  # fmt: skip
+    if as_json:
+        print_json(made.to_dict())
+        return
+    print(made.file)
+    print(made.said)
+    for note in made.notes:
+        print(note)
+    print(f"python {out / 'example.py'} {'REFERENCE DISTORTED' if made.facts['mode'] == 'FR' else 'DISTORTED'}")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) out of 1080x1920, or of one number for both."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise CompressVQAError(f"{text!r} is no size of pictures", where="--size", hint="--size 1080x1920")
+    return int(sides[0]), int(sides[-1])
