@@ -8,17 +8,19 @@ are compared with any networks given; a network that learnt from VMAF and from t
     python benchmarks/orders.py                                             # built-in content, no network
     python benchmarks/orders.py --sources FOLDER --network teacher=runs/teacher/model --network mini=runs/mini/model
 
-Every patch goes through the ladder of the recipe `reference/teacher`. Prints a table, writes
-``benchmarks/results/orders.{json,md}``.
+Every patch goes through the ladder of the recipe `reference/teacher`. Scores are kept beside the patches: a run that
+was stopped goes on. Prints a table, writes ``benchmarks/results/orders.{json,md}``.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,15 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 import compressvqa as cv
 from compressvqa.data import PatchSet, RankPairs
 from compressvqa.data.orders import CertainOrders
+from compressvqa.deploy.native.build import NativeUnavailableError
+from compressvqa.deploy.native.kernel import Kernel
+from compressvqa.deploy.native.self_test import check
 from compressvqa.environment import processor
+from compressvqa.files import write_json, write_text
+from compressvqa.fingerprint import weights_digest
 from compressvqa.labels import label_title
 from compressvqa.metrics import Violations, correlation, top_violations, violations
+from compressvqa.models.rankdvqa import RankDVQA
 from compressvqa.progress import bar
 from compressvqa.video import RawFormat, vmaf
 from compressvqa.video.frames import Planes
@@ -43,7 +51,8 @@ LEGEND = (
     "ladder: rungs of one encoder on one reference. generation: an encode, and the same coded again. reference: a clip "
     "beside anything made of it. identity: a clip beside itself, against a distorted one of another content. Identical "
     "clips: the range of scores of clips beside themselves, of the range over distorted ones; 0 is a top that all "
-    "share. SROCC is against VMAF 0.6.1, a proxy; within a content: the mean over contents."
+    "share. SSIM is of luma, every third frame. SROCC is against VMAF 0.6.1, a proxy; within a content: the mean over "
+    "contents."
 )
 Pair = Callable[[Planes, Planes], float]
 
@@ -60,21 +69,46 @@ def of_all(patches: PatchSet, score: Pair, title: str) -> tuple[np.ndarray, np.n
     return np.array(found[:count]), np.array(found[count:])
 
 
+def kept(file: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that an earlier run left in a file, or that are made now and left there."""
+    if not file.exists():
+        whole, distorted = make()
+        write_json(file, {"whole": whole.tolist(), "distorted": distorted.tolist()})
+    found = json.loads(file.read_text())
+    return np.array(found["whole"]), np.array(found["distorted"])
+
+
 def ssim(reference: Planes, distorted: Planes) -> float:
-    """SSIM of luma, the mean over the frames."""
+    """SSIM of luma, the mean over every third frame."""
     top = float(2**reference.colour.bitdepth - 1)
-    a, b = (torch.from_numpy(planes.y.astype(np.float32))[:, None] for planes in (reference, distorted))
+    a, b = (torch.from_numpy(planes.y[::3].astype(np.float32))[:, None] for planes in (reference, distorted))
     return float(structural_similarity_index_measure(b, a, data_range=top))
 
 
 def by_network(network: torch.nn.Module) -> Pair:
-    """A network's score of a pair."""
+    """A network's raw score of a pair; RankDVQA and its pruned kin run in native code of 32 bits if it compiles."""
+    if type(network) is RankDVQA:
+        try:
+            kernel = Kernel(network, precision="float32")
+            check(kernel, network)
+            return lambda reference, distorted: kernel.score(_each(reference), _each(distorted))
+        except NativeUnavailableError:
+            pass
 
     def score(reference: Planes, distorted: Planes) -> float:
         with torch.inference_mode():
             return float(network(reference.to_rgb()[None], distorted.to_rgb()[None]))
 
     return score
+
+
+def _each(planes: Planes) -> list[Planes]:
+    """The frames of a stack."""
+
+    def of(plane: np.ndarray | None, t: int) -> np.ndarray | None:
+        return None if plane is None else plane[t]
+
+    return [replace(planes, y=planes.y[t], u=of(planes.u, t), v=of(planes.v, t)) for t in range(len(planes.y))]
 
 
 def labels_of_references(patches: PatchSet) -> dict[str, np.ndarray]:
@@ -160,27 +194,37 @@ def main() -> None:
     rows = [
         row_of(label_title(name), own[name], np.array(patches.label(name), dtype=float), patches) for name in LABELS
     ]
-    rows.append(row_of(label_title("ssim"), *of_all(patches, ssim, "SSIM"), patches))
+    place = choice.data / f"scores-{patches.summary()['identity']}"
+    place.mkdir(exist_ok=True)
     for given in choice.network:
         name, _, folder = given.partition("=")
         network = cv.load(folder).eval()
-        rows.append(row_of(name, *of_all(patches, by_network(network), name), patches))
+        file = place / f"{weights_digest(network)[:16]}.json"
+        scores = kept(file, functools.partial(of_all, patches, by_network(network), name))
+        rows.append(row_of(name, *scores, patches))
+        write(rows, patches, places, choice.name)  # the next one may take long
+    scores = kept(place / "ssim.json", lambda: of_all(patches, ssim, "SSIM"))
+    rows.insert(len(LABELS), row_of(label_title("ssim"), *scores, patches))
+    print(write(rows, patches, places, choice.name))
+
+
+def write(rows: list[dict[str, Any]], patches: PatchSet, places: list[str], name: str) -> str:
+    """Writes the files of results; returns the page."""
     summary = patches.summary()
     counts = ", ".join(f"{kind} {rows[0][kind]['pairs']}" for kind in KINDS)
     size = f"{summary['size']}x{summary['size']}, {summary['frames']} frames"
     kinds = {"patches": "distorted patches", "references": "references", "contents": "contents"}
-    what = " of ".join(f"{summary[key]} {name}" for key, name in kinds.items())
+    what = " of ".join(f"{summary[key]} {kind}" for key, kind in kinds.items())
     machine = f"{processor()}, {os.cpu_count()} cores, compressvqa {cv.__version__}, patches {summary['identity']}."
     text = "\n".join(
         ["# Orders that are certain, and how often metrics break them", "",
          f"{what} ({', '.join(map(_public, places))}), {size}. In brackets: wrong and tied pairs. Pairs: {counts}.", "",
          *table(rows), "", LEGEND, "", machine, ""]
     )  # fmt: skip
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{choice.name}.md").write_text(text)
+    write_text(RESULTS / f"{name}.md", text)
     facts = {"rows": rows, "data": summary, "sources": [_public(place) for place in places], "machine": processor()}
-    (RESULTS / f"{choice.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
+    write_json(RESULTS / f"{name}.json", facts)
+    return text
 
 
 if __name__ == "__main__":
