@@ -32,7 +32,7 @@ import compressvqa as cv
 from compressvqa.data import PatchSet, RankPairs
 from compressvqa.data.orders import CertainOrders
 from compressvqa.deploy.native.build import NativeUnavailableError
-from compressvqa.deploy.native.kernel import Kernel
+from compressvqa.deploy.native.kernel import Features, Kernel
 from compressvqa.deploy.native.self_test import check
 from compressvqa.environment import processor
 from compressvqa.files import write_json, write_text
@@ -91,13 +91,26 @@ def by_network(network: torch.nn.Module) -> Pair:
         try:
             kernel = Kernel(network, precision="float32")
             check(kernel, network)
-            return lambda reference, distorted: kernel.score(_each(reference), _each(distorted))
+            return _native(kernel)
         except NativeUnavailableError:
             pass
 
     def score(reference: Planes, distorted: Planes) -> float:
         with torch.inference_mode():
             return float(network(reference.to_rgb()[None], distorted.to_rgb()[None]))
+
+    return score
+
+
+def _native(kernel: Kernel) -> Pair:
+    """Scores of pairs, of which those of one reference come one after another: its features are worked out once."""
+    last: list[tuple[Planes, Features]] = []
+
+    def score(reference: Planes, distorted: Planes) -> float:
+        planes = ("y", "u", "v")
+        if not last or not all(np.array_equal(getattr(last[0][0], p), getattr(reference, p)) for p in planes):
+            last[:] = [(reference, kernel.features(_each(reference)))]
+        return kernel.score_kept(last[0][1], _each(distorted))
 
     return score
 
