@@ -21,6 +21,10 @@ class CompressVQAError(Exception):
         return text if self.hint is None else f"{text} (try: {self.hint})"
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM, as clusters send it); it stops as by Ctrl-C, and can go on later."""
+
+
 class RecipeError(CompressVQAError):
     """A recipe that does not parse, or that asks for something impossible."""
 

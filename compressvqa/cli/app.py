@@ -111,6 +111,6 @@ def load_network(name: str) -> Any:
 
 def print_json(value: Any) -> None:
     """Prints strict JSON."""
-    from compressvqa.files import finite
+    from compressvqa.files import plain
 
-    print(json.dumps(finite(value), indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ import typer
 
 from compressvqa.cli.app import Json, Overrides, data_app, print_json
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 
 @data_app.command("prepare")
@@ -19,6 +20,7 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
     from compressvqa.running.recipe import Recipe
 
     choice = Recipe.load(recipe, overrides or ()).data
+    check_writable(out / "train" / "index.json")
     dataset = registry.datasets[choice.kind].value(choice)
     for part in ("train", "validation"):
         with bar(f"data: {part}") as progress:
@@ -88,6 +90,7 @@ def data_proxy(
 
     if downscale != "auto" and not downscale.isdigit():
         raise CompressVQAError(f"{downscale!r} is no whole number", where="--downscale", hint="1, 2, ... or auto")
+    check_writable(out / "manifest.csv")
     clips = sources[0] if len(sources) == 1 else [path for place in sources for _, path in list_videos(place)]
     with bar("proxy set") as progress:
         manifest = build_proxy_set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -24,6 +25,7 @@ from compressvqa.cli.app import (
     print_json,
 )
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 if TYPE_CHECKING:
     from compressvqa.results import Evaluation
@@ -112,6 +114,7 @@ def evaluate(
         lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
+    check_writable(None if out is None else out / "evaluation.json")
     with bar("evaluate") as progress:
         found = judge(
             models,
@@ -145,11 +148,13 @@ def evaluate(
             pictures=out is not None,
             progress=progress,
         )
-    written = [] if out is None else write_evaluation(found, out)
     if as_json:
         print_json(found.to_dict())
     else:
         _show(found, form)
+    sys.stdout.flush()  # what was computed is printed before it is written and drawn
+    written = [] if out is None else write_evaluation(found, out)
+    if not as_json:
         for path in written:
             print(path)
     if any(dataset.left_out for dataset in found.datasets):

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from compressvqa.cli.app import Json, Overrides, app, print_json
+from compressvqa.errors import Terminated
 
 
 @app.command()
@@ -31,7 +32,9 @@ def run(
     checked = Recipe.load(recipe, overrides or ())
     if dry_run:
         from compressvqa.running.dry_run import describe
+        from compressvqa.running.preflight import preflight
 
+        preflight(checked, weights=False)
         print(describe(checked, out))
         return
     from compressvqa.report import result_table, with_intervals
@@ -39,9 +42,9 @@ def run(
 
     try:
         result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     if as_json:
         print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return

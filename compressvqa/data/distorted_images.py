@@ -157,6 +157,14 @@ class DistortedImages:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self) -> None:
+        """Looks, before any work, whether there are sources.
+
+        Raises:
+            DataError: no such folder or file, nothing in it that can be read, or two sources of one name.
+        """
+        self._sources("train")
+
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> KeptPictures:
         """Reads the sources and keeps their pictures, goes on where it was stopped, or returns at once.
 

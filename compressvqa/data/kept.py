@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -24,11 +25,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.build import remove_dead_work
+from compressvqa.data.shared import working_in
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
 from compressvqa.progress import Progress
 
+log = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 # Changes with the layout of the files, or with how a frame becomes bytes.
 FORMAT = 1
@@ -87,12 +89,12 @@ def keep(
     *,
     skip: bool = False,
 ) -> dict[str, str]:
-    """Makes the files that are missing, some at a time; those of other settings are removed at the end.
+    """Makes the files that are missing, some at a time; those of other settings stay, since runs may share a folder.
 
     Args:
         folder: where the files lie.
         makers: {file name: what makes its array}; a name begins with `prefix`.
-        prefix: of the names of this kind of file, so that nothing else in the folder is touched.
+        prefix: of the names of this kind of file.
         progress: called with (files done, files in all).
         skip: go on where a maker raises a DataError.
 
@@ -103,12 +105,14 @@ def keep(
         DataError: what a maker raises, or the folder can't be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_dead_work(folder)
-        skipped = _make(folder, makers, progress, skip)
-        for path in folder.glob(f"{prefix}*.npy"):
-            if path.name not in makers:
-                path.unlink(missing_ok=True)
+        if all((folder / name).exists() for name in makers):
+            return _make(folder, makers, progress, skip)
+        with working_in(folder):
+            skipped = _make(folder, makers, progress, skip)
+        others = [path for path in folder.glob(f"{prefix}*.npy") if path.name not in makers]
+        if others:
+            size = sum(path.stat().st_size for path in others)
+            log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
     except OSError as error:
         hint = "free some space, then run it again: finished files are kept"
         raise DataError(f"frames can't be written ({error.strerror})", where=folder, hint=hint) from error

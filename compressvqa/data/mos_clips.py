@@ -112,6 +112,17 @@ class MosSingles:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self) -> None:
+        """Looks, before any work, whether the data set and all its files are there.
+
+        Raises:
+            DataError: no such data set, or a file that is missing.
+        """
+        if self.config.source != BUILTIN:
+            for manifest, items in read_parts(self.config.source, self.config.validation, self.config.seed).values():
+                for item in items:
+                    self._file(manifest, item)
+
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> KeptClips:
         """Decodes the clips of one part and keeps their frames, goes on where it was stopped, or returns at once.
 

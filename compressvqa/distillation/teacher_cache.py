@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compressvqa.errors import DataError, TrainingError
+from compressvqa.files import unique
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class TeacherCache:
         name = hashlib.sha256("\n".join(self._pending).encode()).hexdigest()[:12]
         target = self.folder / f"{len(list(self.folder.glob('*.safetensors'))):06d}-{name}.safetensors"
         try:
-            temporary = self.folder / f".writing-{os.getpid()}-{name}"
+            temporary = self.folder / f".writing-{unique()}-{name}"
             save_file(self._pending, temporary)
             temporary.replace(target)
         except OSError as error:

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     create_model,
@@ -27,7 +28,7 @@ from pydantic import (
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
-from compressvqa.running.recipe_file import Place, explain, holds, override, parse
+from compressvqa.running.recipe_file import Place, StageFaultError, explain, holds, override, parse, place_of
 
 # YAML reads a plain 32 as a number.
 Precision = Annotated[
@@ -120,16 +121,31 @@ class Recipe(RecipePart):
         description="settings that come along: {setting=value: [setting=value, ...]}; what is set by hand stays",
     )
 
+    _text: tuple[Path, Any, dict[Place, int], list[Place]] | None = PrivateAttr(None)  # what `load` read
+
+    def place(self, *at: str | int) -> str | None:
+        """Where a setting stands: ``file:line: stages.pruned``, or the ``--set`` that set it; None without a file."""
+        if self._text is None:
+            return None
+        file, data, lines, changed = self._text
+        return place_of(at, file, data, lines, changed)
+
     @model_validator(mode="after")
     def _check_names(self) -> Recipe:
         names = [stage.name for stage in self.stages]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two stages are named {', '.join(map(repr, twice))}; give each a `name` of its own")
-        if INITIAL in names:
-            raise ValueError(f"a stage can't be named {INITIAL!r}: that is the network as it is built")
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise StageFaultError(
+                    ("stages", position), f"two stages are named {name!r}; give each a `name` of its own"
+                )
+            if name == INITIAL:
+                text = f"a stage can't be named {INITIAL!r}: that is the network as it is built"
+                raise StageFaultError(("stages", position), text)
         for position, stage in enumerate(self.stages):
-            self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
+            try:
+                self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
+            except ValueError as error:
+                raise StageFaultError(("stages", position), str(error)) from error
         return self
 
     @model_validator(mode="after")
@@ -196,9 +212,11 @@ class Recipe(RecipePart):
         changed += _come_along(data, changed, file)
         checked = schema()
         try:
-            return checked.model_validate(data)
+            recipe = checked.model_validate(data)
         except ValidationError as error:
             raise RecipeError(explain(error, checked, file, data, lines, changed)) from error
+        recipe._text = file, data, lines, changed
+        return recipe
 
     def to_yaml(self) -> str:
         """The whole recipe with every default filled in, as YAML that `load` reads back."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Union
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from compressvqa.errors import RecipeError
+from compressvqa.errors import CompressVQAError, RecipeError
 
 Place = tuple[Union[str, int], ...]  # noqa: UP007
 """Where a value stands: keys and list positions from the top."""
@@ -82,6 +83,25 @@ def override(data: dict[str, Any], item: str) -> Place:
     return tuple(at)
 
 
+@contextmanager
+def located(place: str | None) -> Iterator[None]:
+    """Adds to a mistake found while the block runs where in the recipe it was made; what it says stays first.
+
+    Args:
+        place: "recipe.yaml:12: stages.pruned"; None: nothing is known, as of a recipe that was never a file.
+
+    Raises:
+        RecipeError: the mistake, with its place.
+    """
+    try:
+        yield
+    except CompressVQAError as error:
+        if place is None or (error.where or "").startswith(place):
+            raise
+        what = error.what if error.where is None else f"{error.where}: {error.what}"
+        raise RecipeError(what, where=place, hint=error.hint) from error
+
+
 def holds(data: Mapping[str, Any], condition: str) -> bool:
     """Whether ``a.b.c=value`` is so.
 
@@ -126,13 +146,34 @@ def explain(
     faults = []
     for fault in error.errors():
         at = _locate(fault["loc"], data)
-        dotted = _dotted(at, data)
-        overridden = any(at[: len(path)] == path for path in changed)
-        line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
-        place = f"--set {dotted}" if overridden else f"{file}:{line}: {dotted}"
-        faults.append(f"{place.rstrip(': ')}: {_message(fault, at, model)}")
+        between = getattr(fault.get("ctx", {}).get("error"), "at", None)  # a fault between stages knows its own place
+        at = at if between is None else between
+        faults.append(f"{place_of(at, file, data, lines, changed)}: {_message(fault, at, model)}")
     head = "" if len(faults) == 1 else f"{len(faults)} faults\n  "
     return head + "\n  ".join(faults)
+
+
+def place_of(at: Place, file: Path, data: Any, lines: Mapping[Place, int], changed: Iterable[Place]) -> str:
+    """Where a value stands: ``file:line: a.b``, or the ``--set`` that put it, or a part of it, there."""
+    dotted = _dotted(at, data)
+    if any(at[: len(path)] == path for path in changed):
+        return f"--set {dotted}"
+    line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+    below = [_dotted(path, data) for path in changed if at and path[: len(at)] == at]
+    return f"{file}:{line}: {dotted}".rstrip(": ") + (f" (with --set {', '.join(below)})" if below else "")
+
+
+class StageFaultError(ValueError):
+    """A fault between stages.
+
+    Args:
+        at: the place that it is told at.
+        text: what is wrong.
+    """
+
+    def __init__(self, at: Place, text: str) -> None:
+        self.at = at
+        super().__init__(text)
 
 
 def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
@@ -141,7 +182,7 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
     node = data
     for position, part in enumerate(loc):
         last = position == len(loc) - 1
-        if isinstance(node, Mapping) and (part in node or last):
+        if isinstance(node, Mapping) and (part in node or (last and part != node.get("kind"))):
             at.append(part)
             node = node.get(part)
         elif isinstance(node, list) and isinstance(part, int):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from compressvqa.errors import CompressVQAError
-from compressvqa.files import finite, write_json, write_text
+from compressvqa.files import check_writable, finite, write_json, write_text
 from compressvqa.running.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,8 @@ log = logging.getLogger(__name__)
 class RunFolder:
     """``recipe.yaml environment.json log.txt metrics.jsonl data/ stages/01-teacher/ model/ results.json report.html``.
 
-    A stage is done when its ``stage.json`` stands with the key of the recipe up to that stage. Changing a later stage
-    of the recipe leaves the earlier ones as they are.
+    A stage is done when its ``stage.json`` stands with the key of the recipe up to that stage, and of the content of
+    the data and weights that it began with. Changing a later stage of the recipe leaves the earlier ones as they are.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,38 +39,57 @@ class RunFolder:
             CompressVQAError: another process runs in it, or it can't be written.
         """
         try:
+            check_writable(self.path / "recipe.yaml")
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            hint = "wait for it, or choose another --out"
+            raise CompressVQAError("another process is running in this folder", where=self.path, hint=hint) from None
         except OSError as error:
             raise CompressVQAError(f"the run folder can't be written: {error.strerror}", where=self.path) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                hint = "wait for it, or choose another --out"
-                raise CompressVQAError(
-                    "another process is running in this folder", where=self.path, hint=hint
-                ) from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
-        """Writes down what is about to run."""
+        """Writes down what is about to run, and removes stages that the recipe no longer has."""
         write_text(self.path / "recipe.yaml", recipe.to_yaml())
         write_json(self.path / "environment.json", environment)
+        known = {_name_of(recipe, index) for index in range(len(recipe.stages))}
+        for folder in (self.path / "stages").glob("*"):
+            if folder.name not in known and re.match(r"\d\d+-", folder.name) and (folder / "key.txt").exists():
+                shutil.rmtree(folder)
+                log.info("stage %s: the recipe no longer has it, removed", folder.name)
 
-    def stage(self, recipe: Recipe, index: int) -> StageFolder:
-        """The folder of a stage; what an older recipe left there is removed."""
-        config = recipe.stages[index]
-        folder = self.path / "stages" / f"{index + 1:02d}-{config.name}"
-        key = hashlib.sha256(recipe.key(index + 1).encode()).hexdigest()
+    def stage(self, recipe: Recipe, index: int, identity: Mapping[str, str]) -> StageFolder:
+        """The folder of a stage; what another recipe, or other data, left there is removed.
+
+        Args:
+            recipe: the recipe.
+            index: the stage's place in it.
+            identity: what the content of its data and weights is told by.
+        """
+        config, folder = recipe.stages[index], self.path / "stages" / _name_of(recipe, index)
+        asked = recipe.key(index + 1)
+        known = hashlib.sha256(json.dumps([asked, dict(sorted(identity.items()))]).encode()).hexdigest()
         mark = folder / "key.txt"
-        if not mark.exists() or mark.read_text() != key:
+        found = mark.read_text(encoding="utf-8") if mark.exists() else None
+        if found == hashlib.sha256(asked.encode()).hexdigest():  # of version 0.1, which kept no identity
+            log.info("stage %s: an older version made it; its data are taken to be these", config.name)
+            write_text(mark, known)
+        elif found != known:
             if folder.exists():
                 shutil.rmtree(folder)
-                log.info("stage %s: the recipe changed, starting over", config.name)
+                log.info("stage %s: the recipe or its data changed, starting over", config.name)
             folder.mkdir(parents=True)
-            write_text(mark, key)
+            write_text(mark, known)
         return StageFolder(folder)
+
+
+def _name_of(recipe: Recipe, index: int) -> str:
+    return f"{index + 1:02d}-{recipe.stages[index].name}"
 
 
 class StageFolder:
@@ -113,6 +134,13 @@ class MetricsLog:
             out.write(json.dumps({"stage": stage, "step": step, **finite(figures)}) + "\n")
         for name, value in figures.items():
             self._events.add_scalar(f"{stage}/{name}", value, step)
+
+    def keep(self, stages: set[str]) -> None:
+        """Forgets the figures of all stages but these."""
+        rows = self.rows()
+        kept = [row for row in rows if row["stage"] in stages]
+        if len(kept) < len(rows):
+            write_text(self.file, "".join(json.dumps(row) + "\n" for row in kept))
 
     def _forget(self, stage: str, step: int) -> None:
         kept = [row for row in self.rows() if not (row["stage"] == stage and row["step"] >= step)]

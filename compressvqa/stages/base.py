@@ -79,7 +79,8 @@ class StageResult:
 class Stage(Protocol):
     """A registered stage: built from its `Config`, run once.
 
-    It may also have ``check(network, teacher)``, called with the networks as built before any data is prepared.
+    It may also have ``check(network, teacher)``, called with the networks as built before any data is prepared, and
+    ``data_kinds``, the kinds of `data` that it can learn from.
     """
 
     Config: type[StageConfig]

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
+from compressvqa.errors import RecipeError
 from compressvqa.files import write_json
 from compressvqa.models import also_of, load, save
-from compressvqa.module_paths import covers
+from compressvqa.module_paths import covers, modules_named
 from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
-from compressvqa.registry import importances, stages
+from compressvqa.registry import importances, ratio_rules, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Batches
@@ -90,6 +91,21 @@ class PruneStage:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether there are the rule, importance and modules that are named.
+
+        Raises:
+            CompressVQAError: an unknown rule or importance, or a path or pattern that matches nothing.
+        """
+        config = self.config
+        if config.rule not in (None, "zeros"):
+            ratio_rules[config.rule]
+        importances[config.importance.name]
+        for pattern in config.protect:
+            modules_named(network, pattern, RecipeError, where="protect")
+        for pattern in (config.blocks,) if isinstance(config.blocks, str) else config.blocks or ():
+            modules_named(network, pattern, RecipeError, where="blocks")
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""

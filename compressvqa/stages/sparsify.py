@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from pydantic import Field, model_validator
 from torch import nn
 
-from compressvqa.errors import CompressVQAError
+from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.models import also_of
+from compressvqa.module_paths import modules_named
 from compressvqa.pruning import density
 from compressvqa.registry import sparsifiers, stages
 from compressvqa.sparsity import BudgetController, DensityController, HalfSpace, regularised_groups
@@ -77,6 +79,33 @@ class SparsifyStage:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether the sparsifier takes its options and `protect` names modules.
+
+        Raises:
+            RecipeError: an option that it does not know or take, or a path or pattern that matches nothing.
+        """
+        config = self.config
+        for pattern in config.protect:
+            modules_named(network, pattern, RecipeError, where="protect")
+        taken = inspect.signature(sparsifiers[config.sparsifier].value).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+        for name in config.options if not anything else ():
+            if name not in taken:
+                near = difflib.get_close_matches(name, taken, n=1) or sorted(set(taken) - {"params", "lr", "lam"})
+                raise RecipeError(
+                    f"{config.sparsifier!r} has no option {name!r}", where="options", hint=", ".join(near)
+                )
+        if "channels" in taken:
+            return  # it is made for the channels of the network, which are found once there is a network to train
+        try:
+            self._of_weights(network)
+        except CompressVQAError:
+            raise
+        except Exception as error:  # a sparsifier of the user's own may refuse in any way
+            said = " ".join(str(error).split())
+            raise RecipeError(f"{config.sparsifier!r} does not take these settings: {said}", where="options") from error
+
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the network in place; its figures hold the density of each layer."""
         of_channels = "channels" in _parameters(self.config.sparsifier)
@@ -90,13 +119,7 @@ class SparsifyStage:
 
     def _weights(self, network: nn.Module, context: StageContext) -> dict[str, Any]:
         config = self.config
-        settings: dict[str, Any] = {
-            "prox_steps": max(1, round(config.prox_share * config.steps)),
-            "orthant_steps": math.inf,
-            **config.options,
-        }
-        groups = regularised_groups(network, lam=config.lam)
-        optimizer = sparsifiers[config.sparsifier].value(groups, lr=config.lr, lam=config.lam, **settings)
+        optimizer = self._of_weights(network)
         if config.target_density is None:
             config.fit(network, optimizer, context)
             return {}
@@ -118,6 +141,17 @@ class SparsifyStage:
             "lam_at_the_end": controller.lam,
             "without_gradient": controller.unreached,
         }
+
+    def _of_weights(self, network: nn.Module) -> Any:
+        """The sparsifier of weights, over a network's."""
+        config = self.config
+        settings: dict[str, Any] = {
+            "prox_steps": max(1, round(config.prox_share * config.steps)),
+            "orthant_steps": math.inf,
+            **config.options,
+        }
+        groups = regularised_groups(network, lam=config.lam)
+        return sparsifiers[config.sparsifier].value(groups, lr=config.lr, lam=config.lam, **settings)
 
     def _channels(self, network: nn.Module, context: StageContext) -> dict[str, Any]:
         config = self.config
