@@ -46,6 +46,12 @@ MISTAKES = {
         "stages.pruned={kind: prune, name: pruned, depth: 0.5, blocks: blockz}", "stages.pruned", "blocks: 'blockz'"),
     "sparsifier option": ("stages.sparse.options={bass: adamw}", "stages.sparse", "no option 'bass' .try: base"),
     "value of an option": ("stages.sparse.options={base: adamm}", "stages.sparse", "adamm"),
+    "option of channels": (
+        "stages.sparse={kind: sparsify, name: sparse, steps: 3, sparsifier: half-space, target_channels: 0.5, "
+        "options: {eps: 2}}", "stages.sparse", "eps in .0, 1."),
+    "option that channels don't know": (
+        "stages.sparse={kind: sparsify, name: sparse, steps: 3, sparsifier: progressive, target_channels: 0.5, "
+        "options: {period: 2}}", "stages.sparse", "no option 'period' .try: periods"),
     "feature path": (
         "stages.distilled={kind: distil, name: distilled, teacher: teacher, steps: 3, losses: {feature-mse: 1.0}, "
         "features: {scales.9: scales.9}}", "stages.distilled", "scales.9"),
@@ -119,7 +125,7 @@ def test_check_and_dry_run_tell_the_same(recipe: Path, tmp_path: Path) -> None:
     for line in (["recipes", "check", str(recipe), *wrong], ["run", str(recipe), "--dry-run", *wrong]):
         done = command(*line)
         assert done.returncode == 2 and "'hed' matches no module" in done.stderr, done.stderr
-        assert done.stderr.startswith("error: --set stages.pruned") and done.stderr.count("\n") == 1
+        assert done.stderr.startswith("error: --set stages.pruned.protect: ") and done.stderr.count("\n") == 1
     assert command("recipes", "check", str(recipe), "--text-only", *wrong).returncode == 0
 
 

@@ -26,6 +26,7 @@ from compressvqa.data.distortions import DISTORTIONS, LEVELS, Distortion, distor
 from compressvqa.data.kept import (
     Bytes,
     Cut,
+    contents,
     digest,
     frame_numbers,
     in_turn,
@@ -97,7 +98,15 @@ class KeptPictures:
             **self.settings,
             "notes": ["the pictures have no scores: networks learn from them, and are not judged on them"],
             "skipped": [{"source": name, "reason": reason} for name, reason in self.skipped],
+            "identity": self.identity,
         }
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Changes with the pictures and how they are looked at."""
+        used = sorted({source for source, _ in self.pictures})
+        names = [self.names[source] for source in used]
+        return digest(names, contents(self.folder, [self.files[source] for source in used]), self.settings)
 
 
 @datasets.register("distorted-images")

@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,6 +28,7 @@ from torch.nn import functional
 from compressvqa.data.shared import working_in
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
+from compressvqa.fingerprint import file_digest
 from compressvqa.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,11 @@ FORMAT = 1
 def digest(*facts: Any) -> str:
     """16 hexadecimal digits that change with any of the facts (plain values)."""
     return hashlib.sha256(json.dumps([FORMAT, *facts], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def contents(folder: Path, files: Sequence[str]) -> list[str]:
+    """Digests of kept files by what they hold: what the content of a part is told by, whenever it was written."""
+    return [file_digest(folder / file) for file in files]
 
 
 def stamp(path: Path) -> list[int]:

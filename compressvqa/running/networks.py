@@ -45,7 +45,7 @@ class Networks:
         self.identity: dict[str, str] = {}
         found: dict[str, tuple[Tensor, ...]] = {}
         for which, choice in self._choices.items():
-            with located(recipe.place(*(("teachers", which) if which in recipe.teachers else (which,)))):
+            with located(recipe, *(("teachers", which) if which in recipe.teachers else (which,))):
                 _refuse_adapter(choice.registered)
                 self._made[which] = self._make(which)
                 found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)

@@ -34,19 +34,19 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
     for part in ("data", "unlabelled"):
         config = getattr(recipe, part)
         if config is not None:
-            with located(recipe.place(part)):
+            with located(recipe, part):
                 dataset = registry.datasets[config.kind].value(config)
                 if hasattr(dataset, "check"):
                     dataset.check()
     networks = Networks(recipe, weights=weights)
     for which, choice in recipe.networks().items():
-        with located(recipe.place("data")):
+        with located(recipe, "data"):
             _fits(networks.look(which), choice.registered, recipe)
-        with located(recipe.place("runtime", "recompute")):
+        with located(recipe, "runtime", "recompute"):
             _can_recompute(networks.look(which), choice.registered, recipe)
     works_on = {config.name: config.network for config in recipe.stages}
     for position, config in enumerate(recipe.stages):
-        with located(recipe.place("stages", position)):
+        with located(recipe, "stages", position):
             stage = registry.stages[config.kind].value(config)
             wanted = getattr(stage, "data_kinds", None)
             if wanted is not None and recipe.data.kind not in wanted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -83,23 +83,44 @@ def override(data: dict[str, Any], item: str) -> Place:
     return tuple(at)
 
 
+class _Placed(Protocol):
+    """A recipe that knows where its settings stand."""
+
+    def place(self, *at: str | int) -> str | None:
+        """File, line and name of a setting."""
+
+
 @contextmanager
-def located(place: str | None) -> Iterator[None]:
+def located(recipe: _Placed, *at: str | int) -> Iterator[None]:
     """Adds to a mistake found while the block runs where in the recipe it was made; what it says stays first.
 
     Args:
-        place: "recipe.yaml:12: stages.pruned"; None: nothing is known, as of a recipe that was never a file.
+        recipe: the recipe.
+        at: the part that is looked at. A mistake whose `where` is the name of a setting there is told at that setting.
 
     Raises:
-        RecipeError: the mistake, with its place.
+        CompressVQAError: the mistake, of its own class, with its place.
     """
     try:
         yield
     except CompressVQAError as error:
-        if place is None or (error.where or "").startswith(place):
-            raise
-        what = error.what if error.where is None else f"{error.where}: {error.what}"
-        raise RecipeError(what, where=place, hint=error.hint) from error
+        inner = (error.where or "").split(".")[0]
+        if inner in _settings_at(recipe, at):
+            place = recipe.place(*at, inner)
+            what = error.what if error.where == inner else f"{error.where}: {error.what}"
+        else:
+            place = recipe.place(*at)
+            what = error.what if error.where is None else f"{error.where}: {error.what}"
+        if place is not None and not (error.where or "").startswith(place):
+            error.what, error.where = what, place
+        raise
+
+
+def _settings_at(recipe: Any, at: Place) -> Collection[str]:
+    node = recipe
+    for step in at:
+        node = node[step] if isinstance(node, (Mapping, list)) else getattr(node, str(step), None)
+    return type(node).model_fields if isinstance(node, BaseModel) else ()
 
 
 def holds(data: Mapping[str, Any], condition: str) -> bool:

@@ -109,6 +109,8 @@ class PruneStage:
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""
+        context = context.on_device()
+        network.to(context.inputs[0].device)
         journal = _Journal(context.folder)
         before = {"widths": _widths(network), "density": {p: layer.density for p, layer in density(network).items()}}
         current, depth = self._shorten(network, context, journal)
@@ -130,7 +132,7 @@ class PruneStage:
                     journal.write(f"step-{number}", figures)
             if not last:
                 # Read back also where it was just written, so that a run that is resumed here is the same.
-                current = load(folder / "model")
+                current = load(folder / "model").to(context.inputs[0].device)
                 if journal.read(f"step-{number + 1}") is None:
                     self._fine_tune(current, replace(context, folder=folder), number)
             parts.append(figures)
@@ -208,7 +210,6 @@ class PruneStage:
             context, log=log, seed=context.seed + number, batches=lambda n: _Later(context.batches(n), done)
         )
         config.fit(network, config.optimizer.build(network.parameters()), moved)
-        network.cpu()
 
     def _sum_up(self, parts: list[dict[str, Any]], before: dict[str, Any], depth: Any) -> dict[str, Any]:
         removed: dict[str, int] = {}
