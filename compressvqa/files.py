@@ -65,6 +65,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None  # a full disk is told without a name
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

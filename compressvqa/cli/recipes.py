@@ -44,7 +44,7 @@ def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to w
         with to.open("x", encoding="utf-8") as out:
             out.write(text)
     except OSError as error:
-        raise CompressVQAError(f"can't be written: {error.strerror}", where=to) from error
+        raise CompressVQAError(f"can't be written: {error.strerror or error}", where=to) from error
     print(to)
 
 

@@ -153,7 +153,8 @@ class _Build:
                 job.result()
         except OSError as error:
             hint = "free some space, then run it again: finished sources are kept"
-            raise DataError(f"patches can't be written ({error.strerror})", where=self.folder, hint=hint) from error
+            what = f"patches can't be written ({error.strerror or error})"
+            raise DataError(what, where=self.folder, hint=hint) from error
         finally:
             # Also when the user presses Ctrl-C: what has not begun is dropped, running encoders end within a second.
             readers.shutdown(wait=False, cancel_futures=True)

@@ -121,7 +121,7 @@ def keep(
             log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
     except OSError as error:
         hint = "free some space, then run it again: finished files are kept"
-        raise DataError(f"frames can't be written ({error.strerror})", where=folder, hint=hint) from error
+        raise DataError(f"frames can't be written ({error.strerror or error})", where=folder, hint=hint) from error
     return skipped
 
 

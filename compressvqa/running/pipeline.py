@@ -28,9 +28,10 @@ from compressvqa.models import load, save
 from compressvqa.models.scales import fit_to_labels, scale_of
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
+from compressvqa.running.metrics_log import MetricsLog
 from compressvqa.running.preflight import preflight
 from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice
-from compressvqa.running.run_folder import MetricsLog, RunFolder, StageFolder
+from compressvqa.running.run_folder import RunFolder, StageFolder
 from compressvqa.running.stopping import terminated_as_interrupted
 from compressvqa.stages import StageContext, StageResult
 
@@ -110,8 +111,7 @@ class _Run:
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
         self.identity = self.networks.identity | self._identity_of_data()
-        with closing(MetricsLog(self.folder.path)) as self.metrics:
-            self.metrics.keep({config.name for config in recipe.stages})
+        with closing(MetricsLog(self.folder.path, {config.name for config in recipe.stages})) as self.metrics:
             for index, config in enumerate(recipe.stages):
                 self._stage(index, config)
         results = self._results()
@@ -155,6 +155,8 @@ class _Run:
     def _stage(self, index: int, config: Any) -> None:
         folder = self.folder.stage(self.recipe, index, self.identity)
         done = folder.result()
+        if folder.fresh:
+            self.metrics.forget(config.name)
         if done is None:
             began = time.monotonic()
             result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))

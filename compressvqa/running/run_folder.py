@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.files import check_writable, finite, write_json, write_text
+from compressvqa.files import check_writable, write_json, write_text
 from compressvqa.running.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class RunFolder:
             hint = "wait for it, or choose another --out"
             raise CompressVQAError("another process is running in this folder", where=self.path, hint=hint) from None
         except OSError as error:
-            raise CompressVQAError(f"the run folder can't be written: {error.strerror}", where=self.path) from error
+            what = f"the run folder can't be written: {error.strerror or error}"
+            raise CompressVQAError(what, where=self.path) from error
         try:
             yield
         finally:
@@ -76,16 +77,17 @@ class RunFolder:
         known = hashlib.sha256(json.dumps([asked, dict(sorted(identity.items()))]).encode()).hexdigest()
         mark = folder / "key.txt"
         found = mark.read_text(encoding="utf-8") if mark.exists() else None
+        fresh = False
         if found == hashlib.sha256(asked.encode()).hexdigest():  # of version 0.1, which kept no identity
             log.info("stage %s: an older version made it; its data are taken to be these", config.name)
             write_text(mark, known)
-        elif found != known:
+        elif fresh := found != known:
             if folder.exists():
                 shutil.rmtree(folder)
                 log.info("stage %s: the recipe or its data changed, starting over", config.name)
             folder.mkdir(parents=True)
             write_text(mark, known)
-        return StageFolder(folder)
+        return StageFolder(folder, fresh=fresh)
 
 
 def _name_of(recipe: Recipe, index: int) -> str:
@@ -93,10 +95,15 @@ def _name_of(recipe: Recipe, index: int) -> str:
 
 
 class StageFolder:
-    """``key.txt checkpoint.pt model/ stage.json``; the last is written when the stage is done."""
+    """``key.txt checkpoint.pt model/ stage.json``; the last is written when the stage is done.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the folder.
+        fresh: nothing of the stage was kept.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self.path, self.fresh = path, fresh
 
     @property
     def model(self) -> Path:
@@ -113,51 +120,3 @@ class StageFolder:
         write_json(self.path / "stage.json", result)
         for checkpoint in self.path.rglob("checkpoint.pt"):
             checkpoint.unlink()
-
-
-class MetricsLog:
-    """Figures of every training step, as lines of ``metrics.jsonl`` and as TensorBoard events."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.file = folder / "metrics.jsonl"
-        self._events = SummaryWriter(str(folder / "events"))
-        self._begun: set[str] = set()
-
-    def write(self, stage: str, step: int, figures: dict[str, float]) -> None:
-        """Adds the figures of a finished step; steps that a resumed stage repeats replace the earlier ones."""
-        if stage not in self._begun:
-            self._begun.add(stage)
-            self._forget(stage, step)
-        with self.file.open("a") as out:
-            out.write(json.dumps({"stage": stage, "step": step, **finite(figures)}) + "\n")
-        for name, value in figures.items():
-            self._events.add_scalar(f"{stage}/{name}", value, step)
-
-    def keep(self, stages: set[str]) -> None:
-        """Forgets the figures of all stages but these."""
-        rows = self.rows()
-        kept = [row for row in rows if row["stage"] in stages]
-        if len(kept) < len(rows):
-            write_text(self.file, "".join(json.dumps(row) + "\n" for row in kept))
-
-    def _forget(self, stage: str, step: int) -> None:
-        kept = [row for row in self.rows() if not (row["stage"] == stage and row["step"] >= step)]
-        write_text(self.file, "".join(json.dumps(row) + "\n" for row in kept))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All lines so far; a last line that a kill cut short is left out."""
-        if not self.file.exists():
-            return []
-        rows = []
-        for line in self.file.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                log.warning("%s: a line cut short by a kill was dropped", self.file)
-        return rows
-
-    def close(self) -> None:
-        """Writes what TensorBoard still holds back."""
-        self._events.close()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import DataError, MissingExtraError, RegistryError, WeightsError
+from compressvqa.errors import CompressVQAError, DataError, MissingExtraError, RegistryError, WeightsError
 from compressvqa.fingerprint import weights_digest
 from compressvqa.registry import scorers
 from compressvqa.scoring.blocks import BlockScorer
@@ -186,6 +186,8 @@ def _with_backbone(name: str, make: Callable[[], nn.Module], published: Any) -> 
     try:
         with _patience():
             return make()
+    except CompressVQAError:
+        raise
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         if file.is_file():
             raise WeightsError(f"is damaged or of another network ({_line(error)})", where=file,
@@ -232,6 +234,8 @@ class PyiqaScorer(FrameScorer):
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 value = self.network(*frames)
+        except CompressVQAError:
+            raise
         except (RuntimeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
             raise DataError(f"{name} can't score a frame of {width}x{height} ({_line(error)})") from error
         if not isinstance(value, Tensor) or value.numel() != 1:

@@ -199,8 +199,16 @@ def _save(path: Path, parts: dict[str, Stateful], step: int, settings: FitSettin
     assert isinstance(network, nn.Module)
     _check_weights(network, path)
     state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-    with replacing(path) as temporary:
-        torch.save({**state, "step": step, "steps": settings.steps}, temporary)
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save({**state, "step": step, "steps": settings.steps}, file)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):  # torch tells a full disk as an error of its own
+            raise
+        hint = "free some space, then run it again: it goes on from the last checkpoint"
+        what = f"the checkpoint can't be written ({cause.strerror or cause})"
+        raise TrainingError(what, where=path, hint=hint) from error
 
 
 def _restore(path: Path, parts: dict[str, Stateful], settings: FitSettings) -> int:

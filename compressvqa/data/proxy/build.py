@@ -228,7 +228,8 @@ class _Build:
             made = {name: job.result() for name, job in jobs.items() if job.done()}
         except OSError as error:
             hint = "free some space, then run it again: finished files are kept"
-            raise DataError(f"the set can't be written ({error.strerror})", where=self.folder, hint=hint) from error
+            what = f"the set can't be written ({error.strerror or error})"
+            raise DataError(what, where=self.folder, hint=hint) from error
         finally:
             # Also when the user presses Ctrl-C: what has not begun is dropped, running encoders end soon.
             readers.shutdown(wait=False, cancel_futures=True)

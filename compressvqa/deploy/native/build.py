@@ -102,7 +102,7 @@ def library(instructions: str | None = None) -> Path:
             with replacing(path) as unfinished:
                 _compile([tool, *flags, str(HERE / SOURCES[0]), "-o", str(unfinished)])
         except OSError as error:
-            raise NativeUnavailableError(f"compiled code can't be kept ({error.strerror})", where=path.parent,
+            raise NativeUnavailableError(f"compiled code can't be kept ({error.strerror or error})", where=path.parent,
                                          hint="set COMPRESSVQA_CACHE to a folder") from error  # fmt: skip
     return path
 
