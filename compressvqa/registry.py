@@ -14,8 +14,9 @@ import importlib.metadata
 import inspect
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from compressvqa.errors import RegistryError
 
@@ -52,7 +53,10 @@ class Registry:
         check: the promise of the kind: ``check(name, value, facts)`` raises `RegistryError` for a value that breaks it.
     """
 
+    every: ClassVar[list[Registry]] = []
+
     def __init__(self, kind: str, home: str, check: Callable[[str, Any, dict[str, Any]], None]) -> None:
+        self.every.append(self)
         self.kind, self._home, self._check = kind, home, check
         self._entries: dict[str, Entry] = {}
 
@@ -107,7 +111,7 @@ _loaded_plugins: set[str] = set()
 
 
 def load_plugins() -> None:
-    """Imports every module named under the entry-point group ``compressvqa.plugins``, once.
+    """Imports every module named under the entry-point group ``compressvqa.plugins`` that has not loaded yet.
 
     Raises:
         RegistryError: a plugin can't be imported; the message names its package.
@@ -115,15 +119,28 @@ def load_plugins() -> None:
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         if point.value in _loaded_plugins:
             continue
+        with _all_or_nothing():
+            try:
+                point.load()
+            except RegistryError:
+                raise
+            except Exception as error:  # a plugin may fail in any way; say whose it is
+                owner = point.dist.name if point.dist else point.value
+                raise RegistryError(f"plugin {point.name!r} of package {owner!r} does not load: {error}") from error
         _loaded_plugins.add(point.value)
-        try:
-            point.load()
-        except RegistryError:
-            raise
-        except Exception as error:  # a plugin may fail in any way; say whose it is
-            owner = point.dist.name if point.dist else point.value
-            raise RegistryError(f"plugin {point.name!r} of package {owner!r} does not load: {error}") from error
         log.debug("plugin %s loaded", point.value)
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """What a plugin registered before it failed is taken back, so that it fails each time and not only the first."""
+    before = {registry: dict(registry._entries) for registry in Registry.every}
+    try:
+        yield
+    except BaseException:
+        for registry, entries in before.items():
+            registry._entries = entries
+        raise
 
 
 # --- the promises -----------------------------------------------------------------------------------------------

@@ -213,7 +213,10 @@ def kept_stages(recipe: Path, out: Path, data: Path, *overrides: str) -> list[st
     return sorted(name for name, when in before.items() if after.get(name) == when)
 
 
-SHORT = ["stages=[{kind: train, name: first, steps: 1, batch: 2}, {kind: prune, name: second, rule: null, target_params: 0.8}]"]
+SHORT = [
+    "stages=[{kind: train, name: first, steps: 1, batch: 2}, "
+    "{kind: prune, name: second, rule: null, target_params: 0.8}]"
+]
 
 
 def test_a_kept_stage_knows_its_data_and_weights(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
+
+from compressvqa.errors import Terminated
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,6 +112,19 @@ def load_network(name: str) -> Any:
         return load(name)
     registered, equals, weights = name.partition("=")
     return create_model(registered, weights=weights if equals else None)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Long work that goes on where it was: Ctrl-C and SIGTERM, as clusters send it, end in one line that says so."""
+    from compressvqa.running.stopping import terminated_as_interrupted
+
+    with terminated_as_interrupted():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
 
 
 def print_json(value: Any) -> None:

@@ -23,6 +23,7 @@ from compressvqa.cli.app import (
     Size,
     app,
     print_json,
+    resumable,
 )
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
@@ -115,7 +116,7 @@ def evaluate(
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
     check_writable(None if out is None else out / "evaluation.json")
-    with bar("evaluate") as progress:
+    with resumable(), bar("evaluate") as progress:
         found = judge(
             models,
             datasets,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, Overrides, app, print_json
-from compressvqa.errors import Terminated
+from compressvqa.cli.app import Json, Overrides, app, print_json, resumable
 
 
 @app.command()
@@ -40,11 +38,8 @@ def run(
     from compressvqa.report import result_table, with_intervals
     from compressvqa.running.pipeline import run as run_recipe
 
-    try:
+    with resumable():
         result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     if as_json:
         print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return

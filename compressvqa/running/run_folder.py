@@ -15,10 +15,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.files import check_writable, write_json, write_text
+from compressvqa.files import check_writable, unique, write_json, write_text
 from compressvqa.running.recipe import Recipe
 
 log = logging.getLogger(__name__)
+KEY = "key.txt"  # what a stage's folder is known by
 
 
 class RunFolder:
@@ -60,9 +61,11 @@ class RunFolder:
         write_json(self.path / "environment.json", environment)
         known = {_name_of(recipe, index) for index in range(len(recipe.stages))}
         for folder in (self.path / "stages").glob("*"):
-            if folder.name not in known and re.match(r"\d\d+-", folder.name) and (folder / "key.txt").exists():
-                shutil.rmtree(folder)
+            if folder.name not in known and re.match(r"\d\d+-", folder.name) and (folder / KEY).exists():
+                _remove(folder)
                 log.info("stage %s: the recipe no longer has it, removed", folder.name)
+        for half in (self.path / "stages").glob(".*.tmp"):  # a kill came while it was removed
+            shutil.rmtree(half)
 
     def stage(self, recipe: Recipe, index: int, identity: Mapping[str, str]) -> StageFolder:
         """The folder of a stage; what another recipe, or other data, left there is removed.
@@ -75,7 +78,7 @@ class RunFolder:
         config, folder = recipe.stages[index], self.path / "stages" / _name_of(recipe, index)
         asked = recipe.key(index + 1)
         known = hashlib.sha256(json.dumps([asked, dict(sorted(identity.items()))]).encode()).hexdigest()
-        mark = folder / "key.txt"
+        mark = folder / KEY
         found = mark.read_text(encoding="utf-8") if mark.exists() else None
         fresh = False
         if found == hashlib.sha256(asked.encode()).hexdigest():  # of version 0.1, which kept no identity
@@ -83,11 +86,18 @@ class RunFolder:
             write_text(mark, known)
         elif fresh := found != known:
             if folder.exists():
-                shutil.rmtree(folder)
+                _remove(folder)
                 log.info("stage %s: the recipe or its data changed, starting over", config.name)
             folder.mkdir(parents=True)
             write_text(mark, known)
         return StageFolder(folder, fresh=fresh)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a stage's folder: from the first moment on nothing is left that could be taken for a stage."""
+    hidden = folder.with_name(f".{folder.name}.{unique()}.tmp")
+    folder.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _name_of(recipe: Recipe, index: int) -> str:
@@ -113,10 +123,17 @@ class StageFolder:
     def result(self) -> dict[str, Any] | None:
         """The figures of the finished stage, or None when it is not done."""
         file = self.path / "stage.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        if not file.exists():
+            return None
+        self._drop_checkpoints()  # a kill may have come before
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the stage as done, and drops the checkpoints that it no longer needs."""
         write_json(self.path / "stage.json", result)
+        self._drop_checkpoints()
+
+    def _drop_checkpoints(self) -> None:
         for checkpoint in self.path.rglob("checkpoint.pt"):
             checkpoint.unlink()
