@@ -21,6 +21,9 @@ from typing import Any, ClassVar, TypeVar
 from compressvqa.errors import RegistryError
 
 T = TypeVar("T")
+# What a stage may be registered with: it learns the recipe's objective, so clips without labels are nothing to it; it
+# has a teacher beside the network that it works on.
+STAGE_FACTS = ("needs_labels", "two_networks")
 ENTRY_POINT_GROUP = "compressvqa.plugins"
 log = logging.getLogger(__name__)
 
@@ -226,6 +229,17 @@ def _check_configured(kind: str, methods: tuple[str, ...]) -> Callable[[str, Any
     return check
 
 
+def _check_stage(name: str, value: Any, facts: dict[str, Any]) -> None:
+    _check_configured("stage", ("run",))(name, value, facts)
+    for fact in facts:
+        _needs(fact in STAGE_FACTS, "stage", name, f"has no fact {fact!r}: {', '.join(STAGE_FACTS)}", value)
+    if facts.get("two_networks"):
+        promise = "works on two networks, so its settings must say who teaches: `teacher`, or a property `teaching`"
+        _needs(
+            "teacher" in value.Config.model_fields or "teaching" in vars(value.Config), "stage", name, promise, value
+        )
+
+
 models = Registry("model", "compressvqa.models", _check_model)
 losses = Registry("loss", "compressvqa.distillation", _check_loss)
 sparsifiers = Registry("sparsifier", "compressvqa.sparsity", _check_sparsifier)
@@ -242,4 +256,4 @@ datasets = Registry("dataset", "compressvqa.data", _check_configured("dataset", 
 mos_sets = Registry("MOS data set", "compressvqa.opinions", _check_function("MOS data set", 1, "(folder)"))
 runtimes = Registry("runtime", "compressvqa.deploy", _check_runtime)
 scorers = Registry("scorer", "compressvqa.scoring", _check_scorer)
-stages = Registry("stage", "compressvqa.stages", _check_configured("stage", ("run",)))
+stages = Registry("stage", "compressvqa.stages", _check_stage)

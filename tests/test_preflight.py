@@ -61,6 +61,7 @@ MISTAKES = {
     "missing data": ("data.sources=nowhere", "data", "nowhere"),
     "optimiser": ("stages.teacher.optimizer.betas=[1.5, 0.9]", "stages.teacher.optimizer", "beta"),
     "clips that are too small": ("data={kind: rank-pairs, sources: SOURCES, sizes: [32], size: 96}", "data", "32"),
+    "name of a device": ("runtime.device=cuda:0", "runtime.device", "'auto', 'cpu'"),
     "recompute": ("runtime.recompute=true", "runtime.recompute", "can't recompute"),
     "kind of data": ("stages.teacher={kind: pool, name: teacher, steps: 3}", "stages.teacher", "mos-pairs"),
 }  # fmt: skip

@@ -117,7 +117,7 @@ def load_network(name: str) -> Any:
 @contextmanager
 def resumable() -> Iterator[None]:
     """Long work that goes on where it was: Ctrl-C and SIGTERM, as clusters send it, end in one line that says so."""
-    from compressvqa.running.stopping import terminated_as_interrupted
+    from compressvqa.running.surroundings import terminated_as_interrupted
 
     with terminated_as_interrupted():
         try:

@@ -17,11 +17,11 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
     """Prepare the data of a recipe in a folder: give it to `run` as --data-folder."""
     from compressvqa import registry
     from compressvqa.progress import bar
-    from compressvqa.running.recipe import Recipe
+    from compressvqa.running.recipe import Recipe, kind_of
 
     choice = Recipe.load(recipe, overrides or ()).data
     check_writable(out / "train" / "index.json")
-    dataset = registry.datasets[choice.kind].value(choice)
+    dataset = registry.datasets[kind_of(choice)].value(choice)
     for part in ("train", "validation"):
         with resumable(), bar(f"data: {part}") as progress:
             examples = dataset.prepare(out / part, part=part, progress=progress)

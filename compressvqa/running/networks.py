@@ -12,7 +12,7 @@ from compressvqa.errors import CompressVQAError, RecipeError, WeightsError
 from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.models.factory import entry_of
-from compressvqa.running.recipe import Recipe
+from compressvqa.running.recipe import Recipe, kind_of
 from compressvqa.running.recipe_file import located
 
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
@@ -90,7 +90,7 @@ def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
         choice = recipe.networks()[which]
         if given is not None and given != (mode == "FR"):
             has = "a full-reference network" if mode == "FR" else "a no-reference network"
-            data = f"{recipe.data.kind} hands out {'references too' if given else 'no references'}"
+            data = f"{kind_of(recipe.data)} hands out {'references too' if given else 'no references'}"
             other = f"`data.reference: {str(not given).lower()}`"
             hint = (
                 other if "reference" in type(recipe.data).model_fields else "data of another kind, or another network"

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from compressvqa import registry
 from compressvqa.cost import compare_latency, profile
 from compressvqa.data.judged import Judged
-from compressvqa.environment import environment, fast_bf16
+from compressvqa.environment import environment
 from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.files import check_writable, plain, write_json
 from compressvqa.metrics import correlation
@@ -29,10 +28,11 @@ from compressvqa.models.scales import fit_to_labels, scale_of
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
 from compressvqa.running.metrics_log import MetricsLog
+from compressvqa.running.precision import fabric_of, precision_of
 from compressvqa.running.preflight import preflight
-from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice
+from compressvqa.running.recipe import INITIAL, Recipe, kind_of, teachers_of
 from compressvqa.running.run_folder import RunFolder, StageFolder
-from compressvqa.running.stopping import terminated_as_interrupted
+from compressvqa.running.surroundings import logged_to, terminated_as_interrupted, threads
 from compressvqa.stages import StageContext, StageResult
 
 log = logging.getLogger("compressvqa")
@@ -81,9 +81,10 @@ def run(
     if not resume and (folder.path / "recipe.yaml").exists():
         raise CompressVQAError("this folder already holds a run", where=folder.path, hint="another --out, or --resume")
     data = Path(data_folder) if data_folder else folder.path / "data"
-    with folder.locked(), terminated_as_interrupted(), _logged_to(folder.path / "log.txt"), _threads(recipe.runtime):
+    with folder.locked(), terminated_as_interrupted(), logged_to(folder.path / "log.txt"):
         check_writable(data / "train" / "index.json")
-        return _Run(recipe, folder, data).run()
+        with threads(recipe.runtime.threads):
+            return _Run(recipe, folder, data).run()
 
 
 class _Run:
@@ -91,9 +92,9 @@ class _Run:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data_folder: Path) -> None:
         self.recipe, self.folder, self.data_folder = recipe, folder, data_folder
-        self.environment = environment() | {"precision": _precision(recipe.runtime)}
-        self.objective = registry.objectives[recipe.objective.kind].value(recipe.objective)
-        self.dataset = registry.datasets[recipe.data.kind].value(recipe.data)
+        self.environment = environment() | {"precision": precision_of(recipe.runtime)}
+        self.objective = registry.objectives[kind_of(recipe.objective)].value(recipe.objective)
+        self.dataset = registry.datasets[kind_of(recipe.data)].value(recipe.data)
         # Networks are made first: a wrong name, checkpoint or module path should not cost the time of preparing data.
         self.networks = preflight(recipe)
         self.inputs = self.networks.inputs
@@ -135,7 +136,7 @@ class _Run:
 
     def _prepare_unlabelled(self) -> Any:
         choice = self.recipe.unlabelled
-        self.unlabelled_dataset = registry.datasets[choice.kind].value(choice)
+        self.unlabelled_dataset = registry.datasets[kind_of(choice)].value(choice)
         with bar("data: unlabelled") as progress:
             examples = self.unlabelled_dataset.prepare(self.data_folder / "unlabelled", part="train", progress=progress)
         log.info("data: unlabelled: %s", _brief(examples.summary()))
@@ -190,7 +191,7 @@ class _Run:
         start = self._start_of(index)
         if start != INITIAL:
             return start
-        return next((name for name in getattr(self.recipe.stages[index], "teaching", {}) if name in self.scores), None)
+        return next((name for name in teachers_of(self.recipe.stages[index]) if name in self.scores), None)
 
     def _network_named(self, name: str) -> nn.Module:
         """What a stage ended with; else the recipe's network of that name as it is built."""
@@ -207,7 +208,7 @@ class _Run:
     def _run_stage(self, folder: StageFolder, config: Any, network: nn.Module) -> StageResult:
         recipe = self.recipe
         seed = zlib.crc32(f"{recipe.seed}/{config.name}".encode())
-        stage = registry.stages[config.kind].value(config)
+        stage = registry.stages[kind_of(config)].value(config)
         if recipe.runtime.recompute:
             _recompute(network, recipe)
         with bar(f"stage: {config.name}") as progress:
@@ -222,7 +223,7 @@ class _Run:
                 batches=lambda batch: self._batches(config.data, batch, seed),
                 network_of=self._network_named,
                 inputs=self.inputs,
-                fabric=lambda: _fabric(recipe.runtime, network),
+                fabric=lambda: fabric_of(recipe.runtime, network),
                 log=write,
                 seed=seed,
             )
@@ -271,7 +272,7 @@ class _Run:
     @contextmanager
     def _answering(self, network: nn.Module) -> Iterator[Callable[..., Tensor]]:
         """A network as data sets call it, on the device of the run; it is on the processor afterwards."""
-        fabric = _fabric(self.recipe.runtime)
+        fabric = fabric_of(self.recipe.runtime)
         network.to(fabric.device)
         with torch.inference_mode():
             yield lambda *clips: network(*(clip.to(fabric.device) for clip in clips))
@@ -327,64 +328,6 @@ def _recompute(network: nn.Module, recipe: Recipe) -> None:
     switch(True)
 
 
-def _precision(runtime: RuntimeChoice) -> str:
-    if runtime.precision != "auto":
-        return runtime.precision
-    return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
-
-
-def _fabric(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabric:
-    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16."""
-    half = trained is not None and _precision(runtime) == "bf16"
-    if half and runtime.precision == "auto" and _over_time(trained) and _is_cpu(runtime):
-        log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
-        half = False
-    precision: Any = "bf16-mixed" if half else "32-true"
-    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
-
-
-def _over_time(network: nn.Module | None) -> bool:
-    """Whether it holds a Conv3d that spans frames: oneDNN's bf16 gradient of its weights is garbage for two frames."""
-    layers = network.modules() if network is not None else []
-    return any(isinstance(layer, nn.Conv3d) and layer.kernel_size[0] > 1 for layer in layers)
-
-
-def _is_cpu(runtime: RuntimeChoice) -> bool:
-    return runtime.device == "cpu" or not torch.cuda.is_available()
-
-
 def _brief(figures: dict[str, Any]) -> str:
     plain = {k: v for k, v in figures.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items() if k != "stage")
-
-
-@contextmanager
-def _threads(runtime: RuntimeChoice) -> Iterator[None]:
-    """The recipe's number of threads while it runs; before and after, what the caller had."""
-    before = torch.get_num_threads()
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package = logging.getLogger("compressvqa")
-    package.addHandler(handler)
-    level = package.level
-    package.setLevel(logging.INFO)
-    fabric = logging.getLogger("lightning_fabric")
-    fabric_level = fabric.level
-    fabric.setLevel(logging.WARNING)  # it announces the precision each time
-    try:
-        yield
-    finally:
-        fabric.setLevel(fabric_level)
-        package.removeHandler(handler)
-        package.setLevel(level)
-        handler.close()

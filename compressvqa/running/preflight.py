@@ -13,7 +13,8 @@ from compressvqa.errors import RecipeError
 from compressvqa.models import example_inputs
 from compressvqa.models.factory import entry_of
 from compressvqa.running.networks import Networks, try_network
-from compressvqa.running.recipe import Recipe
+from compressvqa.running.precision import fabric_of
+from compressvqa.running.recipe import Recipe, RuntimeChoice, kind_of, teachers_of
 from compressvqa.running.recipe_file import located
 
 
@@ -35,9 +36,12 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
         config = getattr(recipe, part)
         if config is not None:
             with located(recipe, part):
-                dataset = registry.datasets[config.kind].value(config)
+                dataset = registry.datasets[kind_of(config)].value(config)
                 if hasattr(dataset, "check"):
                     dataset.check()
+    if weights:
+        with located(recipe, "runtime", "device"):
+            _is_there(recipe.runtime)
     networks = Networks(recipe, weights=weights)
     for which, choice in recipe.networks().items():
         with located(recipe, "data"):
@@ -47,16 +51,25 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
     works_on = {config.name: config.network for config in recipe.stages}
     for position, config in enumerate(recipe.stages):
         with located(recipe, "stages", position):
-            stage = registry.stages[config.kind].value(config)
+            stage = registry.stages[kind_of(config)].value(config)
             wanted = getattr(stage, "data_kinds", None)
-            if wanted is not None and recipe.data.kind not in wanted:
-                raise RecipeError(f"{config.kind!r} learns from {' or '.join(wanted)}, not from {recipe.data.kind}")
+            if wanted is not None and kind_of(recipe.data) not in wanted:
+                asked = f"{kind_of(config)!r} learns from {' or '.join(wanted)}"
+                raise RecipeError(f"{asked}, not from {kind_of(recipe.data)}")
             if hasattr(stage, "check"):
                 # The first of several teachers: it is the one whose features are compared.
-                first = next(iter(getattr(config, "teaching", {})), None)
+                first = next(iter(teachers_of(config)), None)
                 teacher = config.network if first is None else works_on.get(first, first)
                 stage.check(networks.look(config.network), networks.look(teacher))
     return networks
+
+
+def _is_there(runtime: RuntimeChoice) -> None:
+    try:
+        fabric_of(runtime)
+    except Exception as error:  # Lightning's own, which is no public name
+        said = " ".join(str(error).split())
+        raise RecipeError(f"{runtime.device!r} is not to be had here: {said}", hint="auto or cpu") from error
 
 
 def _fits(network: nn.Module, name: str, recipe: Recipe) -> None:

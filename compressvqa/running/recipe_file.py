@@ -123,6 +123,29 @@ def _settings_at(recipe: Any, at: Place) -> Collection[str]:
     return type(node).model_fields if isinstance(node, BaseModel) else ()
 
 
+def come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Place]:
+    """Puts in what `when` brings along, and takes `when` out: what was set by hand stays.
+
+    Raises:
+        RecipeError: `when` is no mapping of ``setting=value`` to lists of such.
+    """
+    known = data.pop("when", None) or {}
+    if not isinstance(known, dict) or not all(isinstance(items, list) for items in known.values()):
+        raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
+    mapping = next((item for items in known.values() for item in items if isinstance(item, dict)), None)
+    if mapping is not None:
+        raise RecipeError(f"`when`: {next(iter(mapping))!r} is read as a mapping", where=file, hint="put it in quotes")
+    brought: list[Place] = []
+    for condition, items in known.items():
+        if holds(data, str(condition)):
+            for item in map(str, items):
+                tried = copy.deepcopy(data)
+                place = override(tried, item)
+                if not any(place[: len(by_hand)] == by_hand for by_hand in chosen):
+                    brought.append(override(data, item))
+    return brought
+
+
 def holds(data: Mapping[str, Any], condition: str) -> bool:
     """Whether ``a.b.c=value`` is so.
 

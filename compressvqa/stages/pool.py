@@ -26,7 +26,7 @@ from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.optimizers import OptimizerChoice
 
 
-@stages.register("pool")
+@stages.register("pool", needs_labels=True)
 class PoolStage:
     """Puts STANet around a PQANet and trains it, the PQANet frozen, on pairs of scored clips (RankDVQA, section 3)."""
 
