@@ -145,7 +145,8 @@ def test_zeros_are_removed_without_a_loss(tmp_path: Path) -> None:
     with torch.no_grad():
         for slot in group.slots:
             tensors[slot.leaf].index_fill_(slot.dim, torch.from_numpy(slot.indices[[1, 3]].ravel()), 0)
-    context = StageContext(tmp_path, None, None, None, inputs, None, None, 0)  # type: ignore[arg-type]
+    on_cpu = lambda: Fabric(accelerator="cpu", devices=1)
+    context = StageContext(tmp_path, None, None, None, inputs, on_cpu, None, 0)  # type: ignore[arg-type]
     result = PruneStage(PruneStage.Config(name="pruned", rule="zeros")).run(net, context)
     assert result.figures["removed"][group.name] == 2
     expected: Tensor = net(*inputs)
