@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from compressvqa.cost import profile
     from compressvqa.deploy.exporting import Exported, export
     from compressvqa.distillation import losses
+    from compressvqa.errors import (
+        CompressVQAError,
+        DataError,
+        MissingExtraError,
+        PruneError,
+        RecipeError,
+        RegistryError,
+        RuntimeRefusedError,
+        TargetError,
+        TrainingError,
+        VerifyError,
+        WeightsError,
+    )
     from compressvqa.evaluation.evaluate import evaluate
     from compressvqa.models import PerFrame, WholeClip, create_model, example_inputs, list_models, load, save
     from compressvqa.pruning import Verification, density, density_ratios, prune, prune_depth, verify
@@ -48,6 +61,19 @@ _HOME = {
     "Score": "compressvqa.scoring",
     "score": "compressvqa.scoring",
 }
+_ERRORS = (
+    "CompressVQAError",
+    "DataError",
+    "MissingExtraError",
+    "PruneError",
+    "RecipeError",
+    "RegistryError",
+    "RuntimeRefusedError",
+    "TargetError",
+    "TrainingError",
+    "VerifyError",
+    "WeightsError",
+)
 _PACKAGES = {
     "losses": "compressvqa.distillation.losses",
     "pruning": "compressvqa.pruning",
@@ -70,13 +96,24 @@ _REGISTRIES = {
 }
 
 __all__ = [
+    "CompressVQAError",
+    "DataError",
     "Evaluation",
     "Exported",
+    "MissingExtraError",
     "PerFrame",
+    "PruneError",
     "Recipe",
+    "RecipeError",
+    "RegistryError",
     "RunResult",
+    "RuntimeRefusedError",
     "Score",
+    "TargetError",
+    "TrainingError",
     "Verification",
+    "VerifyError",
+    "WeightsError",
     "WholeClip",
     "cost",
     "create_model",
@@ -113,6 +150,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ERRORS:
+        return getattr(importlib.import_module("compressvqa.errors"), name)
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     if name in _PACKAGES:

@@ -1,4 +1,8 @@
-"""The errors that a user can cause, each one line: what is wrong, where, and what to do."""
+"""The errors that a user can cause, each one line: what is wrong, where, and what to do.
+
+Those about what was given, a setting, a file, a network, are ValueErrors too, so that code that knows nothing of this
+package catches them as such.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,11 @@ class CompressVQAError(Exception):
         return text if self.hint is None else f"{text} (try: {self.hint})"
 
 
-class RecipeError(CompressVQAError):
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM, as clusters send it); it stops as by Ctrl-C, and can go on later."""
+
+
+class RecipeError(CompressVQAError, ValueError):
     """A recipe that does not parse, or that asks for something impossible."""
 
 
@@ -29,15 +37,15 @@ class RegistryError(CompressVQAError, LookupError):
     """An unknown or clashing name, or a plugin that breaks the promise of its kind."""
 
 
-class DataError(CompressVQAError):
+class DataError(CompressVQAError, ValueError):
     """A video, folder or manifest that is missing, unreadable or does not fit."""
 
 
-class WeightsError(CompressVQAError):
+class WeightsError(CompressVQAError, ValueError):
     """A checkpoint or model folder that is missing, damaged or of another network."""
 
 
-class PruneError(CompressVQAError):
+class PruneError(CompressVQAError, ValueError):
     """A network that can't be pruned as asked; nothing was changed."""
 
 

@@ -37,7 +37,7 @@ def file_digest(path: Path) -> str:
                     file.seek((length - PIECE) * number // (PIECES - 1))
                     digest.update(file.read(PIECE))
     except OSError as error:
-        raise DataError(f"can't be read ({error.strerror})", where=path) from error
+        raise DataError(f"can't be read ({error.strerror or error})", where=path) from error
     return digest.hexdigest()[:16]
 
 
@@ -63,7 +63,7 @@ def content_digest(path: Path) -> str:
             while chunk := opened.read(PIECE):
                 digest.update(chunk)
     except OSError as error:
-        raise DataError(f"can't be read ({error.strerror})", where=path) from error
+        raise DataError(f"can't be read ({error.strerror or error})", where=path) from error
     return digest.hexdigest()
 
 

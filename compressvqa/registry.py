@@ -14,12 +14,16 @@ import importlib.metadata
 import inspect
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from compressvqa.errors import RegistryError
 
 T = TypeVar("T")
+# What a stage may be registered with: it learns the recipe's objective, so clips without labels are nothing to it; it
+# has a teacher beside the network that it works on.
+STAGE_FACTS = ("needs_labels", "two_networks")
 ENTRY_POINT_GROUP = "compressvqa.plugins"
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,10 @@ class Registry:
         check: the promise of the kind: ``check(name, value, facts)`` raises `RegistryError` for a value that breaks it.
     """
 
+    every: ClassVar[list[Registry]] = []
+
     def __init__(self, kind: str, home: str, check: Callable[[str, Any, dict[str, Any]], None]) -> None:
+        self.every.append(self)
         self.kind, self._home, self._check = kind, home, check
         self._entries: dict[str, Entry] = {}
 
@@ -107,7 +114,7 @@ _loaded_plugins: set[str] = set()
 
 
 def load_plugins() -> None:
-    """Imports every module named under the entry-point group ``compressvqa.plugins``, once.
+    """Imports every module named under the entry-point group ``compressvqa.plugins`` that has not loaded yet.
 
     Raises:
         RegistryError: a plugin can't be imported; the message names its package.
@@ -115,15 +122,28 @@ def load_plugins() -> None:
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         if point.value in _loaded_plugins:
             continue
+        with _all_or_nothing():
+            try:
+                point.load()
+            except RegistryError:
+                raise
+            except Exception as error:  # a plugin may fail in any way; say whose it is
+                owner = point.dist.name if point.dist else point.value
+                raise RegistryError(f"plugin {point.name!r} of package {owner!r} does not load: {error}") from error
         _loaded_plugins.add(point.value)
-        try:
-            point.load()
-        except RegistryError:
-            raise
-        except Exception as error:  # a plugin may fail in any way; say whose it is
-            owner = point.dist.name if point.dist else point.value
-            raise RegistryError(f"plugin {point.name!r} of package {owner!r} does not load: {error}") from error
         log.debug("plugin %s loaded", point.value)
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """What a plugin registered before it failed is taken back, so that it fails each time and not only the first."""
+    before = {registry: dict(registry._entries) for registry in Registry.every}
+    try:
+        yield
+    except BaseException:
+        for registry, entries in before.items():
+            registry._entries = entries
+        raise
 
 
 # --- the promises -----------------------------------------------------------------------------------------------
@@ -209,6 +229,17 @@ def _check_configured(kind: str, methods: tuple[str, ...]) -> Callable[[str, Any
     return check
 
 
+def _check_stage(name: str, value: Any, facts: dict[str, Any]) -> None:
+    _check_configured("stage", ("run",))(name, value, facts)
+    for fact in facts:
+        _needs(fact in STAGE_FACTS, "stage", name, f"has no fact {fact!r}: {', '.join(STAGE_FACTS)}", value)
+    if facts.get("two_networks"):
+        promise = "works on two networks, so its settings must say who teaches: `teacher`, or a property `teaching`"
+        _needs(
+            "teacher" in value.Config.model_fields or "teaching" in vars(value.Config), "stage", name, promise, value
+        )
+
+
 models = Registry("model", "compressvqa.models", _check_model)
 losses = Registry("loss", "compressvqa.distillation", _check_loss)
 sparsifiers = Registry("sparsifier", "compressvqa.sparsity", _check_sparsifier)
@@ -225,4 +256,4 @@ datasets = Registry("dataset", "compressvqa.data", _check_configured("dataset", 
 mos_sets = Registry("MOS data set", "compressvqa.opinions", _check_function("MOS data set", 1, "(folder)"))
 runtimes = Registry("runtime", "compressvqa.deploy", _check_runtime)
 scorers = Registry("scorer", "compressvqa.scoring", _check_scorer)
-stages = Registry("stage", "compressvqa.stages", _check_configured("stage", ("run",)))
+stages = Registry("stage", "compressvqa.stages", _check_stage)

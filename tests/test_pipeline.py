@@ -155,6 +155,17 @@ def test_ctrl_c_leaves_a_run_that_goes_on(whole: Path, small_recipe: Path, small
     assert digest(tmp_path / "run") == digest(whole)
 
 
+def test_a_request_to_end_stops_like_ctrl_c(whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    """Clusters and `kill` send SIGTERM; the checkpoint is of the last step, not of the last minute."""
+    text = small_recipe.read_text().replace("checkpoint_seconds: 0.001", "checkpoint_seconds: 1000")
+    (tmp_path / "recipe.yaml").write_text(text)
+    code, said = stop_in("teacher", 4, signal.SIGTERM, tmp_path / "recipe.yaml", tmp_path / "run", small_data)
+    assert code == 143 and "Traceback" not in said and "goes on" in said.splitlines()[-1]
+    assert (tmp_path / "run" / "stages" / "01-teacher" / "checkpoint.pt").exists()
+    run(Recipe.load(tmp_path / "recipe.yaml"), out=tmp_path / "run", data_folder=small_data)
+    assert digest(tmp_path / "run") == digest(whole)
+
+
 def test_a_changed_stage_repeats_itself_and_what_follows(
     whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path
 ) -> None:
@@ -192,3 +203,84 @@ def test_a_folder_in_use_is_refused(small_recipe: Path, small_data: Path, tmp_pa
 def test_without_resume_a_used_folder_is_refused(whole: Path, small_recipe: Path) -> None:
     with pytest.raises(CompressVQAError, match="already holds a run"):
         run(Recipe.load(small_recipe), out=whole, resume=False)
+
+
+def kept_stages(recipe: Path, out: Path, data: Path, *overrides: str) -> list[str]:
+    """Stages of a run that were not done again, by the times of their files."""
+    before = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("stages/*/stage.json")}
+    run(Recipe.load(recipe, overrides), out=out, data_folder=data)
+    after = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("stages/*/stage.json")}
+    return sorted(name for name, when in before.items() if after.get(name) == when)
+
+
+SHORT = [
+    "stages=[{kind: train, name: first, steps: 1, batch: 2}, "
+    "{kind: prune, name: second, rule: null, target_params: 0.8}]"
+]
+
+
+def test_a_kept_stage_knows_its_data_and_weights(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    """The recipe stays as it is, letter by letter; what its files hold does not."""
+    import shutil
+
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(small_data, data)
+    cv.save(cv.create_model("rankdvqa", widths=(4, 6, 8, 10, 12, 14), merge_width=8, mlp_width=8), tmp_path / "model")
+    given = [*SHORT, f"model.weights={tmp_path / 'model'}"]
+    assert kept_stages(small_recipe, out, data, *given) == []
+    assert kept_stages(small_recipe, out, data, *given) == ["01-first", "02-second"]
+    # Other weights under the same name.
+    torch.manual_seed(99)
+    cv.save(cv.create_model("rankdvqa", widths=(4, 6, 8, 10, 12, 14), merge_width=8, mlp_width=8), tmp_path / "model")
+    assert kept_stages(small_recipe, out, data, *given) == []
+    # Other data under the same setting: as if a file of `sources` had been replaced.
+    index = next(path for path in (data / "train").glob("index-*.json"))
+    facts = json.loads(index.read_text())
+    index.write_text(json.dumps(facts | {"shards": facts["shards"][:-1]}))
+    assert kept_stages(small_recipe, out, data, *given) == []
+    results = json.loads((out / "results.json").read_text())
+    assert results["data"]["train"]["contents"] == len(facts["shards"]) - 1
+
+
+def test_stages_that_are_gone_leave_nothing_behind(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    kept_stages(small_recipe, out, small_data, *SHORT)
+    (out / "stages" / "notes").mkdir()
+    shorter = ["stages=[{kind: train, name: renamed, steps: 1, batch: 2}]"]
+    kept_stages(small_recipe, out, small_data, *shorter)
+    assert sorted(path.name for path in (out / "stages").iterdir()) == ["01-renamed", "notes"]
+    assert set(json.loads((out / "results.json").read_text())["curves"]) == {"renamed"}
+
+
+def test_a_failure_leaves_the_process_as_it_was(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    import logging
+
+    names = ("compressvqa", "lightning_fabric")
+    torch.set_num_threads(2)
+    before = [(logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names]
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    overrides = [*SHORT, "stages.first.optimizer.lr=1e30", "stages.first.clip_norm=null", "stages.first.steps=20"]
+    try:
+        with pytest.raises(TrainingError):
+            run(Recipe.load(small_recipe, overrides), out=tmp_path / "run", data_folder=small_data)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert [(logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names] == before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    events = next((tmp_path / "run" / "events").iterdir())
+    assert not any(str(events) in str(path.resolve()) for path in Path("/proc/self/fd").iterdir() if path.exists())
+
+
+def test_results_tell_the_environment_of_each_stage(small_recipe: Path, small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    kept_stages(small_recipe, out, small_data, *SHORT)
+    stage = out / "stages" / "01-first" / "stage.json"
+    done = json.loads(stage.read_text())
+    done["environment"]["processor"] = "another one"
+    stage.write_text(json.dumps(done))
+    assert "02-second" in kept_stages(small_recipe, out, small_data, *SHORT)
+    results = json.loads((out / "results.json").read_text())
+    assert results["stage_environments"]["first"]["processor"] == "another one"
+    assert results["stage_environments"]["second"] == results["environment"]
+    assert "Stage first was made with processor another one" in (out / "report.html").read_text()

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import Field
 
 from compressvqa.errors import RecipeError
+from compressvqa.registry import stages
 from compressvqa.running.recipe import Recipe, schema, shipped
+from compressvqa.stages import StageConfig
 
 GOOD = """\
 version: 1
@@ -319,3 +322,31 @@ def test_precision_is_a_number_for_yaml(tmp_path: Path) -> None:
     for given in ("32", "'32'"):
         assert Recipe.load(write(tmp_path, GOOD), [f"runtime.precision={given}"]).runtime.precision == "32"
     assert "should be 'auto', '32' or 'bf16'" in faults(tmp_path, GOOD, ["runtime.precision=16"])
+
+
+def test_what_a_stage_is_registered_with_is_asked_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage of somebody else's that needs labels, or a teacher, is held to it as ours are."""
+    monkeypatch.setattr(stages, "_entries", dict(stages._entries))
+
+    @stages.register("copy-teacher", needs_labels=True, two_networks=True)
+    class CopyTeacher:
+        """A stage."""
+
+        class Config(StageConfig):
+            """Settings."""
+
+            teacher: str = Field(description="who teaches")
+
+        def __init__(self, config: object) -> None: ...
+
+        def run(self, network: object, context: object) -> None: ...
+
+    text = TWO.replace("stages:\n", "unlabelled: {kind: distorted-images}\nstages:\n", 1)
+    copied = text + "  - {kind: copy-teacher, name: copied, teacher: WHO}\n"
+    assert "copied' names the teacher 'nobody', which is no earlier stage" in faults(
+        tmp_path, copied.replace("WHO", "nobody")
+    )
+    assert Recipe.load(write(tmp_path, copied.replace("WHO", "distilled"))).stages[-1].name == "copied"
+    assert "(copy-teacher) needs labels" in faults(tmp_path, copied.replace("WHO", "distilled, data: unlabelled"))

@@ -140,3 +140,21 @@ class TestPromises:
                 model_config = ConfigDict(extra="forbid")
 
         self.refused(stages, Stage, "method `run`")
+
+    @pytest.mark.parametrize(
+        ("facts", "promise"),
+        [
+            ({"two_networks": True}, "who teaches: `teacher`, or"),
+            ({"need_labels": True}, "no fact 'need_labels': needs_"),
+        ],
+    )
+    def test_stage_s_facts_are_known_and_kept(self, facts: dict[str, bool], promise: str) -> None:
+        class Stage:
+            """A stage."""
+
+            class Config(BaseModel):
+                model_config = ConfigDict(extra="forbid")
+
+            def run(self, network: object, context: object) -> None: ...
+
+        self.refused(stages, Stage, promise, **facts)

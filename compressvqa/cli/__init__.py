@@ -42,6 +42,10 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # a disk that is full, a folder that is not ours, a network drive that is gone
+        what = error.strerror or str(error)
+        print(f"error: {what if error.filename is None else f'{error.filename}: {what}'}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _yield_cores() -> None:

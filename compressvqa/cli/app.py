@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
+
+from compressvqa.errors import Terminated
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,8 +114,21 @@ def load_network(name: str) -> Any:
     return create_model(registered, weights=weights if equals else None)
 
 
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Long work that goes on where it was: Ctrl-C and SIGTERM, as clusters send it, end in one line that says so."""
+    from compressvqa.running.surroundings import terminated_as_interrupted
+
+    with terminated_as_interrupted():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
+
+
 def print_json(value: Any) -> None:
     """Prints strict JSON."""
-    from compressvqa.files import finite
+    from compressvqa.files import plain
 
-    print(json.dumps(finite(value), indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from compressvqa.cli.app import Json, Overrides, data_app, print_json
+from compressvqa.cli.app import Json, Overrides, data_app, print_json, resumable
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 
 @data_app.command("prepare")
@@ -16,12 +17,13 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
     """Prepare the data of a recipe in a folder: give it to `run` as --data-folder."""
     from compressvqa import registry
     from compressvqa.progress import bar
-    from compressvqa.running.recipe import Recipe
+    from compressvqa.running.recipe import Recipe, kind_of
 
     choice = Recipe.load(recipe, overrides or ()).data
-    dataset = registry.datasets[choice.kind].value(choice)
+    check_writable(out / "train" / "index.json")
+    dataset = registry.datasets[kind_of(choice)].value(choice)
     for part in ("train", "validation"):
-        with bar(f"data: {part}") as progress:
+        with resumable(), bar(f"data: {part}") as progress:
             examples = dataset.prepare(out / part, part=part, progress=progress)
         print_json({part: examples.summary()})
 
@@ -88,8 +90,9 @@ def data_proxy(
 
     if downscale != "auto" and not downscale.isdigit():
         raise CompressVQAError(f"{downscale!r} is no whole number", where="--downscale", hint="1, 2, ... or auto")
+    check_writable(out / "manifest.csv")
     clips = sources[0] if len(sources) == 1 else [path for place in sources for _, path in list_videos(place)]
-    with bar("proxy set") as progress:
+    with resumable(), bar("proxy set") as progress:
         manifest = build_proxy_set(
             clips, out, frames=frames, start=start, downscale="auto" if downscale == "auto" else int(downscale),
             label=label, name=name, workers=workers, progress=progress,

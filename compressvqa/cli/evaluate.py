@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -22,8 +23,10 @@ from compressvqa.cli.app import (
     Size,
     app,
     print_json,
+    resumable,
 )
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 if TYPE_CHECKING:
     from compressvqa.results import Evaluation
@@ -112,7 +115,8 @@ def evaluate(
         lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
-    with bar("evaluate") as progress:
+    check_writable(None if out is None else out / "evaluation.json")
+    with resumable(), bar("evaluate") as progress:
         found = judge(
             models,
             datasets,
@@ -145,11 +149,13 @@ def evaluate(
             pictures=out is not None,
             progress=progress,
         )
-    written = [] if out is None else write_evaluation(found, out)
     if as_json:
         print_json(found.to_dict())
     else:
         _show(found, form)
+    sys.stdout.flush()  # what was computed is printed before it is written and drawn
+    written = [] if out is None else write_evaluation(found, out)
+    if not as_json:
         for path in written:
             print(path)
     if any(dataset.left_out for dataset in found.datasets):

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from compressvqa.cli.app import Json, app, load_network, print_json
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 PrunedName = Annotated[
     str,
@@ -89,6 +90,7 @@ def prune(
         raise CompressVQAError("--group, --all and --svg say what is tied to what", hint="--explain")
     if folder is not None and out is not None:
         raise CompressVQAError("the folder is given twice", hint=f"--out {out} alone")
+    check_writable(svg, None if (out or folder) is None else (out or folder) / "config.json")
     from compressvqa.models import also_of
 
     network, arguments = _network_and_inputs(model, inputs or (), size=size, frames=frames)

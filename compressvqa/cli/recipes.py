@@ -44,16 +44,28 @@ def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to w
         with to.open("x", encoding="utf-8") as out:
             out.write(text)
     except OSError as error:
-        raise CompressVQAError(f"can't be written: {error.strerror}", where=to) from error
+        raise CompressVQAError(f"can't be written: {error.strerror or error}", where=to) from error
     print(to)
 
 
 @recipes_app.command("check")
-def recipes_check(recipe: str, overrides: Overrides = None) -> None:
-    """Check a recipe; all faults are shown, with their lines."""
+def recipes_check(
+    recipe: str,
+    overrides: Overrides = None,
+    text_only: Annotated[
+        bool, typer.Option("--text-only", help="Check what is written alone: no network is built, no file looked for.")
+    ] = False,
+) -> None:
+    """Check a recipe: all faults of its text, with their lines; then its networks, data and stages, as `run` does.
+
+    Large networks are built without their weights.
+    """
+    from compressvqa.running.preflight import preflight
     from compressvqa.running.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides or ())
+    if not text_only:
+        preflight(checked, weights=False)
     print(f"{recipe}: no fault; {len(checked.stages)} stages: {', '.join(stage.name for stage in checked.stages)}")
 
 

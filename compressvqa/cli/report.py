@@ -10,6 +10,7 @@ import typer
 
 from compressvqa.cli.app import app
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 EVALUATION, RESULTS = "evaluation.json", "results.json"
 
@@ -39,6 +40,7 @@ def report(
                                hint="evaluate both data sets in one command: scores are kept")  # fmt: skip
     if not evaluations and len(folders) == 1 and out is None:
         (folder,) = folders
+        check_writable(folder / "report.html")
         recipe = folder / "recipe.yaml"
         results = json.loads((folder / RESULTS).read_text())
         print(write_report(results, folder, recipe.read_text() if recipe.exists() else ""))
@@ -46,6 +48,7 @@ def report(
     if not evaluations and out is None:
         raise CompressVQAError("figures of several runs need a folder", hint="--out FOLDER")
     place = out or evaluations[0].parent
+    check_writable(place / "report.html")
     for path in write_evaluation_report(evaluations[0] if evaluations else None, place, runs=folders):
         print(path)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, Overrides, app, print_json
+from compressvqa.cli.app import Json, Overrides, app, print_json, resumable
 
 
 @app.command()
@@ -31,17 +30,16 @@ def run(
     checked = Recipe.load(recipe, overrides or ())
     if dry_run:
         from compressvqa.running.dry_run import describe
+        from compressvqa.running.preflight import preflight
 
+        preflight(checked, weights=False)
         print(describe(checked, out))
         return
     from compressvqa.report import result_table, with_intervals
     from compressvqa.running.pipeline import run as run_recipe
 
-    try:
+    with resumable():
         result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
     if as_json:
         print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return

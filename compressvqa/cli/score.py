@@ -29,6 +29,7 @@ from compressvqa.cli.app import (
     app,
 )
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 if TYPE_CHECKING:
     from compressvqa.scoring import Score
@@ -143,6 +144,7 @@ def score(
     asked = [option for option, given in forms.items() if given]
     names = list(dict.fromkeys(model or [DEFAULT]))
     _check(asked, names, pool or [], per, plot, out or [])
+    check_writable(plot, *(out or ()))
     scorers = find_scorers(names, device=device, runtime=runtime, allow_random_weights=allow_random_weights)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     reference, distorted = _sides(
@@ -166,10 +168,6 @@ def score(
             progress=progress,
         )
     scores = in_order(scores, names)
-    if plot is not None:
-        _plot(scores, plot)
-    for file in out or []:
-        logs.write_scores(scores, file)
     if asked:
         written = {"--json": logs.to_json, "--csv": logs.to_csv, "--xml": logs.to_xml, "--summary": logs.to_summary}
         print(written[asked[0]](scores), end="")
@@ -177,11 +175,15 @@ def score(
             for one in scores:
                 said = f"{one.distorted.path.name}: {one.name} {figure(one.score)} ({one.pooling})"
                 print("; ".join([said, one.meaning, *one.remarks]), file=sys.stderr)
-        return
-    console = Console()
-    console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
-    if segments or per is not None or max(len(one.per_segment) for one in scores) <= SHOWN:
-        console.print(segments_table(scores))
+    else:
+        console = Console()
+        console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
+        if segments or per is not None or max(len(one.per_segment) for one in scores) <= SHOWN:
+            console.print(segments_table(scores))
+    for file in out or []:  # what was computed is printed before it is written and drawn
+        logs.write_scores(scores, file)
+    if plot is not None:
+        _plot(scores, plot)
 
 
 def _check(

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from compressvqa.cost.operators import FREE, RULES
 from compressvqa.torch_private import HOOK_TABLES
@@ -152,14 +152,24 @@ def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, about Python control flow: every branch taken was traced
-        # Under the tracer sizes are tensors, and some forwards round them.
-        with patch.object(Tensor, "__round__", _rounded, create=True):
+        with _PlainSizes():
             analysis.total()  # the work happens here
     return analysis
 
 
-def _rounded(number: Tensor, digits: int | None = None) -> float:
-    return round(number.item(), digits)
+class _PlainSizes(TorchFunctionMode):
+    """Sizes as whole numbers: under the tracer they are tensors, which some forwards round, and tensors can't be."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), settings: dict[str, Any] | None = None
+    ) -> Any:
+        found = function(*arguments, **(settings or {}))
+        if function not in _SIZES:
+            return found
+        return torch.Size(map(int, found)) if isinstance(found, tuple) else int(found)
+
+
+_SIZES = (Tensor.size, Tensor.numel, Tensor.shape.__get__)
 
 
 def _flop_counter_macs(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:

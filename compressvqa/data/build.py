@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ import numpy as np
 from compressvqa.data import ladder
 from compressvqa.data.ladder import AnyRung, Distorted
 from compressvqa.data.patches import FORMAT, INDEX, PatchSet
+from compressvqa.data.shared import working_in
 from compressvqa.data.sources import Cutting, Reference, Source
 from compressvqa.errors import DataError
 from compressvqa.files import replacing, write_json
@@ -34,7 +34,7 @@ from compressvqa.progress import Progress
 from compressvqa.video.raw import RawFormat
 
 log = logging.getLogger(__name__)
-# Names of what a build writes, so that it removes nothing else.
+# Names of what a build writes.
 SHARD = re.compile(r"[\w.+-]+-[0-9a-f]{12}\.(npy|json)")
 
 
@@ -71,21 +71,22 @@ def build(
     if len({source.content for source in sources}) < len(sources):
         raise DataError("two sources have the same content name", where=folder, hint="rename one of the files")
     notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = {"format": FORMAT, "frames": cutting.frames, "size": cutting.size, "names": sorted(names)}
-    if not _finished(folder, wanted):
-        remove_dead_work(folder)
-        work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
-        work.mkdir()
-        try:
-            _Build(folder, work, cutting, usable, workers or os.cpu_count() or 1, progress).run(names)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        _finish(folder, wanted, notes)
+    index = _index_name(wanted)
+    if not _finished(folder / index, wanted):
+        with working_in(folder) as work:
+            if not _finished(folder / index, wanted):  # another run may just have made it
+                _Build(folder, work, cutting, usable, workers or os.cpu_count() or 1, progress).run(names)
+                _finish(folder, index, wanted, notes)
+    found = PatchSet(folder, index)
     if progress is not None:
-        done = len(PatchSet(folder))
-        progress(done, done)
-    return PatchSet(folder)
+        progress(len(found), len(found))
+    return found
+
+
+def _index_name(wanted: dict[str, Any]) -> str:
+    """The index of a set of settings: sets that share a folder, and perhaps shards, have one each."""
+    return f"index-{hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]}.json"
 
 
 def _shard_name(source: Source, cutting: Cutting, rungs: Sequence[AnyRung]) -> str:
@@ -95,16 +96,16 @@ def _shard_name(source: Source, cutting: Cutting, rungs: Sequence[AnyRung]) -> s
     return f"{re.sub(r'[^A-Za-z0-9.+]+', '_', source.content)[:48]}-{digest}"
 
 
-def _finished(folder: Path, wanted: dict[str, Any]) -> bool:
+def _finished(file: Path, wanted: dict[str, Any]) -> bool:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads(file.read_text(encoding="utf-8"))
         return bool(all(index.get(key) == value for key, value in wanted.items()))
     except (OSError, ValueError):
         return False
 
 
-def _finish(folder: Path, wanted: dict[str, Any], notes: list[str]) -> None:
-    """Writes the index over all shards and removes those of other settings."""
+def _finish(folder: Path, index: str, wanted: dict[str, Any], notes: list[str]) -> None:
+    """Writes the index over all shards. Those of other settings stay: a run that shares the folder may need them."""
     shards, skipped = [], []
     for name in wanted["names"]:
         facts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -118,31 +119,13 @@ def _finish(folder: Path, wanted: dict[str, Any], notes: list[str]) -> None:
         for name in wanted["names"]:  # so that the next build looks at them again
             (folder / f"{name}.json").unlink()
         raise DataError(f"none of {len(skipped)} sources can be used ({shown})", where=folder)
-    write_json(folder / INDEX, wanted | {"shards": shards, "skipped": skipped, "notes": notes})
-    keep = {f"{name}.{suffix}" for name in wanted["names"] for suffix in ("npy", "json")}
-    for path in folder.iterdir():
-        if SHARD.fullmatch(path.name) and path.name not in keep:
-            path.unlink()
-
-
-def remove_dead_work(folder: Path) -> None:
-    """Removes what builds left behind that were killed."""
-    for path in [*folder.glob(".work-*"), *folder.glob(".*.tmp")]:
-        number = re.search(r"(?:-|\.)(\d+)(?:-\d+|\.tmp)$", path.name)
-        if number is not None and not _alive(int(number[1])):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    if process == os.getpid():
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    facts = wanted | {"shards": shards, "skipped": skipped, "notes": notes}
+    write_json(folder / index, facts)
+    write_json(folder / INDEX, facts)  # what was built last, for whoever opens the folder by hand
+    others = [p for p in folder.iterdir() if SHARD.fullmatch(p.name) and p.stem not in wanted["names"]]
+    if others:
+        size = sum(path.stat().st_size for path in others)
+        log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
 
 
 class _Build:
@@ -170,7 +153,8 @@ class _Build:
                 job.result()
         except OSError as error:
             hint = "free some space, then run it again: finished sources are kept"
-            raise DataError(f"patches can't be written ({error.strerror})", where=self.folder, hint=hint) from error
+            what = f"patches can't be written ({error.strerror or error})"
+            raise DataError(what, where=self.folder, hint=hint) from error
         finally:
             # Also when the user presses Ctrl-C: what has not begun is dropped, running encoders end within a second.
             readers.shutdown(wait=False, cancel_futures=True)

@@ -26,6 +26,7 @@ from compressvqa.data.distortions import DISTORTIONS, LEVELS, Distortion, distor
 from compressvqa.data.kept import (
     Bytes,
     Cut,
+    contents,
     digest,
     frame_numbers,
     in_turn,
@@ -97,7 +98,15 @@ class KeptPictures:
             **self.settings,
             "notes": ["the pictures have no scores: networks learn from them, and are not judged on them"],
             "skipped": [{"source": name, "reason": reason} for name, reason in self.skipped],
+            "identity": self.identity,
         }
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Changes with the pictures and how they are looked at."""
+        used = sorted({source for source, _ in self.pictures})
+        names = [self.names[source] for source in used]
+        return digest(names, contents(self.folder, [self.files[source] for source in used]), self.settings)
 
 
 @datasets.register("distorted-images")
@@ -156,6 +165,14 @@ class DistortedImages:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self) -> None:
+        """Looks, before any work, whether there are sources.
+
+        Raises:
+            DataError: no such folder or file, nothing in it that can be read, or two sources of one name.
+        """
+        self._sources("train")
 
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> KeptPictures:
         """Reads the sources and keeps their pictures, goes on where it was stopped, or returns at once.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,11 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.build import remove_dead_work
+from compressvqa.data.shared import working_in
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
+from compressvqa.fingerprint import file_digest
 from compressvqa.progress import Progress
 
+log = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 # Changes with the layout of the files, or with how a frame becomes bytes.
 FORMAT = 1
@@ -37,6 +40,11 @@ FORMAT = 1
 def digest(*facts: Any) -> str:
     """16 hexadecimal digits that change with any of the facts (plain values)."""
     return hashlib.sha256(json.dumps([FORMAT, *facts], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def contents(folder: Path, files: Sequence[str]) -> list[str]:
+    """Digests of kept files by what they hold: what the content of a part is told by, whenever it was written."""
+    return [file_digest(folder / file) for file in files]
 
 
 def stamp(path: Path) -> list[int]:
@@ -87,12 +95,12 @@ def keep(
     *,
     skip: bool = False,
 ) -> dict[str, str]:
-    """Makes the files that are missing, some at a time; those of other settings are removed at the end.
+    """Makes the files that are missing, some at a time; those of other settings stay, since runs may share a folder.
 
     Args:
         folder: where the files lie.
         makers: {file name: what makes its array}; a name begins with `prefix`.
-        prefix: of the names of this kind of file, so that nothing else in the folder is touched.
+        prefix: of the names of this kind of file.
         progress: called with (files done, files in all).
         skip: go on where a maker raises a DataError.
 
@@ -103,15 +111,17 @@ def keep(
         DataError: what a maker raises, or the folder can't be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_dead_work(folder)
-        skipped = _make(folder, makers, progress, skip)
-        for path in folder.glob(f"{prefix}*.npy"):
-            if path.name not in makers:
-                path.unlink(missing_ok=True)
+        if all((folder / name).exists() for name in makers):
+            return _make(folder, makers, progress, skip)
+        with working_in(folder):
+            skipped = _make(folder, makers, progress, skip)
+        others = [path for path in folder.glob(f"{prefix}*.npy") if path.name not in makers]
+        if others:
+            size = sum(path.stat().st_size for path in others)
+            log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
     except OSError as error:
         hint = "free some space, then run it again: finished files are kept"
-        raise DataError(f"frames can't be written ({error.strerror})", where=folder, hint=hint) from error
+        raise DataError(f"frames can't be written ({error.strerror or error})", where=folder, hint=hint) from error
     return skipped
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compressvqa.data.kept import Bytes, Cut, digest, in_turn, kept, random_cut, stamp, to_values
+from compressvqa.data.kept import Bytes, Cut, contents, digest, in_turn, kept, random_cut, to_values
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
 from compressvqa.labels import canonical_label
@@ -87,7 +88,6 @@ class KeptClips:
         values = [item.mos for item in self.items]
         low, middle, high = (float(value) for value in np.percentile(values, [0, 50, 100]))
         spread = {"lowest": low, "median": middle, "highest": high, "histogram": np.histogram(values, 10)[0].tolist()}
-        shown = [[item.distorted, item.mos, stamp(self.manifest.distorted(item).path)[0]] for item in self.items]
         return {
             "name": self.manifest.name,
             "kind": self.manifest.kind,
@@ -97,8 +97,14 @@ class KeptClips:
             **self.settings,
             "labels": {self.manifest.label: spread},
             "notes": list(self.manifest.notes),
-            "identity": digest(self.manifest.name, shown, self.settings),
+            "identity": self.identity,
         }
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with the frames, the opinion scores and how both are looked at."""
+        shown = [[item.distorted, item.mos] for item in self.items]
+        return digest(self.manifest.name, shown, contents(self.folder, self.files), self.settings)
 
 
 class ClipSampler:

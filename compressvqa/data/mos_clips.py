@@ -27,7 +27,7 @@ from compressvqa.data.kept import (
 from compressvqa.data.kept_clips import PREFIX, ClipSampler, KeptClips, stacked, told, turned
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
-from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_share, read_parts
+from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_parts, check_share, read_parts
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks
@@ -111,6 +111,16 @@ class MosSingles:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self) -> None:
+        """Looks, before any work, whether the data set and all its files are there.
+
+        Raises:
+            DataError: no such data set, no references, a file that is missing, or a part of less than two items.
+        """
+        if self.config.source != BUILTIN:
+            sides = read_parts(self.config.source, self.config.validation, self.config.seed)
+            check_parts(sides, references=self.config.reference)
 
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> KeptClips:
         """Decodes the clips of one part and keeps their frames, goes on where it was stopped, or returns at once.

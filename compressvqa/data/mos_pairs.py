@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,15 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from compressvqa.data.judged import Judged
+from compressvqa.data.kept import digest
 from compressvqa.data.kept_clips import told, turned
 from compressvqa.errors import DataError
+from compressvqa.fingerprint import file_digest
 from compressvqa.opinions import Item, Manifest
-from compressvqa.opinions.parts import Part, check_share, read_parts
+from compressvqa.opinions.parts import Part, check_parts, check_share, read_parts
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks, stacked
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import MIN_SIDE, look
+from compressvqa.video.sequence import find_sequence, is_sequence
 
 
 class MosBatch(NamedTuple):
@@ -120,7 +124,22 @@ class MosClips:
             "clips": len(self.items),
             "labels": {self.manifest.label: spread},
             "notes": list(self.manifest.notes),
+            "identity": self.identity,
         }
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with the files, their opinion scores, and what is looked at of them."""
+        known: dict[Path, str] = {}
+        shown = []
+        for item in self.items:
+            clips = [clip for clip in (self.manifest.reference(item), self.manifest.distorted(item)) if clip]
+            for clip in clips:
+                if clip.path not in known:
+                    known[clip.path] = _digest(clip.path)
+            facts = [[known[clip.path], str(clip.raw), str(clip.frame_rate)] for clip in clips]
+            shown.append([item.distorted, item.mos, facts])
+        return digest(self.manifest.name, shown, self.frames, self.block, self.blocks, str(self.pairing))
 
     def _every(self, index: int) -> int:
         return math.ceil(math.ceil(self.frames[index] / self.block) / self.blocks)
@@ -164,6 +183,15 @@ class MosPairs:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self) -> None:
+        """Looks, before any work, whether the data set and all its files are there.
+
+        Raises:
+            DataError: no such data set, a file that is missing, or a part of less than two items.
+        """
+        c = self.config
+        check_parts(read_parts(c.source, c.validation, c.seed))
 
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> MosClips:
         """Reads the manifest, takes the items of one part, and counts their frames.
@@ -292,6 +320,10 @@ class MosPairSampler:
         filled = [None if clip is None else _filled(clip, self.clips.block) for clip in pair]
         assert filled[1] is not None
         return filled[0], filled[1], key
+
+
+def _digest(path: Path) -> str:
+    return digest([file_digest(file) for file in find_sequence(path).files]) if is_sequence(path) else file_digest(path)
 
 
 def _filled(clip: Tensor, frames: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 A shard is two files with one name: ``NAME.npy``, an array (patches, frames, samples of a frame) of planar 4:2:0 that
 any numpy reads, references first; and ``NAME.json``, which says what each row is. The JSON is written last and whole,
-so a shard without it does not count. ``index.json`` names the shards of a finished set.
+so a shard without it does not count. ``index-SETTINGS.json`` names the shards of a finished set, ``index.json``
+those of the one that was finished last; sets of other settings may share the folder.
 """
 
 from __future__ import annotations
@@ -100,14 +101,17 @@ class PatchSet:
 
     Args:
         folder: a folder that `compressvqa.data.build.build` finished.
+        index: the file that names the set's shards; by default that of the set that was built last.
 
     Raises:
         DataError: the folder holds no finished set, or one of another version.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, index: str = INDEX) -> None:
         self.folder = Path(folder)
-        index = _read_json(self.folder / INDEX)
+        self._read(_read_json(self.folder / index))
+
+    def _read(self, index: dict[str, Any]) -> None:
         if index.get("format") != FORMAT:
             raise DataError(f"patches of format {index.get('format')}", where=self.folder, hint="build them again")
         self.frames: int = index["frames"]

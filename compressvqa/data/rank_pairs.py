@@ -148,6 +148,17 @@ class RankPairs:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self) -> None:
+        """Looks, before any work, whether there are videos on both sides.
+
+        Raises:
+            DataError: no such folder or file, no video in it, or one that is on both sides.
+        """
+        parts: tuple[Part, ...] = ("train", "validation")
+        for part in parts:
+            if not self.sources(part):
+                raise DataError(f"no video is left for the part {part!r}", where=self.config.sources)
+
     def prepare(self, folder: str | Path, *, part: Part, progress: Progress | None = None) -> PatchSet:
         """Builds the patches of one part into `folder`, goes on where an earlier build ended, or returns at once.
 

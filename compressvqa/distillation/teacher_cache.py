@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from compressvqa.errors import DataError, TrainingError
+from compressvqa.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,10 @@ class TeacherCache:
         name = hashlib.sha256("\n".join(self._pending).encode()).hexdigest()[:12]
         target = self.folder / f"{len(list(self.folder.glob('*.safetensors'))):06d}-{name}.safetensors"
         try:
-            temporary = self.folder / f".writing-{os.getpid()}-{name}"
-            save_file(self._pending, temporary)
-            temporary.replace(target)
+            with replacing(target) as temporary:
+                temporary.write_bytes(save(self._pending))
         except OSError as error:
-            raise DataError(f"can't be written: {error}", where=self.folder) from error
+            raise DataError(f"can't be written: {error.strerror or error}", where=self.folder) from error
         for key, value in self._pending.items():
             if value.numel() > SMALL:
                 self._files[key] = target
@@ -140,8 +139,10 @@ class TeacherCache:
     def _open(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".*.tmp"):  # by a kill; the folder belongs to one stage of one run
+                left.unlink()
         except OSError as error:
-            raise DataError(f"can't be made: {error}", where=folder) from error
+            raise DataError(f"can't be made: {error.strerror or error}", where=folder) from error
         for path in sorted(folder.glob("*.safetensors")):
             try:
                 self.bytes += path.stat().st_size

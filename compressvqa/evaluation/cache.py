@@ -17,8 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from compressvqa.errors import DataError
+from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.digests import Digests
+from compressvqa.files import check_writable
 from compressvqa.scoring.scorer import Course, Facts, Segment
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.sequence import files_of
@@ -26,6 +27,7 @@ from compressvqa.video.sequence import files_of
 log = logging.getLogger(__name__)
 # Changes with the form of keys and of what is kept. What scores depend on is in the keys.
 VERSION = 2
+STORE = "scores.sqlite"
 
 
 def default_folder() -> Path:
@@ -52,9 +54,13 @@ class ScoreCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
+        try:
+            check_writable(self.folder / STORE)  # before an item is scored, not after
+        except CompressVQAError as error:
+            raise StoreError(f"scores {error.what}", where=self.folder, hint="--cache FOLDER") from error
         with self._errors():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._store = sqlite3.connect(self.folder / "scores.sqlite", timeout=60)
+            self._store = sqlite3.connect(self.folder / STORE, timeout=60)
             with self._store:
                 self._store.execute("CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, course TEXT NOT NULL)")
             self._digests = Digests(self._store)
@@ -145,7 +151,7 @@ class ScoreCache:
         except (OSError, sqlite3.Error) as error:
             hint = "--cache FOLDER"
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                hint = f"it is damaged: delete {self.folder / 'scores.sqlite'}, or --cache FOLDER"
+                hint = f"it is damaged: delete {self.folder / STORE}, or --cache FOLDER"
             raise StoreError(f"scores can't be kept here ({error})", where=self.folder, hint=hint) from error
 
 

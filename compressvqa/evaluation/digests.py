@@ -46,7 +46,7 @@ class Digests:
         try:
             state = path.stat()
         except OSError as error:
-            raise DataError(f"can't be read ({error.strerror})", where=path) from error
+            raise DataError(f"can't be read ({error.strerror or error})", where=path) from error
         if path.is_dir():
             return content_digest(path)
         # SQLite's numbers have a sign, those of some file systems fill 64 bits.

@@ -91,6 +91,8 @@ class ScoreScale:
         try:
             raw, readable = (tuple(float(value) for value in found[key]) for key in ("raw", "readable"))
             return cls(raw, readable, str(found.get("fitted_to", "")))
+        except DataError:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"the scale is damaged: {error}") from error
 

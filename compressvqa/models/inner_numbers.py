@@ -80,6 +80,8 @@ def set_inner(module: nn.Module, name: str, found: Any, memo: dict[int, Any], *,
         held = copy.deepcopy(getattr(module, name), memo)
         for way, number in found:
             held = changed(held, tuple((str(kind), unpack(key)) for kind, key in way), int(number))
+    except WeightsError:
+        raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise WeightsError(f"{name} has no number to set: {error}", where=where) from error
     vars(module)[name] = held

@@ -85,6 +85,8 @@ def _parsed(file: Path, *state: int) -> dict[str, Shipped]:
         if index["format"] > FORMAT:
             raise WeightsError(f"format {index['format']} is newer than this version reads ({FORMAT})", where=file)
         return {name: Shipped(name, **facts) for name, facts in index["networks"].items()}
+    except WeightsError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"the index of the shipped networks is damaged: {error}", where=file,
                            hint="install compressvqa again") from error  # fmt: skip

@@ -6,10 +6,10 @@ pruned network comes back in a new process with nothing but the package that reg
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError, WeightsError
-from compressvqa.files import finite
+from compressvqa.files import exchange, finite, set_aside, unique
 from compressvqa.metrics.score_scale import ScoreScale
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
 from compressvqa.models.checkpoints import load_into, read_tensors
@@ -80,9 +80,8 @@ def save(
         "sha256": hashlib.sha256(payload).hexdigest(),
         "versions": _versions(),
     }
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{unique()}.tmp")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had our number
     try:
         temporary.mkdir()
         (temporary / WEIGHTS).write_bytes(payload)
@@ -156,6 +155,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         WeightsError: not a model folder, damaged, or of a newer format.
     """
     folder = Path(folder)
+    _come_back(folder)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise WeightsError(f"not a model folder: it has no {file}", where=folder)
@@ -240,17 +240,23 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Puts the finished folder in its place; at every moment the old or the new model exists whole."""
+    """Puts the finished folder in its place; at every moment the old or the new model can be loaded whole."""
+    _come_back(folder)
     if not folder.exists():
         new.rename(folder)
         return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    new.rename(folder)
-    for path in old.iterdir():
+    exchange(new, folder)
+    for path in new.iterdir():  # what is not ours stays
         if not (folder / path.name).exists():
             path.rename(folder / path.name)
-    shutil.rmtree(old)
+
+
+def _come_back(folder: Path) -> None:
+    """Puts back a model that a kill left aside."""
+    aside = set_aside(folder)
+    if aside.is_dir() and not folder.exists():
+        with contextlib.suppress(OSError):  # another process was quicker
+            aside.rename(folder)
 
 
 def _versions() -> dict[str, str]:

@@ -55,6 +55,8 @@ def read_label_lines(path: Path, folder: Path | None = None, *, split: str | Non
             rate = None if cells.number(parts[2]) <= 0 else cells.frame_rate(parts[2])
             cells.number(parts[1])
             item = Item(cells.inside(lookup.find(name)), cells.number(parts[3]), fps=rate, split=split)
+        except DataError:
+            raise
         except ValueError as error:
             raise DataError(str(error), where=where) from error
         if name in seen:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from compressvqa.errors import DataError
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.video.folders import split_contents
+from compressvqa.video.sequence import is_sequence
 
 Part = Literal["train", "validation"]
 BY_COLUMN = "split"
@@ -50,6 +52,27 @@ def check_share(validation: float | str) -> None:
     """
     if isinstance(validation, float) and not 0 < validation < 1:
         raise ValueError(f"validation: a share of {validation} leaves one side empty; use 0.1 to 0.5")
+
+
+def check_parts(sides: Mapping[Part, Side], *, references: bool = False) -> None:
+    """Looks whether the parts can be learnt from and judged on, and whether their files are there; opens none.
+
+    Args:
+        sides: from `read_parts`.
+        references: refuse a data set without any.
+
+    Raises:
+        DataError: a file that is missing, a part of less than two items, or no references.
+    """
+    for part, (manifest, items) in sides.items():
+        if len(items) < 2:
+            raise DataError(f"{len(items)} items in the part {part!r}: nothing can be ranked", where=manifest.folder)
+        if references and manifest.no_reference:
+            raise DataError("the data set has no references", where=manifest.folder, hint="data.reference=false")
+        for item in items:
+            for clip in (manifest.distorted(item), manifest.reference(item)):
+                if clip is not None and not clip.path.exists() and not is_sequence(clip.path):
+                    raise DataError("no such file", where=clip.path)
 
 
 def _by_column(manifest: Manifest) -> tuple[list[Item], list[Item]]:

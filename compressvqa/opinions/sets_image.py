@@ -20,6 +20,8 @@ from compressvqa.registry import mos_sets
 def _found(lookup: Lookup, name: str, where: object, *prefer: str) -> str:
     try:
         return lookup.find(cells.inside(name), prefer)
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(str(error), where=where) from error
 

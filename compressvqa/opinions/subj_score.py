@@ -100,6 +100,8 @@ def _split(path: Path, split: str, part: dict[str, Any], lookup: Lookup, raw: _R
         row = {name: part[name][number] for name in LISTS if name in part}
         try:
             items.append(_item(row, split, lookup, raw, guesses))
+        except DataError:
+            raise
         except ValueError as error:
             raise DataError(f"entry {number}: {error}", where=where) from error
     return items

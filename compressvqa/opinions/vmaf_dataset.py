@@ -252,6 +252,8 @@ class _Reader:
                 reference_width=ref_width if ref_width != width else None,
                 reference_height=ref_height if ref_height != height else None, split=self._split(video),
             )  # fmt: skip
+        except DataError:
+            raise
         except ValueError as error:
             raise DataError(f"{cells.short(str(video.get('path')))}: {error}", where=self.path) from error
         for side in ("quality_width", "quality_height"):
@@ -302,6 +304,8 @@ class _Reader:
             raise DataError("a video with an empty path", where=self.path)
         try:
             found = self.lookup.find(cells.inside("/".join(parts)), prefer)
+        except DataError:
+            raise
         except ValueError as error:
             raise DataError(str(error), where=self.path) from error
         # The path of the authors' machine says nothing here: the file is expected by its last folder and name.

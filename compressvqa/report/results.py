@@ -45,6 +45,7 @@ class Results(TypedDict, total=False):
     name: str
     created: str  # ISO 8601
     environment: dict[str, Any]  # versions, machine, threads, commit, ...: shown as it is
+    stage_environments: dict[str, dict[str, Any]]  # {stage: that of the run it was done in}
     data: dict[str, Any]  # {"train": summary, "validation": summary}
     label: str  # what SROCC is taken against, "vmaf_v0.6.1"
     description: str  # the recipe's, one or two sentences

@@ -9,28 +9,28 @@ from pydantic import BaseModel
 
 from compressvqa import registry
 from compressvqa.models.factory import entry_of
-from compressvqa.running.recipe import ModelChoice, Recipe
+from compressvqa.running.recipe import ModelChoice, Recipe, kind_of
 
 
 def describe(recipe: Recipe, out: Path | None = None) -> str:
     """The recipe as a plan: model, data and stages in order, each with the settings that are not the defaults."""
     folder = out if out is not None else Path("runs") / recipe.name
     held = "  (holds a run: finished stages are kept)" if (folder / "recipe.yaml").exists() else ""
-    objective = registry.objectives[recipe.objective.kind]
+    objective = registry.objectives[kind_of(recipe.objective)]
     lines = [
         f"{recipe.name}: {recipe.description}".rstrip(": "),
         f"run folder  {folder}{held}",
         _network("model", recipe.model),
         *(_network(name, choice) for name, choice in recipe.networks().items() if name != "model"),
-        f"objective   {recipe.objective.kind}: {objective.summary}",
-        f"data        {recipe.data.kind}: {registry.datasets[recipe.data.kind].summary}",
+        f"objective   {kind_of(recipe.objective)}: {objective.summary}",
+        f"data        {kind_of(recipe.data)}: {registry.datasets[kind_of(recipe.data)].summary}",
         *_settings(recipe.data),
     ]
     if recipe.unlabelled is not None:
-        kind = recipe.unlabelled.kind
+        kind = kind_of(recipe.unlabelled)
         lines += [f"unlabelled  {kind}: {registry.datasets[kind].summary}", *_settings(recipe.unlabelled)]
     for position, stage in enumerate(recipe.stages, 1):
-        lines.append(f"{position:>2}. {stage.name:<11} {stage.kind}: {registry.stages[stage.kind].summary}")
+        lines.append(f"{position:>2}. {stage.name:<11} {kind_of(stage)}: {registry.stages[kind_of(stage)].summary}")
         lines += _settings(stage)
     lines.append(f"then        each stage is evaluated; {folder / 'model'}, {folder / 'report.html'}")
     lines.append("Settings that are the defaults are not shown: `compressvqa recipes show RECIPE --full` has all.")

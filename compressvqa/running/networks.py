@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import CompressVQAError, RecipeError
+from compressvqa.errors import CompressVQAError, RecipeError, WeightsError
+from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
-from compressvqa.running.recipe import Recipe
+from compressvqa.models.factory import entry_of
+from compressvqa.running.recipe import Recipe, kind_of
+from compressvqa.running.recipe_file import located
 
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
 
@@ -19,28 +23,35 @@ class Networks:
 
     Args:
         recipe: the recipe.
+        weights: False makes large networks on the meta device, without their weights: to look at only.
 
     Attributes:
         inputs: what all networks are called with when complexity and latency are counted.
+        identity: digests of the weights that come from a file, by the network's place in the recipe.
 
     Raises:
         RecipeError: two of them are called with different inputs.
         CompressVQAError: a network can't be made.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, weights: bool = True) -> None:
+        self._weights = weights
         self._choices = recipe.networks()
         self._seeds = {name: zlib.crc32(f"{recipe.seed}/{name}".encode()) for name in self._choices}
         self._seeds["model"] = recipe.seed
         # One that was made for a look is handed out to the first stage that begins with it.
         self._made: dict[str, nn.Module] = {}
         clip = recipe.clip
+        self.identity: dict[str, str] = {}
         found: dict[str, tuple[Tensor, ...]] = {}
         for which, choice in self._choices.items():
-            _refuse_adapter(choice.registered)
-            self._made[which] = self._make(which)
-            found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
-            _try(self._made[which], choice.registered, found[which])
+            with located(recipe, *(("teachers", which) if which in recipe.teachers else (which,))):
+                _refuse_adapter(choice.registered)
+                self._made[which] = self._make(which)
+                found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
+                try_network(self._made[which], choice.registered, found[which])
+                if choice.weights is not None and weights:
+                    self.identity[which] = weights_digest(self._made[which])
         _check_references(recipe, {which: spec_of(network).mode for which, network in self._made.items()})
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
@@ -63,6 +74,11 @@ class Networks:
 
     def _make(self, which: str) -> nn.Module:
         choice = self._choices[which]
+        if not self._weights and entry_of(choice.registered).facts.get("large"):
+            if choice.weights not in (None, "pretrained") and not Path(choice.weights).exists():
+                raise WeightsError("no such checkpoint", where=choice.weights)
+            with torch.device("meta"):
+                return create_model(choice.registered, **choice.options)
         torch.manual_seed(self._seeds[which])
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
@@ -74,7 +90,7 @@ def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
         choice = recipe.networks()[which]
         if given is not None and given != (mode == "FR"):
             has = "a full-reference network" if mode == "FR" else "a no-reference network"
-            data = f"{recipe.data.kind} hands out {'references too' if given else 'no references'}"
+            data = f"{kind_of(recipe.data)} hands out {'references too' if given else 'no references'}"
             other = f"`data.reference: {str(not given).lower()}`"
             hint = (
                 other if "reference" in type(recipe.data).model_fields else "data of another kind, or another network"
@@ -99,8 +115,22 @@ def _refuse_adapter(name: str) -> None:
 
 
 @torch.inference_mode()
-def _try(network: nn.Module, name: str, inputs: tuple[Tensor, ...]) -> None:
-    """Calls a network once, so that one that can't be called, or gives no score a clip, is known before any work."""
+def try_network(
+    network: nn.Module, name: str, inputs: tuple[Tensor, ...], *, hint: str = "`clip` says what it is tried with"
+) -> None:
+    """Calls a network once, so that one that can't be called, or gives no score a clip, is known before any work.
+
+    Args:
+        network: the network; a very large one, or one without weights, is not called.
+        name: what to call it.
+        inputs: of one clip.
+        hint: where the size of the inputs comes from.
+
+    Raises:
+        RecipeError: it raises an error, or gives something else than (1,).
+    """
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return
     if sum(parameter.numel() for parameter in network.parameters()) > TOO_LARGE_TO_TRY:
         return
     training = network.training
@@ -112,7 +142,7 @@ def _try(network: nn.Module, name: str, inputs: tuple[Tensor, ...]) -> None:
         said = " ".join(str(error).split())
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise RecipeError(f"{name} fails on {shapes} with {type(error).__name__}: {said}",
-                          hint="`clip` says what it is tried with") from error  # fmt: skip
+                          hint=hint) from error  # fmt: skip
     finally:
         network.train(training)
     if not isinstance(scores, Tensor) or scores.shape != (1,):

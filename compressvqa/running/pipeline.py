@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from compressvqa import registry
 from compressvqa.cost import compare_latency, profile
 from compressvqa.data.judged import Judged
-from compressvqa.environment import environment, fast_bf16
+from compressvqa.environment import environment
 from compressvqa.errors import CompressVQAError, RecipeError
-from compressvqa.files import write_json
+from compressvqa.files import check_writable, plain, write_json
 from compressvqa.metrics import correlation
 from compressvqa.models import load, save
 from compressvqa.models.scales import fit_to_labels, scale_of
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
-from compressvqa.running.networks import Networks
-from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice
-from compressvqa.running.run_folder import MetricsLog, RunFolder, StageFolder
+from compressvqa.running.metrics_log import MetricsLog
+from compressvqa.running.precision import fabric_of, precision_of
+from compressvqa.running.preflight import preflight
+from compressvqa.running.recipe import INITIAL, Recipe, kind_of, teachers_of
+from compressvqa.running.run_folder import RunFolder, StageFolder
+from compressvqa.running.surroundings import logged_to, terminated_as_interrupted, threads
 from compressvqa.stages import StageContext, StageResult
 
 log = logging.getLogger("compressvqa")
@@ -76,8 +80,11 @@ def run(
     folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
     if not resume and (folder.path / "recipe.yaml").exists():
         raise CompressVQAError("this folder already holds a run", where=folder.path, hint="another --out, or --resume")
-    with folder.locked(), _logged_to(folder.path / "log.txt"):
-        return _Run(recipe, folder, Path(data_folder) if data_folder else folder.path / "data").run()
+    data = Path(data_folder) if data_folder else folder.path / "data"
+    with folder.locked(), terminated_as_interrupted(), logged_to(folder.path / "log.txt"):
+        check_writable(data / "train" / "index.json")
+        with threads(recipe.runtime.threads):
+            return _Run(recipe, folder, data).run()
 
 
 class _Run:
@@ -85,30 +92,18 @@ class _Run:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data_folder: Path) -> None:
         self.recipe, self.folder, self.data_folder = recipe, folder, data_folder
-        if recipe.runtime.threads is not None:
-            torch.set_num_threads(recipe.runtime.threads)
-        self.environment = environment() | {"precision": _precision(recipe.runtime)}
-        self.objective = registry.objectives[recipe.objective.kind].value(recipe.objective)
-        self.dataset = registry.datasets[recipe.data.kind].value(recipe.data)
+        self.environment = environment() | {"precision": precision_of(recipe.runtime)}
+        self.objective = registry.objectives[kind_of(recipe.objective)].value(recipe.objective)
+        self.dataset = registry.datasets[kind_of(recipe.data)].value(recipe.data)
         # Networks are made first: a wrong name, checkpoint or module path should not cost the time of preparing data.
-        self.networks = Networks(recipe)
+        self.networks = preflight(recipe)
         self.inputs = self.networks.inputs
-        self._check_stages()
         self.rows: list[dict[str, Any]] = []
         self.figures: dict[str, dict[str, Any]] = {}
         self.stage_models: dict[str, Path] = {}
+        self.environments: dict[str, dict[str, Any]] = {}  # of the run that each stage was done in
         self.scores: dict[str, list[float]] = {}
         self.judged: Judged | None = None
-
-    def _check_stages(self) -> None:
-        works_on = {config.name: config.network for config in self.recipe.stages}
-        for config in self.recipe.stages:
-            stage = registry.stages[config.kind].value(config)
-            if hasattr(stage, "check"):
-                # The first of several teachers: it is the one whose features are compared.
-                first = next(iter(getattr(config, "teaching", {})), None)
-                teacher = config.network if first is None else works_on.get(first, first)
-                stage.check(self.networks.look(config.network), self.networks.look(teacher))
 
     def run(self) -> RunResult:
         recipe, began = self.recipe, time.monotonic()
@@ -116,9 +111,10 @@ class _Run:
         log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
-        self.metrics = MetricsLog(self.folder.path)
-        for index, config in enumerate(recipe.stages):
-            self._stage(index, config)
+        self.identity = self.networks.identity | self._identity_of_data()
+        with closing(MetricsLog(self.folder.path, {config.name for config in recipe.stages})) as self.metrics:
+            for index, config in enumerate(recipe.stages):
+                self._stage(index, config)
         results = self._results()
         last = [config.name for config in recipe.stages if config.network == "model"] or [recipe.stages[-1].name]
         network = load(self.stage_models[last[-1]])
@@ -129,7 +125,6 @@ class _Run:
         save(network, self.folder.path / "model", card=card, facts={"table": results["table"]})
         write_json(self.folder.path / "results.json", results)
         report = write_report(results, self.folder.path, recipe.to_yaml())
-        self.metrics.close()
         log.info("%s: done in %.0f s", recipe.name, time.monotonic() - began)
         return RunResult(self.folder.path, self.folder.path / "model", report, results["table"])
 
@@ -141,21 +136,35 @@ class _Run:
 
     def _prepare_unlabelled(self) -> Any:
         choice = self.recipe.unlabelled
-        self.unlabelled_dataset = registry.datasets[choice.kind].value(choice)
+        self.unlabelled_dataset = registry.datasets[kind_of(choice)].value(choice)
         with bar("data: unlabelled") as progress:
             examples = self.unlabelled_dataset.prepare(self.data_folder / "unlabelled", part="train", progress=progress)
         log.info("data: unlabelled: %s", _brief(examples.summary()))
         return examples
 
+    def _identity_of_data(self) -> dict[str, str]:
+        """What the content of the data is told by: the data set's own word for it, else all that it says of itself."""
+        found = {}
+        parts = {"train": self.train, "validation": self.validation, "unlabelled": self.unlabelled}
+        for name, examples in parts.items():
+            if examples is not None:
+                summary = plain(examples.summary())
+                said = summary.get("identity") or json.dumps(summary, sort_keys=True)
+                found[name] = hashlib.sha256(str(said).encode()).hexdigest()
+        return found
+
     def _stage(self, index: int, config: Any) -> None:
-        folder = self.folder.stage(self.recipe, index)
+        folder = self.folder.stage(self.recipe, index, self.identity)
         done = folder.result()
+        if folder.fresh:
+            self.metrics.forget(config.name)
         if done is None:
             began = time.monotonic()
             result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))
             network = result.network.cpu().eval()
             row, scores = self._judge(config.name, network)
-            done = {"figures": result.figures | self._scale(network), "row": row, "scores": scores}
+            figures = result.figures | self._scale(network)
+            done = {"figures": figures, "row": row, "scores": scores, "environment": self.environment}
             save(network, folder.model)
             done["seconds"] = time.monotonic() - began
             folder.finish(done)
@@ -165,6 +174,7 @@ class _Run:
         self.rows.append(done["row"] | {"origin": self._origin(index)} | self._agreement(done.get("scores", [])))
         self.figures[config.name] = done["figures"]
         self.stage_models[config.name] = folder.model
+        self.environments[config.name] = done.get("environment", {})
         self.scores[config.name] = done.get("scores", [])
 
     def _start_of(self, index: int) -> str:
@@ -181,7 +191,7 @@ class _Run:
         start = self._start_of(index)
         if start != INITIAL:
             return start
-        return next((name for name in getattr(self.recipe.stages[index], "teaching", {}) if name in self.scores), None)
+        return next((name for name in teachers_of(self.recipe.stages[index]) if name in self.scores), None)
 
     def _network_named(self, name: str) -> nn.Module:
         """What a stage ended with; else the recipe's network of that name as it is built."""
@@ -198,7 +208,7 @@ class _Run:
     def _run_stage(self, folder: StageFolder, config: Any, network: nn.Module) -> StageResult:
         recipe = self.recipe
         seed = zlib.crc32(f"{recipe.seed}/{config.name}".encode())
-        stage = registry.stages[config.kind].value(config)
+        stage = registry.stages[kind_of(config)].value(config)
         if recipe.runtime.recompute:
             _recompute(network, recipe)
         with bar(f"stage: {config.name}") as progress:
@@ -213,7 +223,7 @@ class _Run:
                 batches=lambda batch: self._batches(config.data, batch, seed),
                 network_of=self._network_named,
                 inputs=self.inputs,
-                fabric=lambda: _fabric(recipe.runtime, network),
+                fabric=lambda: fabric_of(recipe.runtime, network),
                 log=write,
                 seed=seed,
             )
@@ -262,11 +272,20 @@ class _Run:
     @contextmanager
     def _answering(self, network: nn.Module) -> Iterator[Callable[..., Tensor]]:
         """A network as data sets call it, on the device of the run; it is on the processor afterwards."""
-        fabric = _fabric(self.recipe.runtime)
+        fabric = fabric_of(self.recipe.runtime)
         network.to(fabric.device)
         with torch.inference_mode():
             yield lambda *clips: network(*(clip.to(fabric.device) for clip in clips))
         network.cpu()
+
+    def _made_elsewhere(self) -> list[str]:
+        """A sentence for each stage that was done on another machine, or with other versions, than this run's."""
+        now, found = _flat(self.environment), []
+        for name, there in self.environments.items():
+            other = [f"{key} {value}" for key, value in _flat(there).items() if value != now.get(key)]
+            if other:
+                found.append(f"Stage {name} was made with {', '.join(other)}; latency is of the environment below.")
+        return found
 
     def _results(self) -> dict[str, Any]:
         networks = {name: load(path) for name, path in self.stage_models.items()}
@@ -287,12 +306,19 @@ class _Run:
             "model": self.recipe.model.registered,
             "inputs": [list(tensor.shape) for tensor in self.inputs],
             "environment": self.environment,
+            "stage_environments": self.environments,
+            "limits": self._made_elsewhere(),
             "data": {"train": self.train.summary(), "validation": validation},
             "label": getattr(self.recipe.data, "label", None) or validation.get("label"),
             "table": self.rows,
             "curves": curves,
             "stages": self.figures,
         }
+
+
+def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
+    parts = {key: value for key, value in environment.items() if not isinstance(value, Mapping)}
+    return {key: str(value) for key, value in {**parts, **environment.get("packages", {})}.items()}
 
 
 def _recompute(network: nn.Module, recipe: Recipe) -> None:
@@ -302,49 +328,6 @@ def _recompute(network: nn.Module, recipe: Recipe) -> None:
     switch(True)
 
 
-def _precision(runtime: RuntimeChoice) -> str:
-    if runtime.precision != "auto":
-        return runtime.precision
-    return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
-
-
-def _fabric(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabric:
-    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision each time
-    half = trained is not None and _precision(runtime) == "bf16"
-    if half and runtime.precision == "auto" and _over_time(trained) and _is_cpu(runtime):
-        log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
-        half = False
-    precision: Any = "bf16-mixed" if half else "32-true"
-    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
-
-
-def _over_time(network: nn.Module | None) -> bool:
-    """Whether it holds a Conv3d that spans frames: oneDNN's bf16 gradient of its weights is garbage for two frames."""
-    layers = network.modules() if network is not None else []
-    return any(isinstance(layer, nn.Conv3d) and layer.kernel_size[0] > 1 for layer in layers)
-
-
-def _is_cpu(runtime: RuntimeChoice) -> bool:
-    return runtime.device == "cpu" or not torch.cuda.is_available()
-
-
 def _brief(figures: dict[str, Any]) -> str:
     plain = {k: v for k, v in figures.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items() if k != "stage")
-
-
-@contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package = logging.getLogger("compressvqa")
-    package.addHandler(handler)
-    level = package.level
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-        handler.close()

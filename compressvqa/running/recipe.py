@@ -6,12 +6,11 @@ are shown at once, each with its file and line.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union
 
 import yaml
 from pydantic import (
@@ -19,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     create_model,
@@ -27,7 +27,7 @@ from pydantic import (
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
-from compressvqa.running.recipe_file import Place, explain, holds, override, parse
+from compressvqa.running.recipe_file import Place, StageFaultError, come_along, explain, override, parse, place_of
 
 # YAML reads a plain 32 as a number.
 Precision = Annotated[
@@ -36,7 +36,23 @@ Precision = Annotated[
 INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
 OWN_NAMES = (INITIAL, "model", "teacher")  # no further teacher is named so
 
-NEED_LABELS = ("train", "sparsify", "pool")  # kinds of stages that learn the recipe's objective and nothing else
+if TYPE_CHECKING:
+    from compressvqa.stages.base import StageConfig
+
+    Stages = list[StageConfig]
+else:  # so that a look at a recipe's text does not import the networks
+    Stages = list[BaseModel]
+
+
+def kind_of(config: BaseModel) -> str:
+    """The name that the thing whose settings these are is registered under."""
+    kind: str = config.kind  # type: ignore[attr-defined]  # `schema` puts it there
+    return kind
+
+
+def teachers_of(stage: StageConfig) -> dict[str, float]:
+    """Who teaches in a stage that works on two networks, {earlier stage or network of the recipe: weight}."""
+    return stage.teaching if registry.stages[kind_of(stage)].facts.get("two_networks") else {}
 
 
 class RecipePart(BaseModel):
@@ -75,7 +91,7 @@ class ClipChoice(RecipePart):
 class RuntimeChoice(RecipePart):
     """Where and how the stages run."""
 
-    device: str = Field("auto", description="'auto', 'cpu' or 'cuda'")
+    device: Literal["auto", "cpu", "cuda", "gpu", "mps"] = Field("auto", description="where stages run")
     precision: Precision = Field(
         "auto",
         description="'bf16': autocast while training; 'auto': bf16 where the processor has instructions for it, but "
@@ -110,26 +126,41 @@ class Recipe(RecipePart):
     )
     clip: ClipChoice = ClipChoice()
     runtime: RuntimeChoice = RuntimeChoice()
-    objective: SerializeAsAny[Any]
-    data: SerializeAsAny[Any]
-    unlabelled: SerializeAsAny[Any] = None
-    stages: SerializeAsAny[list[Any]] = Field(min_length=1, description="what is done, in order")
+    objective: SerializeAsAny[BaseModel]
+    data: SerializeAsAny[BaseModel]
+    unlabelled: SerializeAsAny[Optional[BaseModel]] = None  # noqa: UP045  (pydantic reads this, also on Python 3.10)
+    stages: SerializeAsAny[Stages] = Field(min_length=1, description="what is done, in order")
     when: dict[str, list[str]] = Field(
         {},
         exclude=True,  # done with once the recipe is loaded
         description="settings that come along: {setting=value: [setting=value, ...]}; what is set by hand stays",
     )
 
+    _text: tuple[Path, Any, dict[Place, int], list[Place]] | None = PrivateAttr(None)  # what `load` read
+
+    def place(self, *at: str | int) -> str | None:
+        """Where a setting stands: ``file:line: stages.pruned``, or the ``--set`` that set it; None without a file."""
+        if self._text is None:
+            return None
+        file, data, lines, changed = self._text
+        return place_of(at, file, data, lines, changed)
+
     @model_validator(mode="after")
     def _check_names(self) -> Recipe:
         names = [stage.name for stage in self.stages]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two stages are named {', '.join(map(repr, twice))}; give each a `name` of its own")
-        if INITIAL in names:
-            raise ValueError(f"a stage can't be named {INITIAL!r}: that is the network as it is built")
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise StageFaultError(
+                    ("stages", position), f"two stages are named {name!r}; give each a `name` of its own"
+                )
+            if name == INITIAL:
+                text = f"a stage can't be named {INITIAL!r}: that is the network as it is built"
+                raise StageFaultError(("stages", position), text)
         for position, stage in enumerate(self.stages):
-            self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
+            try:
+                self._check_stage(stage, {earlier.name: earlier for earlier in self.stages[:position]})
+            except ValueError as error:
+                raise StageFaultError(("stages", position), str(error)) from error
         return self
 
     @model_validator(mode="after")
@@ -143,8 +174,9 @@ class Recipe(RecipePart):
         """Every network of the recipe by the name that stages know it by: `model`, `teacher`, those of `teachers`."""
         return {"model": self.model, **({"teacher": self.teacher} if self.teacher else {}), **self.teachers}
 
-    def _check_stage(self, stage: Any, earlier: dict[str, Any]) -> None:
-        for teacher in getattr(stage, "teaching", {}):
+    def _check_stage(self, stage: StageConfig, earlier: dict[str, StageConfig]) -> None:
+        facts = registry.stages[kind_of(stage)].facts
+        for teacher in teachers_of(stage):
             self._check_teaching(stage, teacher, earlier)
         if stage.network == "teacher" and self.teacher is None:
             raise ValueError(f"stage {stage.name!r} works on the teacher, but the recipe has no `teacher`")
@@ -153,14 +185,14 @@ class Recipe(RecipePart):
             raise ValueError(f"stage {stage.name!r} works on {stage.network!r}, which is no network here: {known}")
         if stage.data == "unlabelled" and self.unlabelled is None:
             raise ValueError(f"stage {stage.name!r} learns from unlabelled clips, but the recipe has no `unlabelled`")
-        if stage.data == "unlabelled" and stage.kind in NEED_LABELS:
-            raise ValueError(f"stage {stage.name!r} ({stage.kind}) needs labels, which unlabelled clips do not have")
+        if stage.data == "unlabelled" and facts.get("needs_labels"):
+            raise ValueError(f"stage {stage.name!r} ({kind_of(stage)}) needs labels, which unlabelled clips lack")
         if stage.start not in (None, INITIAL) and stage.start not in earlier:
             raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which is no earlier stage")
         if stage.start in earlier and earlier[stage.start].network != stage.network:
             raise ValueError(f"stage {stage.name!r} starts from {stage.start!r}, which works on the other network")
 
-    def _check_teaching(self, stage: Any, teacher: str, earlier: dict[str, Any]) -> None:
+    def _check_teaching(self, stage: StageConfig, teacher: str, earlier: dict[str, StageConfig]) -> None:
         """A teacher is an earlier stage, or one of the recipe's networks that begins with weights."""
         if teacher in earlier:
             return
@@ -193,12 +225,14 @@ class Recipe(RecipePart):
             raise RecipeError(f"can't be read: {error}", where=file) from error
         data, lines = parse(text, file)
         changed = [override(data, item) for item in overrides]
-        changed += _come_along(data, changed, file)
+        changed += come_along(data, changed, file)
         checked = schema()
         try:
-            return checked.model_validate(data)
+            recipe = checked.model_validate(data)
         except ValidationError as error:
             raise RecipeError(explain(error, checked, file, data, lines, changed)) from error
+        recipe._text = file, data, lines, changed
+        return recipe
 
     def to_yaml(self) -> str:
         """The whole recipe with every default filled in, as YAML that `load` reads back."""
@@ -212,29 +246,6 @@ class Recipe(RecipePart):
             if not part.get("teachers"):  # a run that began before there were several goes on
                 part.pop("teachers", None)
         return json.dumps(parts, sort_keys=True)
-
-
-def _come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Place]:
-    """Puts in what `when` brings along, and takes `when` out: what was set by hand stays.
-
-    Raises:
-        RecipeError: `when` is no mapping of ``setting=value`` to lists of such.
-    """
-    known = data.pop("when", None) or {}
-    if not isinstance(known, dict) or not all(isinstance(items, list) for items in known.values()):
-        raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
-    mapping = next((item for items in known.values() for item in items if isinstance(item, dict)), None)
-    if mapping is not None:
-        raise RecipeError(f"`when`: {next(iter(mapping))!r} is read as a mapping", where=file, hint="put it in quotes")
-    brought: list[Place] = []
-    for condition, items in known.items():
-        if holds(data, str(condition)):
-            for item in map(str, items):
-                tried = copy.deepcopy(data)
-                place = override(tried, item)
-                if not any(place[: len(by_hand)] == by_hand for by_hand in chosen):
-                    brought.append(override(data, item))
-    return brought
 
 
 # --- where recipes are ------------------------------------------------------------------------------------------

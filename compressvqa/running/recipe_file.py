@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from compressvqa.errors import RecipeError
+from compressvqa.errors import CompressVQAError, RecipeError
 
 Place = tuple[Union[str, int], ...]  # noqa: UP007
 """Where a value stands: keys and list positions from the top."""
@@ -82,6 +83,69 @@ def override(data: dict[str, Any], item: str) -> Place:
     return tuple(at)
 
 
+class _Placed(Protocol):
+    """A recipe that knows where its settings stand."""
+
+    def place(self, *at: str | int) -> str | None:
+        """File, line and name of a setting."""
+
+
+@contextmanager
+def located(recipe: _Placed, *at: str | int) -> Iterator[None]:
+    """Adds to a mistake found while the block runs where in the recipe it was made; what it says stays first.
+
+    Args:
+        recipe: the recipe.
+        at: the part that is looked at. A mistake whose `where` is the name of a setting there is told at that setting.
+
+    Raises:
+        CompressVQAError: the mistake, of its own class, with its place.
+    """
+    try:
+        yield
+    except CompressVQAError as error:
+        inner = (error.where or "").split(".")[0]
+        if inner in _settings_at(recipe, at):
+            place = recipe.place(*at, inner)
+            what = error.what if error.where == inner else f"{error.where}: {error.what}"
+        else:
+            place = recipe.place(*at)
+            what = error.what if error.where is None else f"{error.where}: {error.what}"
+        if place is not None and not (error.where or "").startswith(place):
+            error.what, error.where = what, place
+        raise
+
+
+def _settings_at(recipe: Any, at: Place) -> Collection[str]:
+    node = recipe
+    for step in at:
+        node = node[step] if isinstance(node, (Mapping, list)) else getattr(node, str(step), None)
+    return type(node).model_fields if isinstance(node, BaseModel) else ()
+
+
+def come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Place]:
+    """Puts in what `when` brings along, and takes `when` out: what was set by hand stays.
+
+    Raises:
+        RecipeError: `when` is no mapping of ``setting=value`` to lists of such.
+    """
+    known = data.pop("when", None) or {}
+    if not isinstance(known, dict) or not all(isinstance(items, list) for items in known.values()):
+        raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
+    mapping = next((item for items in known.values() for item in items if isinstance(item, dict)), None)
+    if mapping is not None:
+        raise RecipeError(f"`when`: {next(iter(mapping))!r} is read as a mapping", where=file, hint="put it in quotes")
+    brought: list[Place] = []
+    for condition, items in known.items():
+        if holds(data, str(condition)):
+            for item in map(str, items):
+                tried = copy.deepcopy(data)
+                place = override(tried, item)
+                if not any(place[: len(by_hand)] == by_hand for by_hand in chosen):
+                    brought.append(override(data, item))
+    return brought
+
+
 def holds(data: Mapping[str, Any], condition: str) -> bool:
     """Whether ``a.b.c=value`` is so.
 
@@ -126,13 +190,34 @@ def explain(
     faults = []
     for fault in error.errors():
         at = _locate(fault["loc"], data)
-        dotted = _dotted(at, data)
-        overridden = any(at[: len(path)] == path for path in changed)
-        line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
-        place = f"--set {dotted}" if overridden else f"{file}:{line}: {dotted}"
-        faults.append(f"{place.rstrip(': ')}: {_message(fault, at, model)}")
+        between = getattr(fault.get("ctx", {}).get("error"), "at", None)  # a fault between stages knows its own place
+        at = at if between is None else between
+        faults.append(f"{place_of(at, file, data, lines, changed)}: {_message(fault, at, model)}")
     head = "" if len(faults) == 1 else f"{len(faults)} faults\n  "
     return head + "\n  ".join(faults)
+
+
+def place_of(at: Place, file: Path, data: Any, lines: Mapping[Place, int], changed: Iterable[Place]) -> str:
+    """Where a value stands: ``file:line: a.b``, or the ``--set`` that put it, or a part of it, there."""
+    dotted = _dotted(at, data)
+    if any(at[: len(path)] == path for path in changed):
+        return f"--set {dotted}"
+    line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+    below = [_dotted(path, data) for path in changed if at and path[: len(at)] == at]
+    return f"{file}:{line}: {dotted}".rstrip(": ") + (f" (with --set {', '.join(below)})" if below else "")
+
+
+class StageFaultError(ValueError):
+    """A fault between stages.
+
+    Args:
+        at: the place that it is told at.
+        text: what is wrong.
+    """
+
+    def __init__(self, at: Place, text: str) -> None:
+        self.at = at
+        super().__init__(text)
 
 
 def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
@@ -141,7 +226,7 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
     node = data
     for position, part in enumerate(loc):
         last = position == len(loc) - 1
-        if isinstance(node, Mapping) and (part in node or last):
+        if isinstance(node, Mapping) and (part in node or (last and part != node.get("kind"))):
             at.append(part)
             node = node.get(part)
         elif isinstance(node, list) and isinstance(part, int):

@@ -12,7 +12,6 @@ import os
 import pickle
 import random
 import re
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressvqa.errors import DataError, MissingExtraError, RegistryError, WeightsError
+from compressvqa.errors import CompressVQAError, DataError, MissingExtraError, RegistryError, WeightsError
 from compressvqa.fingerprint import weights_digest
+from compressvqa.models.fetching import download
 from compressvqa.registry import scorers
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.scorer import Facts, Scale, Scorer
 
 # An unreachable server must not hold up a user for as long as the system would wait.
-CONNECT_SECONDS = 30.0
 
 
 class FrameScorer(BlockScorer):
@@ -184,24 +183,17 @@ def _with_backbone(name: str, make: Callable[[], nn.Module], published: Any) -> 
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rsplit("/", 1)[-1]
     try:
-        with _patience():
-            return make()
+        if not file.is_file():
+            download(published.url, file)  # not by torch's hub, which waits for ever
+        return make()
+    except CompressVQAError:
+        raise
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         if file.is_file():
             raise WeightsError(f"is damaged or of another network ({_line(error)})", where=file,
                                hint=f"delete it; {published.url} is the right one") from error  # fmt: skip
         what = f"{name} needs the weights of its backbone, and {published.url} can't be fetched ({_line(error)})"
         raise WeightsError(what, hint=f"put that file at {file}") from error
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _line(error: BaseException) -> str:
@@ -232,6 +224,8 @@ class PyiqaScorer(FrameScorer):
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 value = self.network(*frames)
+        except CompressVQAError:
+            raise
         except (RuntimeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
             raise DataError(f"{name} can't score a frame of {width}x{height} ({_line(error)})") from error
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -335,7 +329,6 @@ def _create(name: str) -> nn.Module:
         stack.enter_context(
             patch.object(logging.getLogger("huggingface_hub"), "handlers", [logging.StreamHandler(said)])
         )
-        stack.enter_context(_patience())
         # pyiqa loads its own files with weights_only=False, which this turns round.
         stack.enter_context(patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}))
         try:

@@ -1,18 +1,16 @@
-"""Base steps ``x <- x - a * d`` that a sparsifier shrinks afterwards, on lists of tensors and in place."""
+"""Base steps ``x <- x - a * d`` that a sparsifier shrinks afterwards: torch's own, on lists of tensors and in place."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from compressvqa.errors import RecipeError
-from compressvqa.torch_private import foreach
-
-ADAM_EPS = 1e-8
 
 State = dict[str, Any]
 BaseStep = Callable[[list[Tensor], list[Tensor], Sequence[State], dict[str, Any]], None]
@@ -20,8 +18,10 @@ BaseStep = Callable[[list[Tensor], list[Tensor], Sequence[State], dict[str, Any]
 
 def sgd_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], group: dict[str, Any]) -> None:
     """Plain SGD, without momentum: ``d = g``."""
-    _decay_(params, group)
-    foreach.add_(params, grads, alpha=-group["lr"])
+    sgd(
+        params, grads, [None] * len(params), foreach=True, lr=group["lr"], weight_decay=group["weight_decay"],
+        momentum=0.0, dampening=0.0, nesterov=False, maximize=False,
+    )  # fmt: skip
 
 
 def adamw_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], group: dict[str, Any]) -> None:
@@ -30,21 +30,13 @@ def adamw_(params: list[Tensor], grads: list[Tensor], states: Sequence[State], g
     for param, state in zip(params, states, strict=True):
         if "exp_avg" not in state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(param), torch.zeros_like(param)
-    first, second = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
-    foreach.lerp_(first, grads, 1 - beta1)
-    foreach.mul_(second, beta2)
-    foreach.addcmul_(second, grads, grads, 1 - beta2)
-    # The corrections differ between parameters, since one without a gradient skips the step.
-    scale = foreach.sqrt(second)
-    foreach.div_(scale, [math.sqrt(1 - beta2 ** state["updates"]) for state in states])
-    foreach.add_(scale, ADAM_EPS)
-    _decay_(params, group)
-    foreach.addcdiv_(params, first, scale, [-group["lr"] / (1 - beta1 ** state["updates"]) for state in states])
-
-
-def _decay_(params: list[Tensor], group: dict[str, Any]) -> None:
-    if group["weight_decay"] != 0:
-        foreach.mul_(params, 1 - group["lr"] * group["weight_decay"])
+        if "step" not in state:
+            state["step"] = torch.tensor(float(state.pop("updates", 0)))  # as checkpoints of version 0.1 call it
+    first, second, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+    adamw(
+        params, grads, first, second, [], steps, foreach=True, lr=group["lr"], weight_decay=group["weight_decay"],
+        beta1=beta1, beta2=beta2, eps=1e-8, amsgrad=False, maximize=False,
+    )  # fmt: skip
 
 
 BASES: dict[str, BaseStep] = {"sgd": sgd_, "adamw": adamw_}
@@ -89,8 +81,6 @@ def base_steps_(optimizer: torch.optim.Optimizer) -> bool:
             continue
         found = True
         states = [optimizer.state[param] for param in params]
-        for state in states:
-            state["updates"] = state.get("updates", 0) + 1
         settings = {**group, "lr": float(group["lr"])}  # a scheduler may have left a tensor there
         BASES[group["base"]](params, [param.grad for param in params], states, settings)
     return found

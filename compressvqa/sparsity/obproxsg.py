@@ -143,8 +143,6 @@ class OBProxSG(Sparsifier):
 
     def _update(self, params: list[Tensor], grads: list[Tensor], scales: list[float], group: dict[str, Any]) -> None:
         states = [self.state[param] for param in params]
-        for state in states:
-            state["updates"] = state.get("updates", 0) + 1
         base_step = BASES[group["base"]]
         thresholds = [group["lr"] * group["lam"] * scale for scale in scales]
         if group["lam"] == 0:

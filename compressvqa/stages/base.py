@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -67,6 +67,22 @@ class StageContext:
     log: Callable[[int, int, dict[str, float]], None]
     seed: int
 
+    def on_device(self) -> StageContext:
+        """The same with inputs and batches on the device of the run, for work that is no training."""
+        fabric, batches = self.fabric(), self.batches
+        inputs = tuple(tensor.to(fabric.device) for tensor in self.inputs)
+        return replace(self, inputs=inputs, batches=lambda batch: _Moved(batches(batch), fabric))
+
+
+class _Moved:
+    """Batches on the device of a Fabric."""
+
+    def __init__(self, batches: Batches, fabric: Fabric) -> None:
+        self._batches, self._fabric = batches, fabric
+
+    def batch_at(self, step: int) -> Any:
+        return self._fabric.to_device(self._batches.batch_at(step))
+
 
 @dataclass
 class StageResult:
@@ -79,7 +95,8 @@ class StageResult:
 class Stage(Protocol):
     """A registered stage: built from its `Config`, run once.
 
-    It may also have ``check(network, teacher)``, called with the networks as built before any data is prepared.
+    It may also have ``check(network, teacher)``, called with the networks as built before any data is prepared, and
+    ``data_kinds``, the kinds of `data` that it can learn from.
     """
 
     Config: type[StageConfig]

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressvqa.data.mos_pairs import MosPairSampler
-from compressvqa.errors import DataError
+from compressvqa.errors import DataError, RecipeError
 from compressvqa.models import RankDVQASTANet, STANet
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageContext, StageResult
@@ -26,7 +26,7 @@ from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.optimizers import OptimizerChoice
 
 
-@stages.register("pool")
+@stages.register("pool", needs_labels=True)
 class PoolStage:
     """Puts STANet around a PQANet and trains it, the PQANet frozen, on pairs of scored clips (RankDVQA, section 3)."""
 
@@ -58,8 +58,25 @@ class PoolStage:
                 raise ValueError(f"options: {min(unknown)!r} is none of {', '.join(sorted(known))}")
             return self
 
+    data_kinds = ("mos-pairs",)
+
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether STANet can be put around the network.
+
+        Raises:
+            CompressVQAError: the network has no such features, or an option is unknown.
+        """
+        config = self.config
+        try:
+            with torch.random.fork_rng(devices=[]):
+                RankDVQASTANet.around(
+                    network, stages=config.features, pooling=config.pooling, **_with_tuples(config.options)
+                )
+        except TypeError as error:
+            raise RecipeError(f"an option that STANet does not take: {error}", where="options") from error
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a `rankdvqa-stanet` around a copy of `network`; a copy of its PQANet, where it is one already."""

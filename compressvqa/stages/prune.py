@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
+from compressvqa.errors import RecipeError
 from compressvqa.files import write_json
 from compressvqa.models import also_of, load, save
-from compressvqa.module_paths import covers
+from compressvqa.module_paths import covers, modules_named
 from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
-from compressvqa.registry import importances, stages
+from compressvqa.registry import importances, ratio_rules, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Batches
@@ -91,8 +92,25 @@ class PruneStage:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether there are the rule, importance and modules that are named.
+
+        Raises:
+            CompressVQAError: an unknown rule or importance, or a path or pattern that matches nothing.
+        """
+        config = self.config
+        if config.rule not in (None, "zeros"):
+            ratio_rules[config.rule]
+        importances[config.importance.name]
+        for pattern in config.protect:
+            modules_named(network, pattern, RecipeError, where="protect")
+        for pattern in (config.blocks,) if isinstance(config.blocks, str) else config.blocks or ():
+            modules_named(network, pattern, RecipeError, where="blocks")
+
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""
+        context = context.on_device()
+        network.to(context.inputs[0].device)
         journal = _Journal(context.folder)
         before = {"widths": _widths(network), "density": {p: layer.density for p, layer in density(network).items()}}
         current, depth = self._shorten(network, context, journal)
@@ -114,7 +132,7 @@ class PruneStage:
                     journal.write(f"step-{number}", figures)
             if not last:
                 # Read back also where it was just written, so that a run that is resumed here is the same.
-                current = load(folder / "model")
+                current = load(folder / "model").to(context.inputs[0].device)
                 if journal.read(f"step-{number + 1}") is None:
                     self._fine_tune(current, replace(context, folder=folder), number)
             parts.append(figures)
@@ -192,7 +210,6 @@ class PruneStage:
             context, log=log, seed=context.seed + number, batches=lambda n: _Later(context.batches(n), done)
         )
         config.fit(network, config.optimizer.build(network.parameters()), moved)
-        network.cpu()
 
     def _sum_up(self, parts: list[dict[str, Any]], before: dict[str, Any], depth: Any) -> dict[str, Any]:
         removed: dict[str, int] = {}

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from typing import Any
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from compressvqa.errors import CompressVQAError
+from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.models import also_of
+from compressvqa.module_paths import modules_named
 from compressvqa.pruning import density
 from compressvqa.registry import sparsifiers, stages
 from compressvqa.sparsity import BudgetController, DensityController, HalfSpace, regularised_groups
-from compressvqa.sparsity.aim import aim_of
+from compressvqa.sparsity.aim import Aim, aim_of
 from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 
 
-@stages.register("sparsify")
+@stages.register("sparsify", needs_labels=True)
 class SparsifyStage:
     """Trains until weights (OBProx-SG: Feng et al., equation 1) or channels (half-space, progressive) are zero."""
 
@@ -77,6 +80,41 @@ class SparsifyStage:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether the sparsifier takes its options and `protect` names modules.
+
+        Raises:
+            RecipeError: an option that it does not know or take, or a path or pattern that matches nothing.
+        """
+        config = self.config
+        for pattern in config.protect:
+            modules_named(network, pattern, RecipeError, where="protect")
+        taken = inspect.signature(sparsifiers[config.sparsifier].value).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+        for name in config.options if not anything else ():
+            if name not in taken:
+                near = difflib.get_close_matches(name, taken, n=1) or sorted(set(taken) - {"params", "lr", "lam"})
+                raise RecipeError(
+                    f"{config.sparsifier!r} has no option {name!r}", where="options", hint=", ".join(near)
+                )
+        try:
+            if "channels" in taken:
+                self._rehearse()
+            else:
+                self._of_weights(network)
+        except CompressVQAError:
+            raise
+        except Exception as error:  # a sparsifier of the user's own may refuse in any way
+            said = " ".join(str(error).split())
+            raise RecipeError(f"{config.sparsifier!r} does not take these settings: {said}", where="options") from error
+
+    def _rehearse(self) -> None:
+        """Makes a sparsifier of channels for a network of three layers, as finding those of a large one takes long."""
+        with torch.random.fork_rng(devices=[]):
+            small = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 1, 1))
+        aim = aim_of(small, (torch.zeros(1, 1, 2, 2),), target_channels=0.5)
+        self._of_channels(small, aim, {name: value for name, value in self.config.options.items() if name != "widths"})
+
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the network in place; its figures hold the density of each layer."""
         of_channels = "channels" in _parameters(self.config.sparsifier)
@@ -90,13 +128,7 @@ class SparsifyStage:
 
     def _weights(self, network: nn.Module, context: StageContext) -> dict[str, Any]:
         config = self.config
-        settings: dict[str, Any] = {
-            "prox_steps": max(1, round(config.prox_share * config.steps)),
-            "orthant_steps": math.inf,
-            **config.options,
-        }
-        groups = regularised_groups(network, lam=config.lam)
-        optimizer = sparsifiers[config.sparsifier].value(groups, lr=config.lr, lam=config.lam, **settings)
+        optimizer = self._of_weights(network)
         if config.target_density is None:
             config.fit(network, optimizer, context)
             return {}
@@ -119,6 +151,17 @@ class SparsifyStage:
             "without_gradient": controller.unreached,
         }
 
+    def _of_weights(self, network: nn.Module) -> Any:
+        """The sparsifier of weights, over a network's."""
+        config = self.config
+        settings: dict[str, Any] = {
+            "prox_steps": max(1, round(config.prox_share * config.steps)),
+            "orthant_steps": math.inf,
+            **config.options,
+        }
+        groups = regularised_groups(network, lam=config.lam)
+        return sparsifiers[config.sparsifier].value(groups, lr=config.lr, lam=config.lam, **settings)
+
     def _channels(self, network: nn.Module, context: StageContext) -> dict[str, Any]:
         config = self.config
         aim = aim_of(
@@ -130,19 +173,7 @@ class SparsifyStage:
             target_channels=config.target_channels,
             protect=config.protect,
         )
-        channels, warmup = aim.channels, round(config.warmup_share * config.steps)
-        offered: dict[str, Any] = {
-            "lam": config.lam,
-            "widths": aim.plan.kept,
-            "warmup_steps": warmup,
-            "prune_steps": max(1, round((1 - config.hold) * config.steps) - warmup),
-            "floor": config.floor,
-        }
-        takes = _parameters(config.sparsifier)
-        settings = {name: value for name, value in offered.items() if name in takes} | config.options
-        optimizer = sparsifiers[config.sparsifier].value(
-            network.named_parameters(), lr=config.lr, channels=channels, **settings
-        )
+        channels, optimizer = aim.channels, self._of_channels(network, aim, config.options)
         controller = None
         if aim.used is not None and isinstance(optimizer, HalfSpace):
             controller = BudgetController(optimizer, aim.used, total_steps=config.steps, hold=config.hold)
@@ -171,6 +202,23 @@ class SparsifyStage:
             "zero_channels": dict(zip(names, gone.tolist(), strict=True)),
             "left_out": channels.left_out,
         }
+
+    def _of_channels(self, network: nn.Module, aim: Aim, options: dict[str, Any]) -> Any:
+        """The sparsifier of channels, over a network's."""
+        config = self.config
+        warmup = round(config.warmup_share * config.steps)
+        offered: dict[str, Any] = {
+            "lam": config.lam,
+            "widths": aim.plan.kept,
+            "warmup_steps": warmup,
+            "prune_steps": max(1, round((1 - config.hold) * config.steps) - warmup),
+            "floor": config.floor,
+        }
+        takes = _parameters(config.sparsifier)
+        settings = {name: value for name, value in offered.items() if name in takes} | options
+        return sparsifiers[config.sparsifier].value(
+            network.named_parameters(), lr=config.lr, channels=aim.channels, **settings
+        )
 
 
 def _parameters(sparsifier: str) -> set[str]:

@@ -64,7 +64,7 @@ class TrainingConfig(StageConfig):
         )
 
 
-@stages.register("train")
+@stages.register("train", needs_labels=True)
 class TrainStage:
     """Trains the network on the recipe's objective."""
 

@@ -22,7 +22,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from compressvqa.errors import TrainingError
+from compressvqa.errors import Terminated, TrainingError
 from compressvqa.files import replacing
 
 StepLoss = Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
@@ -88,7 +88,7 @@ def fit(
 
     Raises:
         TrainingError: the loss or the gradient is not finite; the last good checkpoint is kept.
-        KeyboardInterrupt: passed on after a checkpoint was written.
+        KeyboardInterrupt: passed on after a checkpoint was written; SIGTERM becomes `Terminated`, which is one.
     """
     parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(state or {})}
     if schedule is not None:
@@ -122,7 +122,7 @@ def fit(
                 _save(checkpoint, parts, done, settings)
                 saved_at = time.monotonic()
             if stop.is_set():
-                raise KeyboardInterrupt
+                raise stop.how
     _check_weights(network, checkpoint)
     _save(checkpoint, parts, done, settings)
     return start
@@ -144,25 +144,32 @@ def _prefetch(batches: Batches, start: int, stop: int) -> Iterator[Iterator[tupl
         yield run()
 
 
+class _Stop(threading.Event):
+    """Set by the first signal to stop; `how` is what to raise for it."""
+
+    how: type[KeyboardInterrupt] = KeyboardInterrupt
+
+
 @contextmanager
-def _stop_after_step() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, so that a step is finished and saved; the second interrupts at once."""
-    stop = threading.Event()
+def _stop_after_step() -> Iterator[_Stop]:
+    """The first Ctrl-C or SIGTERM sets the event, so that a step is finished and saved; the second stops at once."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def handle(number: int, frame: Any) -> None:
+        stop.how = Terminated if number == signal.SIGTERM else KeyboardInterrupt
         if stop.is_set():
-            raise KeyboardInterrupt
+            raise stop.how
         stop.set()
 
-    signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
@@ -192,8 +199,16 @@ def _save(path: Path, parts: dict[str, Stateful], step: int, settings: FitSettin
     assert isinstance(network, nn.Module)
     _check_weights(network, path)
     state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-    with replacing(path) as temporary:
-        torch.save({**state, "step": step, "steps": settings.steps}, temporary)
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save({**state, "step": step, "steps": settings.steps}, file)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):  # torch tells a full disk as an error of its own
+            raise
+        hint = "free some space, then run it again: it goes on from the last checkpoint"
+        what = f"the checkpoint can't be written ({cause.strerror or cause})"
+        raise TrainingError(what, where=path, hint=hint) from error
 
 
 def _restore(path: Path, parts: dict[str, Stateful], settings: FitSettings) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -26,6 +26,11 @@ class OptimizerChoice(BaseModel):
     lr: float = Field(1e-4, gt=0, description="learning rate at its highest")
     betas: tuple[float, float] = Field((0.9, 0.999), description="of the Adam family; unused by sgd")
     weight_decay: float = Field(0.0, ge=0, description="weight decay")
+
+    @model_validator(mode="after")
+    def _possible(self) -> OptimizerChoice:
+        self.build([torch.nn.Parameter(torch.zeros(1))])  # it says what it does not take, such as betas of 1
+        return self
 
     def build(self, params: Iterable[Any]) -> torch.optim.Optimizer:
         """The optimiser over `params` (tensors or parameter groups)."""

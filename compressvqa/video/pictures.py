@@ -71,6 +71,8 @@ def read_picture(path: Path) -> Planes:
             else:
                 rgb = np.asarray(image.convert("RGB"))
                 channels, white = [rgb[..., place] for place in range(3)], 255
+        except DataError:
+            raise
         except (OSError, SyntaxError, ValueError, KeyError, av.error.FFmpegError) as error:
             raise DataError(f"is cut off or damaged ({error})", where=path) from error
     if not channels or int(channels[0].max()) > white or int(channels[0].min()) < 0:

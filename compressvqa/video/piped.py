@@ -67,7 +67,7 @@ def _store(path: Path, source: BinaryIO) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
     except OSError as error:
-        raise DataError(f"can't be kept ({error.strerror})", where="standard input",
+        raise DataError(f"can't be kept ({error.strerror or error})", where="standard input",
                         hint="TMPDIR names a folder with more room") from error  # fmt: skip
     if path.stat().st_size == 0:
         raise DataError("is empty: nothing came", where="standard input")

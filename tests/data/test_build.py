@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from clips import make
 from compressvqa.data import PatchSet
 from compressvqa.data.build import build
 from compressvqa.data.ladder import Rung
+from compressvqa.data.shared import working_in
 from compressvqa.data.sources import Cutting, FileSource, PhotographSource
 from compressvqa.errors import DataError
 
@@ -46,7 +48,7 @@ def finished(tmp_path_factory, sources):
 def contents_of(folder):
     """All that a set holds, but for how long it took."""
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.name != ".lock"):
         data = path.read_bytes()
         if path.suffix == ".json":
             facts = json.loads(data)
@@ -74,8 +76,8 @@ def test_a_finished_set_holds_every_source_patch_and_rung(finished, sources):
 
 
 def test_only_the_set_is_left_in_the_folder(finished):
-    assert len([*finished.iterdir()]) == 3 * 2 + 1
-    assert not [path for path in finished.iterdir() if path.name.startswith(".")]
+    names = {path.name for path in finished.iterdir()} - {".lock"}
+    assert len(names) == 3 * 2 + 2 and not [name for name in names if name.startswith(".")]
 
 
 def test_building_is_deterministic_whatever_the_number_of_workers(finished, sources, tmp_path):
@@ -99,18 +101,57 @@ def test_only_what_is_missing_is_built(finished, sources, tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("v*.npy")}
     build(sources, folder, CUTTING, RUNGS, progress=lambda done, total: calls.append((done, total)))
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    assert contents_of(folder) == contents_of(finished)
+    assert contents_of(folder).items() >= contents_of(finished).items()  # and the index of the first two
     assert calls[0] == (12, 18) and calls[-1] == (18, 18)
     assert all(a[0] <= b[0] for a, b in itertools.pairwise(calls))
 
 
-def test_other_settings_replace_the_shards_and_nothing_else(sources, tmp_path):
-    build(sources[:1], tmp_path, CUTTING, RUNGS)
+def test_sets_of_other_settings_share_a_folder(sources, tmp_path, monkeypatch):
+    """A run with other settings takes nothing away from the first one, which goes on reading and is not built again."""
+    first = build(sources[:1], tmp_path, CUTTING, RUNGS)
     (tmp_path / "mine.txt").touch()
-    before = {path.name for path in tmp_path.iterdir()}
+    before = {path.name for path in tmp_path.iterdir()} - {"index.json"}
     assert len(build(sources[:1], tmp_path, CUTTING, RUNGS[:1])) == 2
-    after = {path.name for path in tmp_path.iterdir()}
-    assert len(after) == 4 and before & after == {"mine.txt", "index.json"}
+    assert before < {path.name for path in tmp_path.iterdir()}
+    assert len(list(first.evaluation_batches())) > 0
+    monkeypatch.setattr(FileSource, "cut", lambda *_: pytest.fail("it is cut once more"))
+    again = build(sources[:1], tmp_path, CUTTING, RUNGS)
+    assert again.entries == first.entries and len(PatchSet(tmp_path)) == 2
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from compressvqa.data.shared import working_in
+with working_in(Path(sys.argv[1])) as work:
+    (work / "half").touch()
+    (Path(sys.argv[1]) / ".shard.npy.1.tmp").touch()
+    print("in", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_one_works_in_a_folder_at_a_time_and_leaves_the_work_of_the_living(tmp_path):
+    """Told by a lock, not by a process number: here it is the number of a process that never was, or of our own."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == "in\n"
+    came_in = threading.Event()
+
+    def wait() -> None:
+        with working_in(tmp_path):
+            came_in.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not came_in.wait(0.5)
+    assert [*tmp_path.glob(".work-*/half")] and (tmp_path / ".shard.npy.1.tmp").exists()
+    other.kill()  # what it leaves is dead work
+    other.communicate()
+    thread.join(20)
+    assert came_in.is_set()
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
 
 
 SCRIPT = """
@@ -188,7 +229,7 @@ def test_if_nothing_can_be_used_that_is_an_error_and_looked_at_again(tmp_path):
     source = FileSource("a.mp4", video)
     with pytest.raises(DataError, match=r"none of 1 sources can be used \(a.mp4: is not a video"):
         build([source], tmp_path / "set", CUTTING, RUNGS)
-    assert [*(tmp_path / "set").iterdir()] == []
+    assert {path.name for path in (tmp_path / "set").iterdir()} <= {".lock"}
 
 
 def test_no_sources_and_double_names(tmp_path, sources):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 
 import pytest
 import timm
@@ -106,3 +107,18 @@ def test_pyiqa_s_networks_are_built_without_fetching(offline, tmp_path):
         assert torch.equal(model(*inputs), loaded(*inputs))
     with pytest.raises(DataError, match="pickled files"):
         create_model("pyiqa/cnniqa", weights="pretrained")
+
+
+def test_doors_are_closed_for_one_thread_only():
+    """A network that is loaded elsewhere meanwhile gets its weights."""
+    from compressvqa.models.adapters.from_pyiqa import closed
+
+    source, here, there = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    before = torch.nn.Module.load_state_dict
+    with closed([(torch.nn.Module, "load_state_dict", lambda *a, **k: None), (torch, "no_such_thing", None)]):
+        other = threading.Thread(target=lambda: there.load_state_dict(source.state_dict()))
+        other.start()
+        other.join()
+        here.load_state_dict({})
+    assert torch.equal(there.weight, source.weight) and not torch.equal(here.weight, source.weight)
+    assert torch.nn.Module.load_state_dict is before

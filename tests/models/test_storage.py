@@ -303,3 +303,28 @@ def test_nan_weights_and_other_widths_are_refused(tmp_path):
 def test_public_names():
     assert cv.save is save
     assert cv.load is load
+
+
+def test_a_kill_between_two_renames_leaves_a_model(tmp_path, monkeypatch):
+    """Where folders can't change places in one step, the old one is found under the name that it was put aside with."""
+    from compressvqa import files
+
+    monkeypatch.setattr(files, "_swapped", lambda one, other: False)
+    folder, model = tmp_path / "model", create_model("rankdvqa", widths=(2, 2, 2, 2, 2, 2), merge_width=2, mlp_width=2)
+    save(model, folder)
+    rename, seen = type(folder).rename, []
+
+    def killed(path, target):
+        seen.append(path)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(type(folder), "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(model, folder)
+    monkeypatch.undo()
+    assert len(seen) == 2 and not folder.exists()
+    assert load(folder).state_dict().keys() == model.state_dict().keys()
+    save(model, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities import move_data_to_device
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ import compressvqa as cv
 from compressvqa.data import RankBatch
 from compressvqa.pruning import Schedule, find_groups, trace
 from compressvqa.stages import PruneStage, StageContext, StageResult
+from compressvqa.stages import prune as prune_stage
 from compressvqa.training import RankPairsObjective
 
 SMALL = {"widths": (4, 4, 6, 6, 8, 8), "merge_width": 8, "mlp_width": 8}
@@ -143,7 +145,8 @@ def test_zeros_are_removed_without_a_loss(tmp_path: Path) -> None:
     with torch.no_grad():
         for slot in group.slots:
             tensors[slot.leaf].index_fill_(slot.dim, torch.from_numpy(slot.indices[[1, 3]].ravel()), 0)
-    context = StageContext(tmp_path, None, None, None, inputs, None, None, 0)  # type: ignore[arg-type]
+    on_cpu = lambda: Fabric(accelerator="cpu", devices=1)
+    context = StageContext(tmp_path, None, None, None, inputs, on_cpu, None, 0)  # type: ignore[arg-type]
     result = PruneStage(PruneStage.Config(name="pruned", rule="zeros")).run(net, context)
     assert result.figures["removed"][group.name] == 2
     expected: Tensor = net(*inputs)
@@ -300,3 +303,46 @@ def test_a_stage_with_depth_that_was_killed_goes_on_to_the_same_network(depth_by
         again, seen = run_vit(folder, **settings)
         assert same(again.network, whole.network) and again.figures == whole.figures
         assert fatal == 1 or seen == [read[-1]]
+
+
+class OnMeta(Fabric):
+    """As if the run were on another device; numbers are not needed to see where things are."""
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("meta")
+
+    def to_device(self, obj: Any) -> Any:
+        return move_data_to_device(obj, self.device)
+
+
+def test_pruning_follows_the_device_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network, its inputs and the batches of gradients and activations are where `runtime.device` says."""
+    net, seen = network(), list[Tensor]()
+    context = StageContext(
+        folder=tmp_path,
+        objective=RankPairsObjective(RankPairsObjective.Config()),
+        batches=lambda batch: Noise(batch, [], None),
+        network_of=lambda name: net,
+        inputs=cv.example_inputs(net, size=96),
+        fabric=lambda: OnMeta(accelerator="cpu", devices=1),
+        log=lambda step, steps, figures: None,
+        seed=3,
+    )
+
+    class Recorded:
+        """In the place of the schedule, which needs numbers: keeps what it is given."""
+
+        def __init__(self, model: nn.Module, inputs: Any, **settings: Any) -> None:
+            seen.extend([*model.parameters(), *inputs, *next(iter(settings["importance"].batches))])
+
+        def prune(self, number: int, current: nn.Module) -> None:
+            seen.extend(p.grad for p in current.parameters() if p.grad is not None)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(prune_stage, "Schedule", Recorded)
+    monkeypatch.setattr(prune_stage, "density", lambda network: {})
+    stage = PruneStage(PruneStage.Config(name="pruned", rule=None, target_params=0.5, importance="taylor", batch=2))
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(net, context)
+    assert len(seen) > 2 * len(list(net.parameters())) * 0.9 and {tensor.device.type for tensor in seen} == {"meta"}

@@ -7,13 +7,11 @@ whole. So a build that was killed goes on where it was, and one with other setti
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -23,12 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressvqa.data import ladder as ladders
-from compressvqa.data.build import remove_dead_work
 from compressvqa.data.ladder import CODECS, Rung
 from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
 from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.manifest import FACTS, MANIFEST, write_set
 from compressvqa.data.proxy.references import Excerpt, Reference, store_reference, unpack
+from compressvqa.data.shared import remove_dead_work, working_in
 from compressvqa.data.sources import FileSource
 from compressvqa.errors import DataError
 from compressvqa.files import write_json
@@ -103,18 +101,12 @@ def build_proxy_set(
     if (folder / MANIFEST).exists() and not (folder / FACTS).exists():
         raise DataError("holds a data set that is not a proxy set", where=folder, hint="another folder")
     clips = _named(_clips(sources, folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in (folder, *folder.glob("references"), *folder.glob("distorted/*")):
-        with contextlib.suppress(OSError):  # an encoder that outlived its killed build may still write there
+    with working_in(folder) as work:
+        for place in (*folder.glob("references"), *folder.glob("distorted/*")):
             remove_dead_work(place)
-    work = folder / f".work-{os.getpid()}-{threading.get_ident()}"
-    work.mkdir()
-    try:
         build = _Build(folder, work, excerpt, rungs, workers or os.cpu_count() or 1, progress)
         made = build.run(clips)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    _remove_others(folder, build.wanted, {name for name, clip in made.items() if clip.skipped})
+        _remove_others(folder, build.wanted, {name for name, clip in made.items() if clip.skipped})
     settings = {"format": FORMAT, "excerpt": asdict(excerpt), "ladder": [rung.name for rung in ladder]}
     notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
     return write_set(folder, name or folder.resolve().name, label, made, settings, notes)
@@ -236,7 +228,8 @@ class _Build:
             made = {name: job.result() for name, job in jobs.items() if job.done()}
         except OSError as error:
             hint = "free some space, then run it again: finished files are kept"
-            raise DataError(f"the set can't be written ({error.strerror})", where=self.folder, hint=hint) from error
+            what = f"the set can't be written ({error.strerror or error})"
+            raise DataError(what, where=self.folder, hint=hint) from error
         finally:
             # Also when the user presses Ctrl-C: what has not begun is dropped, running encoders end soon.
             readers.shutdown(wait=False, cancel_futures=True)

@@ -98,8 +98,12 @@ def library(instructions: str | None = None) -> Path:
         key.update((HERE / source).read_bytes())
     path = cache_folder() / f"rankdvqa-{name}-{key.hexdigest()[:20]}.so"
     if not path.is_file():
-        with replacing(path) as unfinished:
-            _compile([tool, *flags, str(HERE / SOURCES[0]), "-o", str(unfinished)])
+        try:
+            with replacing(path) as unfinished:
+                _compile([tool, *flags, str(HERE / SOURCES[0]), "-o", str(unfinished)])
+        except OSError as error:
+            raise NativeUnavailableError(f"compiled code can't be kept ({error.strerror or error})", where=path.parent,
+                                         hint="set COMPRESSVQA_CACHE to a folder") from error  # fmt: skip
     return path
 
 

@@ -7,9 +7,11 @@ asks for; here nothing is fetched. Its published weights are pickled files that 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -71,6 +73,9 @@ def _configs() -> dict[str, Any]:
     return configs
 
 
+_ONE_AT_A_TIME = threading.RLock()
+
+
 class _FetchError(Exception):
     """A constructor that goes on fetching."""
 
@@ -97,8 +102,29 @@ def _offline(architecture: str) -> Iterator[Mapping[str, inspect.Parameter]]:
         (home, "load_file_from_url", refuse),
         (nn.Module, "load_state_dict", lambda *a, **k: None),  # of the empty states that the doors above give
     ]
+    with closed(doors):
+        yield inspect.signature(constructor).parameters
+
+
+@contextmanager
+def closed(doors: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Functions are others while the block runs, for its own thread alone: other threads see what was there before.
+
+    Args:
+        doors: (what holds the function, its name, the other one); what does not exist is left out.
+    """
+    owner = threading.get_ident()
+
+    def door(original: Any, instead: Any) -> Any:
+        @functools.wraps(original)
+        def chosen(*arguments: Any, **settings: Any) -> Any:
+            return (instead if threading.get_ident() == owner else original)(*arguments, **settings)
+
+        return chosen
+
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)  # two that overlap would put each other's back
         for place, name, instead in doors:
             if hasattr(place, name):
-                stack.enter_context(patch.object(place, name, instead))
-        yield inspect.signature(constructor).parameters
+                stack.enter_context(patch.object(place, name, door(getattr(place, name), instead)))
+        yield

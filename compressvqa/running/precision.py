@@ -1,0 +1,42 @@
+"""Device and precision of a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from compressvqa.environment import fast_bf16
+from compressvqa.running.recipe import RuntimeChoice
+
+log = logging.getLogger("compressvqa")
+
+
+def precision_of(runtime: RuntimeChoice) -> str:
+    """What "auto" comes to on this machine."""
+    if runtime.precision != "auto":
+        return runtime.precision
+    return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
+
+
+def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabric:
+    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16."""
+    half = trained is not None and precision_of(runtime) == "bf16"
+    if half and runtime.precision == "auto" and _over_time(trained) and _is_cpu(runtime):
+        log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
+        half = False
+    precision: Any = "bf16-mixed" if half else "32-true"
+    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+
+
+def _over_time(network: nn.Module | None) -> bool:
+    """Whether it holds a Conv3d that spans frames: oneDNN's bf16 gradient of its weights is garbage for two frames."""
+    layers = network.modules() if network is not None else []
+    return any(isinstance(layer, nn.Conv3d) and layer.kernel_size[0] > 1 for layer in layers)
+
+
+def _is_cpu(runtime: RuntimeChoice) -> bool:
+    return runtime.device == "cpu" or not torch.cuda.is_available()
