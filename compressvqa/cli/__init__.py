@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from compressvqa.cli import data, doctor, evaluate, export, metrics, models, prune, recipes, report, run, score, verify
 from compressvqa.cli.app import app
-from compressvqa.errors import CompressVQAError
+from compressvqa.cli.failures import ended
+from compressvqa.cli.general import begin
 
 __all__ = [
     "app",
@@ -28,24 +32,25 @@ __all__ = [
 ]
 
 
-def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: ends the process with the exit code that `ended` documents.
+
+    Args:
+        arguments: of the command line; None: those of the process.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("compressvqa").addHandler(handler)
-    logging.getLogger("compressvqa").setLevel(logging.INFO)
+    log = logging.getLogger("compressvqa")
+    log.addHandler(handler)
+    begin()
     _yield_cores()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what no encoding knows
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except CompressVQAError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:  # a disk that is full, a folder that is not ours, a network drive that is gone
-        what = error.strerror or str(error)
-        print(f"error: {what if error.filename is None else f'{error.filename}: {what}'}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ended(lambda: app(arguments, prog_name="compressvqa", standalone_mode=False)))
+    finally:
+        log.removeHandler(handler)
 
 
 def _yield_cores() -> None:

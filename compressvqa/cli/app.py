@@ -1,39 +1,46 @@
-"""What every command shares: the application, common arguments, and how JSON is printed."""
+"""What every command shares: the application and common arguments."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from compressvqa.errors import Terminated
+from compressvqa.cli.completion import recipes_like
+from compressvqa.cli.general import Application
+from compressvqa.cli.networks import ModelName, load_network
+from compressvqa.cli.output import print_json
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
+__all__ = [  # what commands begin from, also those that stand elsewhere
+    "ModelName",
+    "app",
+    "load_network",
+    "print_json",
+]
+
+app = Application(
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-recipes_app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
+recipes_app = Application(help="List, show, copy and check recipes.")
 app.add_typer(recipes_app, name="recipes")
-data_app = typer.Typer(help="Prepare and look at training data.", no_args_is_help=True)
+data_app = Application(help="Prepare and look at training data.")
 app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A YAML file, or the name of a recipe that ships (`compressvqa recipes list`).",
+        autocompletion=recipes_like,
+    ),
+]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer reads this at run time, also on Python 3.10)
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a setting: --set stages.teacher.steps=500. May be repeated."
     ),
-]
-ModelName = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="A name, NAME=pretrained, NAME=FILE with weights, or a folder made by a run."),
 ]
 Size = Annotated[
     Literal["scale", "refuse"], typer.Option(help="Another size than the reference's: scale (bicubic) or refuse.")
@@ -102,33 +109,3 @@ def options(
 
     for code in plugin or ():
         import_code(code)
-
-
-def load_network(name: str) -> Any:
-    """A network by name, with its weights as NAME=pretrained or NAME=FILE, or from a folder."""
-    from compressvqa.models import create_model, load
-
-    if Path(name).is_dir():
-        return load(name)
-    registered, equals, weights = name.partition("=")
-    return create_model(registered, weights=weights if equals else None)
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Long work that goes on where it was: Ctrl-C and SIGTERM, as clusters send it, end in one line that says so."""
-    from compressvqa.running.surroundings import terminated_as_interrupted
-
-    with terminated_as_interrupted():
-        try:
-            yield
-        except KeyboardInterrupt as stop:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
-
-
-def print_json(value: Any) -> None:
-    """Prints strict JSON."""
-    from compressvqa.files import plain
-
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))

@@ -7,13 +7,21 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from compressvqa.cli.app import Json, Overrides, data_app, print_json, resumable
+from compressvqa.cli.app import Json, Overrides, RecipeName, data_app
+from compressvqa.cli.general import Resumable
+from compressvqa.cli.output import print_json, print_names
+from compressvqa.cli.places import check_ours
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
 
-@data_app.command("prepare")
-def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
+@data_app.command("prepare", cls=Resumable, short_help="Prepare the data of a recipe.")
+def data_prepare(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the data goes.")],
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
     """Prepare the data of a recipe in a folder: give it to `run` as --data-folder."""
     from compressvqa import registry
     from compressvqa.progress import bar
@@ -21,14 +29,20 @@ def data_prepare(recipe: str, out: Path, overrides: Overrides = None) -> None:
 
     choice = Recipe.load(recipe, overrides or ()).data
     check_writable(out / "train" / "index.json")
+    check_ours(out, ("train", "validation"), what="prepared data")
     dataset = registry.datasets[kind_of(choice)].value(choice)
+    found = {}
     for part in ("train", "validation"):
-        with resumable(), bar(f"data: {part}") as progress:
+        with bar(f"data: {part}") as progress:
             examples = dataset.prepare(out / part, part=part, progress=progress)
-        print_json({part: examples.summary()})
+        found[part] = examples.summary()
+        if not as_json:
+            print(f"{part}: {', '.join(f'{key} {value}' for key, value in found[part].items())}")
+    if as_json:
+        print_json(found)
 
 
-@data_app.command("list")
+@data_app.command("list", short_help="List data sets that are read as published.")
 def data_list(as_json: Json = False) -> None:
     """List the data sets with human scores that are read in their published layout."""
     from compressvqa.opinions.published import facts_of
@@ -38,11 +52,10 @@ def data_list(as_json: Json = False) -> None:
     if as_json:
         print_json([{"name": n, "summary": summary, **(vars(facts) if facts else {})} for n, summary, facts in entries])
         return
-    for name, summary, _ in entries:
-        print(f"{name:<18} {summary}")
+    print_names([(name, summary) for name, summary, _ in entries])
 
 
-@data_app.command("check")
+@data_app.command("check", short_help="Say what is missing or odd in a data set.")
 def data_check(
     name: Annotated[str, typer.Argument(help="A data set's name (`data list`), or a manifest.")],
     folder: Annotated[Optional[Path], typer.Argument(metavar="DIR", help="Where the data set lies.")] = None,  # noqa: UP045
@@ -51,7 +64,8 @@ def data_check(
 ) -> None:
     """Say what is missing or odd in a data set.
 
-    Example: compressvqa data check tid2013 ~/datasets/tid2013
+    \b
+    compressvqa data check tid2013 ~/datasets/tid2013
     """
     from compressvqa.opinions import check
 
@@ -64,7 +78,7 @@ def data_check(
         raise typer.Exit(1)
 
 
-@data_app.command("proxy")
+@data_app.command("proxy", cls=Resumable, short_help="Build an evaluation set of clips without scores.")
 def data_proxy(
     sources: Annotated[list[Path], typer.Argument(metavar="CLIPS...", help="Folders of videos, or videos.")],
     out: Annotated[Path, typer.Option(help="Folder for the set.")],
@@ -77,12 +91,14 @@ def data_proxy(
     ] = "vmaf_v0.6.1",
     name: Annotated[Optional[str], typer.Option(help="Name of the set; by default the folder's.")] = None,  # noqa: UP045
     workers: Annotated[Optional[int], typer.Option(min=1, help="Encoders at a time.")] = None,  # noqa: UP045
+    as_json: Json = False,
 ) -> None:
     """Build an evaluation set where no human scores exist: encodes of known order, and VMAF of each.
 
     It is a proxy: never call its scores MOS. A build that was stopped goes on.
 
-    Example: compressvqa data proxy clips/ --out runs/proxy
+    \b
+    compressvqa data proxy clips/ --out runs/proxy
     """
     from compressvqa.data.proxy import build_proxy_set
     from compressvqa.progress import bar
@@ -91,13 +107,22 @@ def data_proxy(
     if downscale != "auto" and not downscale.isdigit():
         raise CompressVQAError(f"{downscale!r} is no whole number", where="--downscale", hint="1, 2, ... or auto")
     check_writable(out / "manifest.csv")
-    clips = sources[0] if len(sources) == 1 else [path for place in sources for _, path in list_videos(place)]
-    with resumable(), bar("proxy set") as progress:
+    check_ours(out, ("manifest.csv", "references", "distorted"), what="a proxy set")
+    here = out.resolve()
+    clips = sources[0] if len(sources) == 1 else [
+        path for place in sources for _, path in list_videos(place) if here not in path.resolve().parents
+    ]  # fmt: skip
+    with bar("proxy set") as progress:
         manifest = build_proxy_set(
             clips, out, frames=frames, start=start, downscale="auto" if downscale == "auto" else int(downscale),
             label=label, name=name, workers=workers, progress=progress,
         )  # fmt: skip
+    scenes, items = len({item.scene for item in manifest.items}), len(manifest.items)
+    if as_json:
+        print_json({"manifest": out / "manifest.csv", "items": items, "clips": scenes, "label": manifest.label,
+                    "notes": manifest.notes})  # fmt: skip
+        return
     for note in manifest.notes:
         print(f"note: {note}")
-    scenes = len({item.scene for item in manifest.items})
-    print(f"{out / 'manifest.csv'}: {len(manifest.items)} items of {scenes} clips, {manifest.label} (a proxy, no MOS)")
+    of = "1 clip" if scenes == 1 else f"{scenes} clips"
+    print(f"{out / 'manifest.csv'}: {items} items of {of}, {manifest.label} (a proxy, no MOS)")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from compressvqa.cli.app import Json, app, print_json
+from compressvqa.cli.app import Json, app
+from compressvqa.cli.output import print_json
 
 
-@app.command()
+@app.command(short_help="Print versions and say what is missing.")
 def doctor(as_json: Json = False) -> None:
     """Print versions and say what is missing."""
     from compressvqa.doctor import examine, missing

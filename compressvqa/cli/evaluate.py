@@ -22,9 +22,12 @@ from compressvqa.cli.app import (
     RuntimeName,
     Size,
     app,
-    print_json,
-    resumable,
 )
+from compressvqa.cli.general import Resumable
+from compressvqa.cli.given import refuse
+from compressvqa.cli.networks import NETWORK
+from compressvqa.cli.output import emit, print_json
+from compressvqa.cli.places import check_ours
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
@@ -32,13 +35,20 @@ if TYPE_CHECKING:
     from compressvqa.results import Evaluation
 
 
-@app.command()
+# What says how networks run, and how files are brought together.
+OF_NETWORKS = ("device", "runtime", "allow_random_weights", "latency")
+OF_FILES = ("size", "rate", "length", "align", "deinterlace", "rotate", "crop", "hdr", "frames", "subsample", "pool")
+
+
+@app.command(cls=Resumable, short_help="Judge models on data sets of human scores.")
 def evaluate(
+    context: typer.Context,
     what: Annotated[
         list[str],
         typer.Argument(
             metavar="MODEL... DATASET...",
-            help="Models (folders, NAME=WEIGHTS, psnr, lpips, ...) and data sets (manifests, NAME=FOLDER).",
+            help=f"Models and data sets. A model is a network ({NETWORK}) or a metric (psnr, vmaf, ...); a data set "
+            "is a manifest or NAME=FOLDER (`compressvqa data list`).",
         ),
     ],
     out: Annotated[Optional[Path], typer.Option(help="Folder for tables, plots and the page.")] = None,  # noqa: UP045
@@ -100,7 +110,9 @@ def evaluate(
 
     Scores are kept: the same command goes on where it was stopped, and a model more costs only itself.
 
-    Example: compressvqa evaluate runs/mini vmaf_v0.6.1 psnr live-vqa=LIVE/ --teacher mini --out runs/judged
+    \b
+    compressvqa evaluate runs/mini vmaf_v0.6.1 psnr live-vqa=LIVE/ --out runs/judged
+    compressvqa evaluate rankdvqa-mini rankdvqa manifest.csv --teacher rankdvqa
     """
     from compressvqa.evaluation import evaluate as judge
     from compressvqa.evaluation import write_evaluation
@@ -110,13 +122,15 @@ def evaluate(
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
+    _check(context, models)
     models += _outside(scores or [], command or [], lower_is_better or [], higher_is_better or [])
     if not datasets or not models:
         lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
     check_writable(None if out is None else out / "evaluation.json")
-    with resumable(), bar("evaluate") as progress:
+    check_ours(out, ("evaluation.json",), what="an evaluation")
+    with bar("evaluate") as progress:
         found = judge(
             models,
             datasets,
@@ -155,11 +169,34 @@ def evaluate(
         _show(found, form)
     sys.stdout.flush()  # what was computed is printed before it is written and drawn
     written = [] if out is None else write_evaluation(found, out)
-    if not as_json:
+    if not as_json and form == "text":
         for path in written:
             print(path)
     if any(dataset.left_out for dataset in found.datasets):
         raise typer.Exit(1)
+
+
+def _check(context: typer.Context, names: list[Any]) -> None:
+    """Refuses options that nothing of this command heeds.
+
+    Args:
+        context: of the command.
+        names: models but for files of scores and outside programs.
+    """
+    from compressvqa.scoring.find import is_network
+
+    asked = context.params
+    networks = [name for name in names if is_network(name)]
+    if not networks:
+        refuse(context, OF_NETWORKS, "there is no network among the models")
+    if not names and not asked["command"]:
+        refuse(context, OF_FILES, "scores taken elsewhere are not taken again")
+    if not asked["scores"] and not asked["command"]:
+        refuse(context, ("lower_is_better", "higher_is_better"), "it is of --scores and --command")
+    if asked["as_json"]:
+        refuse(context, ("form",), "--json is a form too", hint="one or the other")
+    if asked["resamples"] == 0:
+        refuse(context, ("by_content",), "with --resamples 0 there are no intervals")
 
 
 def _show(found: Evaluation, form: Literal["text", "markdown", "latex", "csv"]) -> None:
@@ -168,7 +205,7 @@ def _show(found: Evaluation, form: Literal["text", "markdown", "latex", "csv"]) 
 
     console = Console()
     if form != "text" or not console.is_terminal:
-        print(evaluation_table(found, format=form))
+        emit(evaluation_table(found, format=form) + "\n")
     else:
         for grid in (accuracy_grid(found), *statistics_grids(found)):
             console.print(grid)

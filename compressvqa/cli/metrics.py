@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, app, print_json
+from compressvqa.cli.app import Json, app
+from compressvqa.cli.output import print_json
 
 
-@app.command()
+@app.command(short_help="List metrics, and how each is to be read.")
 def metrics(
     pattern: Annotated[str, typer.Argument(help='Shell pattern; "pyiqa/*" lists those of pyiqa.')] = "*",
     as_json: Json = False,

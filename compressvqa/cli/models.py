@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compressvqa.cli.app import Json, ModelName, app, load_network, print_json
+from compressvqa.cli.app import Json, app
+from compressvqa.cli.networks import ClipFrames, ClipSize, Inputs, ModelName, arguments_of, load_network
+from compressvqa.cli.output import print_json, print_names
 
 if TYPE_CHECKING:
     from compressvqa.models.shipped import Shipped
     from compressvqa.registry import Entry
 
 
-@app.command()
+@app.command(short_help="List networks by name.")
 def models(
     pattern: Annotated[str, typer.Argument(help="Shell pattern.")] = "*",
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Only those whose trained weights ship.")] = False,
@@ -35,34 +37,37 @@ def models(
     if pretrained and not found:
         what = f"that match {pattern!r}" if ships else "with this version"
         print(f"no trained weights ship {what}", file=sys.stderr)
+    rows = []
     for name, entry in found.items():
         one = ships.get(name)
-        summary = entry.summary if one is None else one.summary
-        print(f"{name:<20} {entry.facts['mode']}{'*' if one else ' '} {summary}")
+        rows.append((name, f"{entry.facts['mode']}{'*' if one else ''}", entry.summary if one is None else one.summary))
+    print_names(rows)
 
 
 def _facts(name: str, entry: Entry, ships: Shipped | None) -> dict[str, Any]:
     """What there is to say of a name, as JSON would hold it."""
-    known = {"name": name, "summary": entry.summary if ships is None else ships.summary, **entry.facts}
+    facts = {key: value for key, value in entry.facts.items() if not callable(value)}
+    known = {"name": name, "summary": entry.summary if ships is None else ships.summary, **facts}
     return known | {"pretrained": ships is not None} | ({} if ships is None else {"weights": ships.to_dict()})
 
 
-@app.command()
+@app.command(short_help="Count parameters and MACs of a network.")
 def profile(
+    context: typer.Context,
     model: ModelName,
-    size: Annotated[int, typer.Option(min=1, help="Height and width of the clip in pixels.")] = 256,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of the clip.")] = 12,
+    size: ClipSize = 256,
+    frames: ClipFrames = 12,
+    inputs: Inputs = None,
     latency: Annotated[bool, typer.Option(help="Measure the time of a forward pass as well.")] = False,
     as_json: Json = False,
 ) -> None:
     """Count parameters and MACs of a model, and say how they were counted."""
     from compressvqa import cost
-    from compressvqa.models import example_inputs
 
-    network = load_network(model)
-    inputs = example_inputs(network, size=size, frames=frames)
-    counted = cost.profile(network, inputs)
-    timed = cost.latency(network, inputs) if latency else None
+    network = load_network(model, inputs)
+    arguments = arguments_of(network, model, context)
+    counted = cost.profile(network, arguments)
+    timed = cost.latency(network, arguments) if latency else None
     if as_json:
         print_json(counted.to_dict() | ({"latency": timed.to_dict()} if timed else {}))
         return

@@ -11,25 +11,28 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, app, load_network, print_json
+from compressvqa.cli.app import Json, app
+from compressvqa.cli.given import refuse
+from compressvqa.cli.networks import ClipFrames, ClipSize, Inputs, ModelName, arguments_of, load_network
+from compressvqa.cli.output import print_json
+from compressvqa.cli.places import Overwrite, check_new
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
-PrunedName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A name, NAME=pretrained, NAME=FILE with weights, a folder made by a run, or file.py:function.",
-    ),
-]
+# What says how to prune, and says nothing beside --explain, which prunes nothing.
+PRUNING = (
+    "folder", "out", "overwrite", "ratio", "ratios", "zeros", "target_params", "target_macs", "target_latency",
+    "runtime", "importance", "scope", "depth", "depth_by", "max_ratio", "round_to", "min_channels",
+)  # fmt: skip
 
 
-@app.command()
+@app.command(short_help="Remove channels, verified; or say what is tied.")
 def prune(
     context: typer.Context,
-    model: PrunedName,
+    model: ModelName,
     folder: Annotated[Optional[Path], typer.Argument(help="Folder for the pruned network: the same as --out.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="Folder for the pruned network; none: not saved.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
     ratio: Annotated[Optional[float], typer.Option(help="Share of channels to remove, from every group.")] = None,  # noqa: UP045
     ratios: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -61,12 +64,9 @@ def prune(
     ] = None,
     round_to: Annotated[Optional[int], typer.Option(help="Round widths to a multiple of this.")] = None,  # noqa: UP045
     min_channels: Annotated[Optional[int], typer.Option(help="Every group keeps at least so many channels.")] = None,  # noqa: UP045
-    size: Annotated[int, typer.Option(min=1, help="Height and width of the traced clip.")] = 256,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of the traced clip.")] = 12,
-    inputs: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="1x3x224x224", help="Size of an input; repeat it for a network of several."),
-    ] = None,
+    size: ClipSize = 256,
+    frames: ClipFrames = 12,
+    inputs: Inputs = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which layers are tied and why; prune nothing.")
     ] = False,
@@ -82,24 +82,24 @@ def prune(
 
     MODEL may also be a network of your own: file.py:function or package.module:function, with --inputs.
 
-    Example: compressvqa prune rankdvqa --target-macs 0.5 --protect "scales.*.head" --out runs/small
-
-    Example: compressvqa prune net.py:build --inputs 1x3x224x224 --explain --svg net.svg
+    \b
+    compressvqa prune rankdvqa --target-macs 0.5 --protect "scales.*.head" --out runs/small
+    compressvqa prune net.py:build --inputs 1x3x224x224 --explain --svg net.svg
     """
-    if not explain and (group or every or svg):
-        raise CompressVQAError("--group, --all and --svg say what is tied to what", hint="--explain")
-    if folder is not None and out is not None:
-        raise CompressVQAError("the folder is given twice", hint=f"--out {out} alone")
-    check_writable(svg, None if (out or folder) is None else (out or folder) / "config.json")
+    _check(context)
+    place = out or folder
+    check_writable(svg, None if place is None else place / "config.json")
+    check_new(place, "config.json", overwrite=overwrite, what="a network")
     from compressvqa.models import also_of
 
-    network, arguments = _network_and_inputs(model, inputs or (), size=size, frames=frames)
+    network = load_network(model, inputs)
+    arguments = arguments_of(network, model, context)
     if explain:
         choice: dict[str, Any] = {"also": also_of(network, arguments)}
         choice |= {} if attention in (None, "auto") else {"attention": attention}  # auto keeps heads while it can
         _explain(model, network, arguments, protect or (), group or (), every, svg, as_json, choice)
         return
-    from compressvqa.models import list_models, save
+    from compressvqa.models import save
     from compressvqa.pruning import WrittenSettings
     from compressvqa.pruning import prune as prune_network
 
@@ -119,7 +119,6 @@ def prune(
     pruned: Any = prune_network(network, arguments, also=also, **choices) if choices or shorter is None else None
     blocks = {} if shorter is None else {"blocks": shorter.removed}
     end, first = pruned or shorter, shorter or pruned
-    place = out or folder
     saved = None if place is None else save(end.model, place)
     counts = {
         name: (getattr(first.complexity_before, name), getattr(end.complexity_after, name))
@@ -139,9 +138,26 @@ def prune(
     for name, (before, after) in counts.items():
         print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
     print(f"pruned against zeroed: largest error {error:.1e} of the output's scale")
-    if model in list_models(pretrained=True):
-        print(f"by its name alone {model} has random weights: {model}=pretrained takes those that ship")
     print("nothing was saved (--out FOLDER saves)" if saved is None else saved)
+
+
+def _check(context: typer.Context) -> None:
+    """What is asked for must go together."""
+    asked = context.params
+    if asked["explain"]:
+        refuse(context, PRUNING, "--explain prunes nothing", hint="one or the other")
+    else:
+        refuse(context, ("group", "every", "svg"), "it is of what is tied to what", hint="--explain")
+    if asked["folder"] is not None and asked["out"] is not None:
+        raise CompressVQAError("the folder is given twice", hint=f"--out {asked['out']} alone")
+    if asked["folder"] is None and asked["out"] is None:
+        refuse(context, ("overwrite",), "nothing is saved", hint="--out FOLDER")
+    if asked["target_latency"] is None:
+        refuse(context, ("runtime",), "no latency is asked for", hint="--target-latency 0.5")
+    if asked["zeros"]:
+        refuse(context, ("ratio", "ratios"), "with --zeros the zeros decide")
+        others = ("target_params", "target_macs", "target_latency", "importance", "scope", "max_ratio")
+        refuse(context, others, "--zeros removes just the channels that are zero")
 
 
 def _without_blocks(network: Any, inputs: Any, share: float | None, by: str | None) -> Any:
@@ -192,8 +208,6 @@ def _explain(
 
 def _shares(ratio: float | None, ratios: Sequence[str], zeros: bool) -> Any:
     """The ratios of the library from those of the command line."""
-    if zeros and (ratio is not None or ratios):
-        raise CompressVQAError("--zeros takes no ratio: the zeros decide")
     named: dict[str, float] = {} if ratio is None or not ratios else {"*": ratio}
     for text in ratios:
         layer, equals, share = text.rpartition("=")
@@ -204,20 +218,3 @@ def _shares(ratio: float | None, ratios: Sequence[str], zeros: bool) -> Any:
         if not (layer and equals):
             raise CompressVQAError(f"{text!r} is no LAYER=SHARE", where="--ratios", hint="--ratios layer4=0.5")
     return "zeros" if zeros else named or ratio
-
-
-def _network_and_inputs(name: str, shapes: Sequence[str], *, size: int, frames: int) -> tuple[Any, tuple[Any, ...]]:
-    """A network and what to call it with; inputs of sizes that the user gave are tried once."""
-    from compressvqa.models import example_inputs
-    from compressvqa.models.from_code import is_code, register_code, shape_of_text, try_inputs
-
-    sizes = [shape_of_text(text) for text in shapes]
-    own = not Path(name).is_dir() and is_code(name)
-    if own:
-        if not sizes:
-            raise CompressVQAError("the sizes of its inputs are not known", where=name, hint="--inputs 1x3x224x224")
-        register_code(name, sizes)
-    network = load_network(name)
-    if not sizes:
-        return network, example_inputs(network, size=size, frames=frames)
-    return network, try_inputs(network, sizes, name)

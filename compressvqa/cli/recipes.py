@@ -7,35 +7,49 @@ from typing import Annotated
 
 import typer
 
-from compressvqa.cli.app import Overrides, print_json, recipes_app
+from compressvqa.cli.app import Json, Overrides, RecipeName, recipes_app
+from compressvqa.cli.output import print_json, print_names
 from compressvqa.errors import CompressVQAError
 
 
 @recipes_app.command("list")
-def recipes_list() -> None:
+def recipes_list(as_json: Json = False) -> None:
     """List the recipes that ship with the package."""
     import yaml
 
     from compressvqa.running.recipe import shipped
 
-    for name, path in shipped().items():
-        print(f"{name:<24} {' '.join(str(yaml.safe_load(path.read_text()).get('description', '')).split())}")
+    found = {
+        name: " ".join(str(yaml.safe_load(path.read_text()).get("description", "")).split())
+        for name, path in shipped().items()
+    }
+    if as_json:
+        print_json([{"name": name, "description": said} for name, said in found.items()])
+        return
+    print_names(list(found.items()))
 
 
 @recipes_app.command("show")
 def recipes_show(
-    recipe: str,
+    recipe: RecipeName,
     overrides: Overrides = None,
-    full: Annotated[bool, typer.Option(help="Every default filled in.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every default filled in.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print a recipe."""
     from compressvqa.running.recipe import Recipe, find
 
+    if as_json:
+        print_json(Recipe.load(recipe, overrides or ()).model_dump(mode="json", exclude_defaults=not full))
+        return
     print(Recipe.load(recipe, overrides or ()).to_yaml() if full or overrides else find(recipe).read_text(), end="")
 
 
 @recipes_app.command("copy")
-def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to write; must not exist.")]) -> None:
+def recipes_copy(
+    recipe: RecipeName,
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; must not exist.")],
+) -> None:
     """Copy a recipe that ships, to change it."""
     from compressvqa.running.recipe import find
 
@@ -50,11 +64,12 @@ def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to w
 
 @recipes_app.command("check")
 def recipes_check(
-    recipe: str,
+    recipe: RecipeName,
     overrides: Overrides = None,
     text_only: Annotated[
         bool, typer.Option("--text-only", help="Check what is written alone: no network is built, no file looked for.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Check a recipe: all faults of its text, with their lines; then its networks, data and stages, as `run` does.
 
@@ -66,7 +81,11 @@ def recipes_check(
     checked = Recipe.load(recipe, overrides or ())
     if not text_only:
         preflight(checked, weights=False)
-    print(f"{recipe}: no fault; {len(checked.stages)} stages: {', '.join(stage.name for stage in checked.stages)}")
+    stages = [stage.name for stage in checked.stages]
+    if as_json:
+        print_json({"recipe": recipe, "faults": [], "stages": stages})
+        return
+    print(f"{recipe}: no fault; {len(stages)} {'stage' if len(stages) == 1 else 'stages'}: {', '.join(stages)}")
 
 
 @recipes_app.command("schema")

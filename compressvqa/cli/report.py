@@ -8,25 +8,28 @@ from typing import Annotated, Optional
 
 import typer
 
-from compressvqa.cli.app import app
+from compressvqa.cli.app import Json, app
+from compressvqa.cli.output import print_json
+from compressvqa.cli.places import check_ours
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
 EVALUATION, RESULTS = "evaluation.json", "results.json"
 
 
-@app.command()
+@app.command(short_help="Draw figures and pages of runs and evaluations.")
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, and folders or files of an evaluation.")
     ],
     out: Annotated[Optional[Path], typer.Option(help="Folder for the figures; by default the first RUN.")] = None,  # noqa: UP045
+    as_json: Json = False,
 ) -> None:
     """Draw what came out: of one run its report; of an evaluation, also beside runs, figures, tables and a page.
 
-    Example: compressvqa report runs/judged
-
-    Example: compressvqa report runs/a runs/b --out runs/both
+    \b
+    compressvqa report runs/judged
+    compressvqa report runs/a runs/b --out runs/both
     """
     from compressvqa.report import write_evaluation_report, write_report
 
@@ -43,13 +46,22 @@ def report(
         check_writable(folder / "report.html")
         recipe = folder / "recipe.yaml"
         results = json.loads((folder / RESULTS).read_text())
-        print(write_report(results, folder, recipe.read_text() if recipe.exists() else ""))
+        page = write_report(results, folder, recipe.read_text() if recipe.exists() else "")
+        if as_json:
+            print_json({"written": [page]})
+        else:
+            print(page)
         return
     if not evaluations and out is None:
         raise CompressVQAError("figures of several runs need a folder", hint="--out FOLDER")
     place = out or evaluations[0].parent
     check_writable(place / "report.html")
-    for path in write_evaluation_report(evaluations[0] if evaluations else None, place, runs=folders):
+    check_ours(place, ("report.html", EVALUATION, RESULTS), what="a report")
+    written = write_evaluation_report(evaluations[0] if evaluations else None, place, runs=folders)
+    if as_json:
+        print_json({"written": written})
+        return
+    for path in written:
         print(path)
 
 

@@ -8,12 +8,16 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from compressvqa.cli.app import Json, Overrides, app, print_json, resumable
+from compressvqa.cli.app import Json, Overrides, RecipeName, app
+from compressvqa.cli.general import Resumable
+from compressvqa.cli.output import print_json
+from compressvqa.cli.places import check_ours
+from compressvqa.errors import CompressVQAError
 
 
-@app.command()
+@app.command(cls=Resumable, short_help="Run a recipe to its report.")
 def run(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships.")],
+    recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[Optional[Path], typer.Option(help="Run folder; by default runs/NAME.")] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option(help="Go on in a folder that already holds a run.")] = True,
@@ -23,26 +27,46 @@ def run(
 ) -> None:
     """Run a recipe to its report. Call it again after a stop: it goes on where it was.
 
-    Example: compressvqa run rankdvqa_mini --set data.sources=clips/train --set data.validation=clips/val
+    \b
+    compressvqa run rankdvqa_mini --set data.sources=clips/
+    compressvqa run rankdvqa_mini --set data.sources=clips/train --set data.validation=clips/val
     """
     from compressvqa.running.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides or ())
+    folder = out if out is not None else Path("runs") / checked.name
+    check_ours(folder, ("recipe.yaml",), what="a run")
+    _refuse_another(folder, checked.name)
     if dry_run:
-        from compressvqa.running.dry_run import describe
+        from compressvqa.running.dry_run import describe, plan
         from compressvqa.running.preflight import preflight
 
         preflight(checked, weights=False)
-        print(describe(checked, out))
+        if as_json:
+            print_json(plan(checked, folder, data_folder))
+        else:
+            print(describe(checked, folder, data_folder))
         return
     from compressvqa.report import result_table, with_intervals
     from compressvqa.running.pipeline import run as run_recipe
 
-    with resumable():
-        result = run_recipe(checked, out=out, resume=resume, data_folder=data_folder)
+    result = run_recipe(checked, out=folder, resume=resume, data_folder=data_folder)
     if as_json:
         print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
         return
     console = Console()
     console.print(result_table(with_intervals(result.table)))
     console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _refuse_another(folder: Path, name: str) -> None:
+    """A run of another recipe is not replaced by a typo: its stages would go."""
+    import yaml
+
+    try:
+        held = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["name"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        return
+    if held != name:
+        raise CompressVQAError(f"holds a run of {held!r}, and this recipe is {name!r}", where=folder,
+                               hint="another --out; or --set name=" + str(held))  # fmt: skip

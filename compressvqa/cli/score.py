@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -28,6 +28,10 @@ from compressvqa.cli.app import (
     Width,
     app,
 )
+from compressvqa.cli.general import general
+from compressvqa.cli.networks import NETWORK
+from compressvqa.cli.output import emit, emit_json
+from compressvqa.cli.score_checks import Reading, check_command, check_files, check_scorers
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
@@ -35,13 +39,18 @@ if TYPE_CHECKING:
     from compressvqa.scoring import Score
 
 SHOWN = 20  # segments that are shown without being asked for
+FILES_SHOWN = 5  # files of which they are
 
 
-@app.command()
+@app.command(short_help="Score videos or pictures against a reference.")
 def score(
+    context: typer.Context,
     files: Annotated[
         Optional[list[Path]],  # noqa: UP045  (typer reads this at run time, also on Python 3.10)
-        typer.Argument(metavar="REF DIST...", help="The reference and its distorted videos or pictures."),
+        typer.Argument(
+            metavar="REF DIST...",
+            help="The reference and its distorted videos or pictures; folders of them; or a table of pairs.",
+        ),
     ] = None,
     reference_file: Annotated[  # the order of the two is the other way round in some tools: options leave no doubt
         Optional[Path],  # noqa: UP045
@@ -59,8 +68,8 @@ def score(
             "-m",
             metavar="NAME",
             show_default="rankdvqa-mini",
-            help="A network that ships (`compressvqa models --pretrained`), a folder made by a run, NAME=WEIGHTS, or a "
-            "metric: vmaf, psnr, lpips, ... (`compressvqa metrics`). May be repeated.",
+            help=f"A network: {NETWORK} (`compressvqa models`); or a metric: vmaf, psnr, lpips, ... "
+            "(`compressvqa metrics`). May be repeated.",
         ),
     ] = None,
     pool: Annotated[
@@ -122,63 +131,60 @@ def score(
 ) -> None:
     """Score distorted videos or pictures against their reference.
 
-    Example: compressvqa score reference.mp4 distorted.mp4
+    \b
+    compressvqa score reference.mp4 distorted.mp4
+    compressvqa score reference.mp4 low.mp4 high.mp4 -m vmaf -m psnr --pool p5 --pool mean
+    compressvqa score reference.mp4 distorted.mp4 --model runs/rankdvqa-mini --per second --csv
+    compressvqa score reference.mp4 encodes/
+    compressvqa score references/ encodes/ --summary > scores.csv
+    compressvqa score pairs.csv --out scores.json
 
-    Example: compressvqa score reference.mp4 distorted.mp4 --model runs/rankdvqa-mini/model
-
-    Example: compressvqa score reference.mp4 low.mp4 high.mp4 --metric vmaf --metric psnr --pool p5 --pool mean
-
-    Example: compressvqa score reference.mp4 distorted.mp4 --metric xpsnr --per second --csv
-
-    A folder of numbered pictures, or a name for them (frame_%04d.png), is one video; - is a Y4M stream on standard
-    input.
+    A folder of videos stands for all of them; of two folders, dog.mp4 goes with dog.mp4 and dog_crf30.mp4. A table
+    has the columns ref,dist. A folder of numbered pictures, or a name for them (frame_%04d.png), is one video. Beside
+    another file, - is a Y4M stream on standard input; alone, it is such a table.
     """
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
     from compressvqa.scoring.engine import in_order
     from compressvqa.scoring.network import DEFAULT
-    from compressvqa.scoring.result import figure
-    from compressvqa.video.clip import Clip, Pairing
+    from compressvqa.scoring.pairs import pairs_of
+    from compressvqa.video.clip import Pairing
 
-    forms = {"--json": as_json, "--csv": as_csv, "--xml": as_xml, "--summary": summary}
-    asked = [option for option, given in forms.items() if given]
     names = list(dict.fromkeys(model or [DEFAULT]))
-    _check(asked, names, pool or [], per, plot, out or [])
+    form = check_command(context, names)
     check_writable(plot, *(out or ()))
     scorers = find_scorers(names, device=device, runtime=runtime, allow_random_weights=allow_random_weights)
+    check_scorers(context, scorers)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
-    reference, distorted = _sides(
-        files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"
-    )
-    _check_files(distorted, as_xml)
-    form, fps = _raw(width, height, pixel_format, bitdepth), _frame_rate(frame_rate)
-    left = None if reference is None else Clip(reference, form, stream if stream_ref is None else stream_ref, fps)
-    right = [Clip(path, form, stream if stream_dist is None else stream_dist, fps) for path in distorted]
+    tasks = pairs_of(
+        files or [], reference_file, distorted_files or [],
+        needs_reference="FR" in modes or identical, stream=getattr(sys.stdin, "buffer", None),
+    )  # fmt: skip
+    check_files(context, tasks)
+    read = Reading.of(context)
+    pairing = Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr)
+    scores: list[Score] = []
     with bar("score") as progress:
-        scores = score_all(
-            left,
-            right,
-            scorers,
-            pools=pool or [],
-            per=per,
-            identical=identical,
-            pairing=Pairing(
-                frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr
-            ),
-            progress=progress,
-        )
+        for number, task in enumerate(tasks, 1):
+            # Where there are several references, work is counted by them: frames of the next are not known yet.
+            progress.update(number - 1, len(tasks)) if len(tasks) > 1 else None
+            scores += score_all(
+                read.reference(task),
+                read.distorted(task),
+                scorers,
+                pools=pool or [],
+                per=per,
+                identical=identical,
+                pairing=pairing,
+                progress=progress if len(tasks) == 1 else None,
+            )
     scores = in_order(scores, names)
-    if asked:
-        written = {"--json": logs.to_json, "--csv": logs.to_csv, "--xml": logs.to_xml, "--summary": logs.to_summary}
-        print(written[asked[0]](scores), end="")
-        if as_csv:  # libvmaf's form of it has no place for what the numbers mean
-            for one in scores:
-                said = f"{one.distorted.path.name}: {one.name} {figure(one.score)} ({one.pooling})"
-                print("; ".join([said, one.meaning, *one.remarks]), file=sys.stderr)
+    if form is not None:
+        _print(scores, form)
     else:
         console = Console()
         console.print(score_table(scores[0]) if len(scores) == 1 else scores_table(scores))
-        if segments or per is not None or max(len(one.per_segment) for one in scores) <= SHOWN:
+        if segments or per is not None or _are_few(scores):
             console.print(segments_table(scores))
     for file in out or []:  # what was computed is printed before it is written and drawn
         logs.write_scores(scores, file)
@@ -186,36 +192,25 @@ def score(
         _plot(scores, plot)
 
 
-def _check(
-    forms: list[str], names: list[str], pool: list[str], per: str | None, plot: Path | None, out: list[Path]
-) -> None:
-    """What can be wrong in the command is said before minutes of scoring."""
-    from compressvqa.scoring.logs import check_suffix
-    from compressvqa.scoring.pooling import Length, parse_pools
-
-    if len(forms) > 1:
-        raise CompressVQAError(
-            f"{' and '.join(forms)} can't be printed together", hint="--out FILE.json, FILE.csv, ..."
-        )
-    parse_pools(pool)
-    if per is not None:
-        Length.parse(per)
-    for file in out:
-        check_suffix(file)
-    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
-        raise CompressVQAError("a plot is written as .svg or .png", where=plot)
-    if plot is not None and len(names) > 1:
-        raise CompressVQAError(f"a plot shows one metric, and there are {', '.join(names)}", where="--plot")
+def _are_few(scores: Sequence[Score]) -> bool:
+    """Whether segments are shown without being asked for: few of them, and of few files."""
+    files = {one.distorted.path for one in scores}
+    return max(len(one.per_segment) for one in scores) <= SHOWN and len(files) <= FILES_SHOWN
 
 
-def _check_files(distorted: list[Path], as_xml: bool) -> None:
-    known: set[Path] = set()
-    for file in distorted:
-        if file.resolve() in known:
-            raise CompressVQAError("is named twice", where=file)
-        known.add(file.resolve())
-    if as_xml and len(distorted) > 1:
-        raise CompressVQAError("an XML log holds one distorted file", hint="--json or --csv for several")
+def _print(scores: Sequence[Score], form: str) -> None:
+    """Prints scores for programs."""
+    from compressvqa.scoring import logs
+    from compressvqa.scoring.result import figure
+
+    if form == "--json":
+        emit_json(logs.to_json(scores))
+        return
+    emit({"--csv": logs.to_csv, "--xml": logs.to_xml, "--summary": logs.to_summary}[form](scores))
+    if form == "--csv" and not general.quiet:  # libvmaf's form of it has no place for what the numbers mean
+        for one in scores:
+            said = f"{one.distorted.path.name}: {one.name} {figure(one.score)} ({one.pooling})"
+            print("; ".join([said, one.meaning, *one.remarks]), file=sys.stderr)
 
 
 def _plot(scores: list[Score], plot: Path) -> None:
@@ -225,46 +220,11 @@ def _plot(scores: list[Score], plot: Path) -> None:
     from compressvqa.scoring.result import file_names
 
     names = file_names(scores)
+    if not any(one.per_segment for one in scores):
+        raise CompressVQAError(f"{scores[0].name} is one number a file: it has no course to draw", where="--plot")
     courses = {
         names[one.distorted.path]: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
         for one in scores
     }
     fps = scores[0].frame_rate
     plot_course(courses, plot, fps=None if fps is None else float(fps), label=label_title(scores[0].name))
-
-
-def _sides(
-    files: list[Path], reference: Path | None, distorted: list[Path], mode: str
-) -> tuple[Path | None, list[Path]]:
-    """Reference and distorted files out of what was given by place and by name."""
-    rest = list(files)
-    if reference is None and mode == "FR" and rest and len(rest) + len(distorted) > 1:
-        reference = rest.pop(0)
-    rest += distorted
-    if not rest or (mode == "FR" and reference is None):
-        needs = "two files" if mode == "FR" else "a file"
-        raise CompressVQAError(f"score needs {needs}", hint="score REFERENCE DISTORTED, or score -r FILE -d FILE")
-    return reference, rest
-
-
-def _frame_rate(text: str | None) -> Fraction | None:
-    """Frames a second out of a number or a fraction; 23.976 and its kin stand for fractions of 1001."""
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise CompressVQAError(f"--frame-rate {text} is no frame rate", hint="25, 23.976, 30000/1001")
-    broadcast = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
-    return broadcast if abs(rate - broadcast) < Fraction(1, 200) and rate.denominator > 1 else rate
-
-
-def _raw(width: int | None, height: int | None, pixel_format: Literal["420", "422", "444"], bitdepth: int) -> Any:
-    """The format of headerless files, None where none was given."""
-    from compressvqa.video.raw import RawFormat
-
-    if (width is None) != (height is None):
-        raise CompressVQAError("headerless video needs both --width and --height")
-    return None if width is None or height is None else RawFormat(width, height, pixel_format, bitdepth)

@@ -43,7 +43,7 @@ from compressvqa.opinions.parts import Part
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video import pictures
-from compressvqa.video.folders import VIDEO_SUFFIXES
+from compressvqa.video.folders import VIDEO_SUFFIXES, is_passed_over
 from compressvqa.video.read import RAW_SUFFIXES, probe, read_frames
 
 log = logging.getLogger(__name__)
@@ -331,7 +331,7 @@ def _list_media(place: Path) -> Iterator[tuple[str, Path]]:
     wanted = (VIDEO_SUFFIXES | pictures.SUFFIXES) - RAW_SUFFIXES
     found = False
     for path in sorted(place.rglob("*")):
-        if path.suffix.lower() in wanted and path.is_file() and not path.name.startswith("."):
+        if path.suffix.lower() in wanted and path.is_file() and not is_passed_over(path, place):
             found = True
             yield f"{place.absolute().name}/{path.relative_to(place).as_posix()}", path
     if not found:

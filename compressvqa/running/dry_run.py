@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -12,7 +13,30 @@ from compressvqa.models.factory import entry_of
 from compressvqa.running.recipe import ModelChoice, Recipe, kind_of
 
 
-def describe(recipe: Recipe, out: Path | None = None) -> str:
+def plan(recipe: Recipe, out: Path | None = None, data_folder: Path | None = None) -> dict[str, Any]:
+    """What `describe` says, as JSON would hold it: settings that are the defaults are left out."""
+    folder = out if out is not None else Path("runs") / recipe.name
+    chosen = recipe.model_dump(mode="json", exclude_defaults=True)
+    return {
+        "name": recipe.name,
+        "description": recipe.description,
+        "folder": folder,
+        "holds_a_run": (folder / "recipe.yaml").exists(),
+        "data_folder": data_folder or folder / "data",
+        "networks": {name: {"name": one.registered, "weights": one.weights} for name, one in recipe.networks().items()},
+        "objective": chosen.get("objective"),
+        "data": chosen.get("data"),
+        "unlabelled": chosen.get("unlabelled"),
+        "stages": [
+            {"kind": stage.kind, "name": stage.name, **stage.model_dump(mode="json", exclude_defaults=True)}
+            for stage in recipe.stages
+        ],
+        "model": folder / "model",
+        "report": folder / "report.html",
+    }
+
+
+def describe(recipe: Recipe, out: Path | None = None, data_folder: Path | None = None) -> str:
     """The recipe as a plan: model, data and stages in order, each with the settings that are not the defaults."""
     folder = out if out is not None else Path("runs") / recipe.name
     held = "  (holds a run: finished stages are kept)" if (folder / "recipe.yaml").exists() else ""
@@ -20,6 +44,7 @@ def describe(recipe: Recipe, out: Path | None = None) -> str:
     lines = [
         f"{recipe.name}: {recipe.description}".rstrip(": "),
         f"run folder  {folder}{held}",
+        *([] if data_folder is None else [f"data folder {data_folder}"]),
         _network("model", recipe.model),
         *(_network(name, choice) for name, choice in recipe.networks().items() if name != "model"),
         f"objective   {kind_of(recipe.objective)}: {objective.summary}",

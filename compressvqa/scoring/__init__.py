@@ -1,11 +1,12 @@
 """The score of distorted videos against their reference: files in, a number and its course over time out."""
 
+from compressvqa.models.named import model_folder
 from compressvqa.scoring import greed, image_metrics, libvmaf
 from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.engine import score, score_all, score_several
 from compressvqa.scoring.find import find_scorers
 from compressvqa.scoring.logs import to_csv, to_json, to_summary, to_xml, write_scores
-from compressvqa.scoring.network import NetworkScorer, model_folder
+from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.pooling import parse_pools, pool, pool_by
 from compressvqa.scoring.result import Score
 from compressvqa.scoring.scorer import Course, Facts, Scale, Scorer, Segment

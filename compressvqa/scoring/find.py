@@ -12,10 +12,10 @@ from torch import nn
 
 from compressvqa.errors import RegistryError
 from compressvqa.labels import LABELS, canonical_label
-from compressvqa.models import create_model, list_models
+from compressvqa.models.named import find_network
 from compressvqa.models.shipped import shipped
 from compressvqa.registry import Entry, models, scorers
-from compressvqa.scoring.network import DEFAULT, SHIPS, NetworkScorer, load_network
+from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.scorer import Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 
@@ -101,6 +101,13 @@ def find_scorers(
     return found
 
 
+def is_network(name: str) -> bool:
+    """Whether what a user typed is meant for a network, and not for a metric; nothing is made or read."""
+    if _entry(name) is not None or name.startswith("pyiqa/"):
+        return False
+    return name.partition("=")[0] not in scorers
+
+
 def _entry(name: str | Path | nn.Module) -> Entry | None:
     known = canonical(name) if isinstance(name, str) else name
     return scorers[known] if isinstance(known, str) and known in scorers else None
@@ -126,19 +133,8 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
 
 def _network(text: str, settings: dict[str, Any]) -> NetworkScorer:
     """A network by its name, as NAME=WEIGHTS, or by its folder."""
-    name, equals, file = text.partition("=")
-    known = list_models()
-    if equals and file == "pretrained" and name in shipped():
-        text = name
-    elif equals and name in known:
-        return NetworkScorer(create_model(name, weights=file), source=file, **settings)
-    if not Path(text).exists() and text not in [*known, DEFAULT] and Path(text).name == text:
-        near = difflib.get_close_matches(text, [*scorers, *other_spellings(), *known], n=3, cutoff=0.5)
-        hint = ", ".join(near) or ", ".join([*scorers, *known])
-        raise RegistryError(f"{text!r} is neither a model folder nor a network nor a metric", hint=hint)
-    network, source = load_network(text)
-    ships = text in shipped() and not Path(text).exists()
-    return NetworkScorer(network, name=text if ships else None, source=SHIPS if ships else source, **settings)
+    found = find_network(text, random=settings["allow_random_weights"], others=[*scorers, *other_spellings()])
+    return NetworkScorer(found.network, name=found.name, source=found.source, **settings)
 
 
 def listed(pattern: str = "*") -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -17,12 +16,12 @@ from compressvqa.code_digest import code_digest
 from compressvqa.deploy import BlockSize, Prepared, check_runtime, prepare
 from compressvqa.deploy.eager import rows_of
 from compressvqa.deploy.memory import kept_memory
-from compressvqa.errors import DataError, RegistryError, WeightsError
+from compressvqa.errors import DataError, WeightsError
 from compressvqa.metrics.score_scale import HIGHEST, LOWEST
-from compressvqa.models import ModelSpec, list_models, load, spec_of
+from compressvqa.models import ModelSpec, spec_of
 from compressvqa.models.factory import is_untrained
+from compressvqa.models.named import SHIPS
 from compressvqa.models.scales import scale_of
-from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer, Rooms
 from compressvqa.scoring.scorer import Course, Facts
@@ -32,8 +31,6 @@ from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
 DEFAULT = "rankdvqa-mini"  # what scores where nothing else is asked for
-SHIPS = "ships with compressvqa"  # what such a network says of where it came from
-MAKE = "make one with `compressvqa run recipes/rankdvqa_mini.yaml` and give its model folder"
 
 
 class NetworkScorer(BlockScorer):
@@ -248,33 +245,3 @@ def _device(network: nn.Module, device: str, *, in_memory: bool) -> torch.device
     if in_memory:
         return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def load_network(model: str | Path) -> tuple[nn.Module, str]:
-    """A network with its weights, and where it came from; see `model_folder`."""
-    folder = model_folder(model)
-    return load(folder), str(folder)
-
-
-def model_folder(model: str | Path) -> Path:
-    """The folder of a network's weights: `model` itself, the model of a run folder, or what ships under that name.
-
-    Raises:
-        WeightsError: there is no such folder, or nothing ships under that name.
-        RegistryError: no network has that name.
-    """
-    path = Path(model)
-    if path.is_dir():
-        inside = path / "model"
-        return inside if (inside / "config.json").is_file() and not (path / "config.json").is_file() else path
-    if path.is_file():
-        raise WeightsError("a file of weights does not say which network it is", where=path,
-                           hint=f"NAME={path}, where NAME is the network's")  # fmt: skip
-    name = str(model)
-    if name in shipped():
-        return shipped_folder(name)
-    if path.name != name:
-        raise WeightsError("there is no such model folder", where=path, hint=MAKE)
-    if name != DEFAULT and name not in models:
-        raise RegistryError(f"{name!r} is neither a model folder nor a network", hint=", ".join(list_models()))
-    raise not_shipped(name, MAKE if name.startswith("rankdvqa") else f"{name}=FILE with its weights")

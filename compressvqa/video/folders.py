@@ -17,9 +17,31 @@ VIDEO_SUFFIXES = frozenset({
 })
 # fmt: on
 
+# What programs write before a file is whole: clip.part.mp4, or clip.mp4 beside clip.mp4.aria2.
+UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".filepart", ".!qb",
+              ".!ut", ".aria2", ".opdownload", ".unconfirmed")  # fmt: skip
+# Folders that systems put among people's files.
+NOT_THEIRS = frozenset({"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"})
+
+
+def is_passed_over(path: Path, folder: Path) -> bool:
+    """Whether a file of a folder is none that its owner means: hidden, not finished, or put there by the system.
+
+    >>> [is_passed_over(Path("clips", name), Path("clips")) for name in ("a.mp4", "._a.mp4", ".x/a.mp4", "a.part.mp4")]
+    [False, True, True, True]
+    """
+    parts = path.relative_to(folder).parts
+    if any(part.startswith((".", "~")) or part.casefold() in NOT_THEIRS for part in parts):
+        return True
+    if Path(path.stem).suffix.casefold() in UNFINISHED or path.suffix.casefold() in UNFINISHED:
+        return True
+    return any(path.with_name(path.name + mark).exists() for mark in UNFINISHED)
+
 
 def list_videos(place: str | Path) -> list[tuple[str, Path]]:
     """Video files of a folder and its subfolders (told by their suffix, sorted), or one file.
+
+    Hidden files and folders are passed over, and so are files that another program has not finished.
 
     Returns:
         (content, path) of each; the content is the path below the folder, with forward slashes.
@@ -48,7 +70,7 @@ def _listed(place: Path, suffixes: frozenset[str], what: str, more: str, hint: s
     found = [
         (path.relative_to(place).as_posix(), path)
         for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes and path.is_file() and not is_passed_over(path, place)
     ]
     if not found:
         raise DataError(f"holds no {what}{more}", where=place, hint=hint)

@@ -1,13 +1,10 @@
 """`compressvqa score` and `compressvqa metrics` as they are typed."""
 
 import json
-import logging
-import sys
 
 import pytest
-
-from compressvqa.cli import main
-from tests.clips import make
+from clips import make
+from running import inside
 
 
 @pytest.fixture(scope="module")
@@ -20,29 +17,20 @@ def files(tmp_path_factory):
     return [str(folder / "r.y4m"), str(folder / "a" / "clip.y4m"), str(folder / "b" / "clip.y4m")]
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command; returns its exit code and what it printed on both streams."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compressvqa", *arguments])
-        monkeypatch.setenv("COLUMNS", "80")
-        monkeypatch.setattr(logging.getLogger("compressvqa"), "handlers", [])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return call
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, and what was printed on both streams."""
+    done = inside(*arguments, columns=80)
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_several_metrics_and_poolings(run, files):
+def test_several_metrics_and_poolings(files):
     code, said, _ = run("score", *files, "--metric", "vmaf", "--metric", "psnr", "--pool", "p5,mean", "--per", "5")
     assert code == 0 and max(map(len, said.splitlines())) <= 80 and "…" not in said
     for words in ("a/clip.y4m", "b/clip.y4m", "vmaf_v0.6.1", "dB, higher is better", "p5", "0 to 4", "5 to 9"):
         assert words in said
 
 
-def test_a_csv_stays_libvmafs_and_what_it_means_is_said_beside_it(run, files, tmp_path):
+def test_a_csv_stays_libvmafs_and_what_it_means_is_said_beside_it(files, tmp_path):
     log = tmp_path / "log.json"
     code, said, beside = run("score", *files[:2], "-m", "psnr", "-m", "xpsnr", "--csv", "--out", str(log))
     assert code == 0 and said.splitlines()[0] == "Frame,psnr,xpsnr," and len(said.splitlines()) == 11
@@ -62,17 +50,17 @@ def test_a_csv_stays_libvmafs_and_what_it_means_is_said_beside_it(run, files, tm
         (["--metric", "psnr=file"], "psnr takes no file"),
     ],
 )
-def test_a_mistake_is_one_line(run, files, arguments, said):
+def test_a_mistake_is_one_line(files, arguments, said):
     code, printed, error = run("score", *files[:2], *arguments)
     assert (code, printed) == (2, "") and said in error and error.count("\n") == 1
 
 
-def test_a_file_that_is_named_twice(run, files):
+def test_a_file_that_is_named_twice(files):
     code, _, error = run("score", files[0], files[1], files[1], "--metric", "psnr")
     assert code == 2 and "is named twice" in error
 
 
-def test_metrics(run):
+def test_metrics():
     code, said, _ = run("metrics")
     assert code == 0 and max(map(len, said.splitlines())) <= 80
     for name in ("xpsnr", "psnr_hvs", "ciede", "cambi", "psnr_cb", "lpips", "vmaf (vmaf_v0.6.1)"):

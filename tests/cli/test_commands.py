@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import command
+from running import command, inside
 
 import compressvqa as cv
 
-pytestmark = pytest.mark.slow  # processes of their own
 ANY_WEIGHTS = "--allow-random-weights"
 
 
 def said(*arguments: str, code: int = 2) -> str:
     """The one line of error that a failing command ended with; what it logged before is no traceback."""
-    done = command(*arguments)
+    done = inside(*arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
@@ -24,14 +23,14 @@ def said(*arguments: str, code: int = 2) -> str:
 
 
 def test_help_and_lists() -> None:
-    assert "prove what it cost" in command("--help").stdout
-    assert "rankdvqa_mini" in command("recipes", "list").stdout
-    models = json.loads(command("models", "--json").stdout)
+    assert "prove what it cost" in inside("--help").stdout
+    assert "rankdvqa_mini" in inside("recipes", "list").stdout
+    models = json.loads(inside("models", "--json").stdout)
     assert {"rankdvqa", "stanet"} <= {model["name"] for model in models}
 
 
 def test_dry_run_prints_the_plan_and_makes_nothing(small_recipe: Path, tmp_path: Path) -> None:
-    done = command("run", str(small_recipe), "--dry-run", "--out", str(tmp_path / "run"))
+    done = inside("run", str(small_recipe), "--dry-run", "--out", str(tmp_path / "run"))
     assert done.returncode == 0
     for word in ("1. teacher", "2. sparse", "3. pruned", "4. distilled", "target_params: 0.5", "rank-pairs"):
         assert word in done.stdout
@@ -40,17 +39,17 @@ def test_dry_run_prints_the_plan_and_makes_nothing(small_recipe: Path, tmp_path:
 
 def test_a_recipe_is_copied_and_checked(tmp_path: Path) -> None:
     copy = tmp_path / "mine.yaml"
-    assert command("recipes", "copy", "rankdvqa_mini", str(copy)).returncode == 0
-    assert "no fault" in command("recipes", "check", str(copy)).stdout
+    assert inside("recipes", "copy", "rankdvqa_mini", str(copy)).returncode == 0
+    assert "no fault" in inside("recipes", "check", str(copy)).stdout
     assert "can't be written" in said("recipes", "copy", "rankdvqa_mini", str(copy))
 
 
 def test_the_schema_is_printed() -> None:
-    assert "stages" in json.loads(command("recipes", "schema").stdout)["properties"]
+    assert "stages" in json.loads(inside("recipes", "schema").stdout)["properties"]
 
 
 def test_profile_counts_what_the_library_counts() -> None:
-    counted = json.loads(command("profile", "rankdvqa", "--size", "96", "--json").stdout)
+    counted = json.loads(inside("profile", "rankdvqa", "--size", "96", "--json").stdout)
     assert counted["params"] == 4_594_938
 
 
@@ -58,7 +57,7 @@ def test_profile_counts_what_the_library_counts() -> None:
 def test_prune_saves_a_network_that_loads(where: tuple[str, ...], tmp_path: Path) -> None:
     """The folder is given by place or by name."""
     folder = (*where, str(tmp_path / "small"))
-    done = command("prune", "rankdvqa", *folder, "--target-params", "0.5", "--size", "96")
+    done = inside("prune", "rankdvqa", *folder, "--target-params", "0.5", "--size", "96")
     assert done.returncode == 0, done.stderr
     kept = sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) / 4_594_938
     assert 0.49 <= kept <= 0.5
@@ -68,17 +67,17 @@ def test_prune_leaves_blocks_out_first(tmp_path: Path) -> None:
     """Targets are shares of the network as it was given."""
     depth = ("--size", "160", "--depth", "0.5", "--json")
     clip = (*depth, "--attention", "heads", "--target-params", "0.5")
-    done = command("prune", "timm/test_vit", "--out", str(tmp_path / "small"), *clip)
+    done = inside("prune", "timm/test_vit", "--out", str(tmp_path / "small"), *clip)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert len(said["blocks"]) == 3
     before, after = said["params"]
     assert before == sum(p.numel() for p in cv.create_model("timm/test_vit").parameters())
     assert after == sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) <= 0.5 * before
-    alone = json.loads(command("prune", "timm/test_vit", *depth).stdout)
+    alone = json.loads(inside("prune", "timm/test_vit", *depth).stdout)
     assert "plan" not in alone and after < alone["params"][1] < before
     for wrong, hint in ((("--depth-by", "even"), "--depth 0.25"), (("--depth", ".5", "--depth-by", "loss"), "recipe")):
-        done = command("prune", "timm/test_vit", *wrong)
+        done = inside("prune", "timm/test_vit", *wrong)
         assert done.returncode == 2 and hint in done.stderr and "Traceback" not in done.stderr
 
 
@@ -118,7 +117,7 @@ def nets(tmp_path: Path) -> str:
 class TestAUsersOwnNetwork:
     def test_is_explained(self, nets: str, tmp_path: Path) -> None:
         drawing = tmp_path / "net.svg"
-        done = command("prune", f"{nets}:build", *SIZES, "--explain", "--svg", str(drawing))
+        done = inside("prune", f"{nets}:build", *SIZES, "--explain", "--svg", str(drawing))
         assert done.returncode == 0, done.stderr
         for said in ("a: 8 channels", "made by a, b", "add in the network (nets.py:14): b with a", "2 channels"):
             assert said in done.stdout
@@ -130,7 +129,7 @@ class TestAUsersOwnNetwork:
         ]  # pruned nothing
 
     def test_is_explained_to_programs(self, nets: str) -> None:
-        done = command("prune", f"{nets}:Net", *SIZES, "--explain", "--json", "--group", "a", "--protect", "b")
+        done = inside("prune", f"{nets}:Net", *SIZES, "--explain", "--json", "--group", "a", "--protect", "b")
         (group,) = json.loads(done.stdout)["groups"]
         assert (group["name"], group["channels"], group["kept_because"]) == ("a", 8, "protected by 'b'")
         assert group["producers"] == {"a": 1, "b": 1}
@@ -224,7 +223,7 @@ class TestMistakes:
         [
             (("--svg", "net.svg"), "--explain"),
             (("--ratios", "extractor=half"), "'extractor=half' is no LAYER=SHARE"),
-            (("--zeros", "--ratio", "0.5"), "--zeros takes no ratio"),
+            (("--zeros", "--ratio", "0.5"), "with --zeros the zeros decide"),
             (("folder", "--out", "other"), "given twice"),
             (("--explain", "--group", "nowhere"), "'nowhere' matches no layer"),
         ],
