@@ -13,6 +13,7 @@ from compressvqa.cli.output import print_json, print_names
 from compressvqa.cli.places import check_ours
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
+from compressvqa.plurals import count
 
 
 @data_app.command("prepare", cls=Resumable, short_help="Prepare the data of a recipe.")
@@ -124,5 +125,5 @@ def data_proxy(
         return
     for note in manifest.notes:
         print(f"note: {note}")
-    of = "1 clip" if scenes == 1 else f"{scenes} clips"
-    print(f"{out / 'manifest.csv'}: {items} items of {of}, {manifest.label} (a proxy, no MOS)")
+    of = f"{count(items, 'item')} of {count(scenes, 'clip')}"
+    print(f"{out / 'manifest.csv'}: {of}, {manifest.label} (a proxy, no MOS)")

@@ -68,7 +68,9 @@ def _misused(error: Any) -> int:
     near = getattr(error, "possibilities", None)
     if near:
         what, hint = error.message, ", ".join(sorted(near))
-    return _said(error, str(CompressVQAError(what[:1].lower() + what[1:], hint=hint)))
+    if re.match(r"[A-Z][a-z]* ", what):  # a sentence, and no name of an argument or a file
+        what = what[:1].lower() + what[1:]
+    return _said(error, str(CompressVQAError(what, hint=hint)))
 
 
 def _plain(error: Any) -> str:

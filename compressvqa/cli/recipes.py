@@ -10,6 +10,7 @@ import typer
 from compressvqa.cli.app import Json, Overrides, RecipeName, recipes_app
 from compressvqa.cli.output import print_json, print_names
 from compressvqa.errors import CompressVQAError
+from compressvqa.plurals import count
 
 
 @recipes_app.command("list")
@@ -85,7 +86,7 @@ def recipes_check(
     if as_json:
         print_json({"recipe": recipe, "faults": [], "stages": stages})
         return
-    print(f"{recipe}: no fault; {len(stages)} {'stage' if len(stages) == 1 else 'stages'}: {', '.join(stages)}")
+    print(f"{recipe}: no fault; {count(len(stages), 'stage')}: {', '.join(stages)}")
 
 
 @recipes_app.command("schema")

@@ -20,6 +20,7 @@ from compressvqa.data import virtual_camera
 from compressvqa.data.filming import PLAIN, Camera, film
 from compressvqa.errors import DataError
 from compressvqa.fingerprint import file_digest
+from compressvqa.plurals import count_are
 from compressvqa.video.frames import SUBSAMPLING, Colour, Planes, Samples
 from compressvqa.video.raw import RawFormat
 from compressvqa.video.read import probe, read_frames
@@ -161,7 +162,7 @@ class FileSource:
         factor = _factor(info.height, info.width, cutting)
         total = min(info.frames or 0, cutting.source_frames)
         if total < cutting.frames:
-            raise DataError(f"{total} frames are fewer than the {cutting.frames} of a patch", where=self.path)
+            raise DataError(f"{count_are(total, 'frame')} fewer than the {cutting.frames} of a patch", where=self.path)
         seed = hashlib.sha256(f"{cutting.seed}/{self.content}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
         moments = _moments(total - cutting.frames + 1, cutting.patches, rng)

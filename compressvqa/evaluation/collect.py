@@ -12,6 +12,7 @@ from typing import Any
 from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.cache import ScoreCache, StoreError
 from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.plurals import count
 from compressvqa.progress import Progress
 from compressvqa.scoring.identity import identity
 from compressvqa.scoring.pooling import pooled_score
@@ -112,7 +113,9 @@ def collect(
         log.warning("%s: left out %s: %s%s", manifest.name, alike[0].distorted, found.faults[alike[0]], more)
     if items and fitting and all(item in found.faults for item in items):
         first, reason = next(iter(found.faults.items()))
-        raise DataError(f"none of {len(items)} items can be scored ({first.distorted}: {reason})", where=manifest.name)
+        raise DataError(
+            f"none of {count(len(items), 'item')} can be scored ({first.distorted}: {reason})", where=manifest.name
+        )
     return found
 
 

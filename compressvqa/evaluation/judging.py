@@ -14,6 +14,7 @@ from compressvqa.metrics import f_test_matrix, f_test_table, judge
 from compressvqa.metrics.agreement import agreement
 from compressvqa.metrics.krasula import pair_rule
 from compressvqa.opinions.manifest import Item, Manifest
+from compressvqa.plurals import count
 from compressvqa.results import Dataset, ItemScore, Result, Scores
 from compressvqa.scoring.scorer import Facts
 
@@ -186,7 +187,9 @@ def _left_out(faults: Mapping[Item, str]) -> list[str]:
         else:
             others = ", ".join(item.distorted for item in items[1:NAMED])
             more = ", ..." if len(items) > NAMED else ""
-            lines.append(f"left out {len(items)} items, the first {first.distorted}: {reason} (also {others}{more})")
+            lines.append(
+                f"left out {count(len(items), 'item')}, the first {first.distorted}: {reason} (also {others}{more})"
+            )
     return lines
 
 

@@ -16,6 +16,7 @@ from compressvqa.opinions.look import MEDIA_SUFFIXES, Seen, look_at, luma, psnr
 from compressvqa.opinions.lookup import list_files
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.score_checks import score_findings
+from compressvqa.plurals import count, count_are, verb
 from compressvqa.video.clip import Clip
 from compressvqa.video.sequence import is_sequence
 
@@ -141,7 +142,11 @@ class _Check:
             path for path in self.listed if PurePosixPath(path).suffix.lower() in MEDIA_SUFFIXES and path not in used
         ]
         if spare:
-            self.say("unused", f"{len(spare)} files of the folder are used by no item", spare)
+            self.say(
+                "unused",
+                f"{count_are(len(spare), 'file')} in the folder and used by no item",
+                spare,
+            )
 
     # --- what the files hold ---
 
@@ -173,10 +178,10 @@ class _Check:
                 if clip.raw.frame_rate is None:
                     rateless.append(name)
         if odd:
-            text = f"{len(odd)} headerless files are no whole number of frames: cut off, or another size or bit depth"
+            text = f"{count_are(len(odd), 'headerless file')} no whole number of frames: cut off, or of another size or depth"
             self.say("length", text, odd, fault=True)
         if rateless:
-            self.say("rate", f"the frame rate of {len(rateless)} headerless files is not known", rateless)
+            self.say("rate", f"the frame rate of {count(len(rateless), 'headerless file')} is not known", rateless)
 
     def sample(self) -> list[Item]:
         """Items that are there, spread evenly over the data set; all of them for a thorough check."""
@@ -202,17 +207,21 @@ class _Check:
                     differ.setdefault(kind, []).append(text)
         if self.unreadable:
             shown = [f"{name} ({what})" for name, what in self.unreadable.items()]
-            self.say("unreadable", f"{len(shown)} files can't be read", shown, fault=True)
+            self.say("unreadable", f"{count(len(shown), 'file')} can't be read", shown, fault=True)
         texts = {
-            "size-unlike-manifest": "the manifest and {n} files disagree about the frame size; the files count",
-            "rate-unlike-manifest": "the manifest and {n} files disagree about the frame rate; the files count",
-            "size": "{n} distorted files have another size than their reference: they will be scaled to it",
-            "frame-rate": "{n} distorted files have another frame rate than their reference: frames will be held",
-            "frames": "{n} distorted files have another number of frames than their reference: refused unless trimmed",
+            "size-unlike-manifest": "the manifest and {files} disagree about the frame size; the {file} {counts}",
+            "rate-unlike-manifest": "the manifest and {files} disagree about the frame rate; the {file} {counts}",
+            "size": "{distorted} {have} another size than {their} reference, to which it is scaled",
+            "frame-rate": "{distorted} {have} another frame rate than {their} reference: frames will be held",
+            "frames": "{distorted} {have} another number of frames than {their} reference: refused unless trimmed",
         }
         for kind, said in differ.items():
             names = list(dict.fromkeys(said))
-            self.say(kind, texts[kind].format(n=len(names)), names)
+            n = len(names)
+            words = {"files": count(n, "file"), "file": verb(n, "file", "files"), "counts": verb(n, "counts", "count"),
+                     "distorted": count(n, "distorted file"), "have": verb(n, "has", "have"),
+                     "their": verb(n, "its", "their")}  # fmt: skip
+            self.say(kind, texts[kind].format(**words), names)
 
     def _header(self, name: str, clip: Clip) -> Seen | None:
         if name not in self.headers:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from compressvqa.plurals import count
+
 # So many names are given of what is wrong.
 NAMED = 3
 
@@ -81,11 +83,10 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report as lines of text: what was read, each finding, what came of it."""
-        references = f", {self.references} references" if self.references else ", no references"
-        head = f"{self.name} in {self.folder}: {self.items} items{references}; {self.looked} of them opened"
+        references = f", {count(self.references, 'reference')}" if self.references else ", no references"
+        head = f"{self.name} in {self.folder}: {count(self.items, 'item')}{references}; {self.looked} of them opened"
         said = [f"note: {note}" for note in self.notes]
-        count = len(self.faults)
-        verdict = "complete and readable" if count == 0 else f"{count} {'fault' if count == 1 else 'faults'}"
+        verdict = count(len(self.faults), "fault") if self.faults else "complete and readable"
         return [head, *said, *map(str, self.findings), verdict]
 
     def to_dict(self) -> dict[str, Any]:

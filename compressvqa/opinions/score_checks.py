@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from compressvqa.opinions.findings import Finding, about
 from compressvqa.opinions.manifest import Manifest
 from compressvqa.opinions.published import facts_of
+from compressvqa.plurals import count_are, count_have, verb
 
 
 def score_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -35,7 +36,12 @@ def _scores(manifest: Manifest) -> Iterator[Finding]:
     if scale is not None:
         outside = [f"{item.distorted} {item.mos:g}" for item in items if not scale[0] <= item.mos <= scale[1]]
         if outside:
-            yield about("scale", f"{len(outside)} scores are outside {scale[0]:g} to {scale[1]:g}", outside, fault=True)
+            yield about(
+                "scale",
+                f"{count_are(len(outside), 'score')} outside {scale[0]:g} to {scale[1]:g}",
+                outside,
+                fault=True,
+            )
     if len(items) > 1 and len({item.mos for item in items}) == 1:
         yield about("scores", f"all scores are {items[0].mos:g}", fault=True)
 
@@ -43,12 +49,18 @@ def _scores(manifest: Manifest) -> Iterator[Finding]:
 def _twins(manifest: Manifest) -> Iterator[Finding]:
     """Files that are scored more than once."""
     times = Counter((item.reference, item.distorted) for item in manifest.items)
-    twice = [pair[1] for pair, count in times.items() if count > 1]
+    twice = [pair[1] for pair, number in times.items() if number > 1]
     if twice:
-        yield about("duplicate", f"{len(twice)} files are scored more than once", twice, fault=True)
+        yield about(
+            "duplicate",
+            f"{count_are(len(twice), 'file')} scored more than once",
+            twice,
+            fault=True,
+        )
     hidden = [item.distorted for item in manifest.items if item.distorted == item.reference]
     if hidden:
-        text = f"{len(hidden)} items are their own reference: no distance is left to measure"
+        who = f"{count_are(len(hidden), 'item')} {verb(len(hidden), 'its', 'their')}"
+        text = f"{who} own reference: no distance is left to measure"
         yield about("hidden-reference", text, hidden)
 
 
@@ -56,11 +68,15 @@ def _spread(manifest: Manifest) -> Iterator[Finding]:
     """Items without standard deviation, and mixed items."""
     without = [item.distorted for item in manifest.items if item.std is None]
     if without:
-        who = "no item has" if len(without) == len(manifest.items) else f"{len(without)} items have not"
+        who = "no item has" if len(without) == len(manifest.items) else f"{count_have(len(without), 'item')} not"
         yield about("std", f"{who} a standard deviation: no outlier ratio for them", count=len(without))
     lone = [item.distorted for item in manifest.items if item.reference is None]
     if 0 < len(lone) < len(manifest.items):
-        yield about("reference", f"{len(lone)} items have no reference, the others have one", lone)
+        yield about(
+            "reference",
+            f"{count_have(len(lone), 'item')} no reference, the others have one",
+            lone,
+        )
 
 
 def _labels(manifest: Manifest) -> Iterator[Finding]:

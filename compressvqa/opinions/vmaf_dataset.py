@@ -26,6 +26,7 @@ from compressvqa.opinions.lookup import Lookup
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.subj_score import DISTORTED, REFERENCES
 from compressvqa.opinions.table import read_text
+from compressvqa.plurals import count, verb
 
 SCORES = ("dmos", "mos", "groundtruth", "score")
 NEEDED = ("ref_videos", "dis_videos")
@@ -85,7 +86,9 @@ def read_vmaf_dataset(
         raise DataError("holds no distorted video", where=path)
     notes = list(reader.notes)
     if hidden:
-        notes.append(f"{hidden} items whose distorted file is the reference itself are left out")
+        notes.append(
+            f"{count(hidden, 'item')} whose distorted file is the reference itself {verb(hidden, 'is', 'are')} left out"
+        )
     if higher_is_better is None:
         notes.append("the file does not say the direction of its scores: higher is taken for better, as VMAF does")
     label = "MOS" if kinds & {"os", "mos"} else "DMOS"

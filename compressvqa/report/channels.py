@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from compressvqa.files import replacing
+from compressvqa.plurals import count
 from compressvqa.pruning.dependency.explain import ExplainedGroup, Explanation
 from compressvqa.report.style import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, SKY, VERMILLION
 
@@ -116,8 +117,8 @@ def _lay_out(explanation: Explanation) -> tuple[list[_Row], list[_Lane]]:
 def _remark(lane: _Lane, rows: Sequence[_Row], at: dict[str, int]) -> None:
     """Bars, and the words at the end of the rows."""
     fact, group = lane.fact, lane.fact.group
-    for path, count in group.producers.items():
-        rows[at[path]].bars.append((lane, count * group.channels))
+    for path, each in group.producers.items():
+        rows[at[path]].bars.append((lane, each * group.channels))
     first = rows[min(lane.makes)]
     colour = lane.colour if group.frozen is None else QUIET
     if fact.dead:
@@ -146,7 +147,7 @@ def _words(fact: ExplainedGroup) -> str:
     """A group in words, for its tooltip."""
     group = fact.group
     state = "nothing reads them" if fact.dead else f"kept: {group.frozen}" if group.frozen else "can be cut"
-    lines = [f"{group.name}: {group.channels} channels, {state}"]
+    lines = [f"{group.name}: {count(group.channels, 'channel')}, {state}"]
     for word, counts in (("made by", group.producers), ("read by", group.consumers)):
         lines += [f"{word} {path}" + (f" ({n} per channel)" if n > 1 else "") for path, n in counts.items()]
     for word in ("norms", "parameters", "buffers"):
@@ -226,8 +227,8 @@ def _row(row: _Row, above: str, y: float, names: float, why: float, scale: float
         f'<tspan fill="{QUIET}">{known}</tspan>{new}</text>'
     ]
     x = names
-    for lane, count in row.bars:
-        long = max(3.0, scale * math.sqrt(row.outputs) * count / row.outputs)
+    for lane, outputs in row.bars:
+        long = max(3.0, scale * math.sqrt(row.outputs) * outputs / row.outputs)
         parts.append(
             f'<rect x="{x:.1f}" y="{y - 6:.1f}" width="{long:.1f}" height="12" rx="2" fill="{lane.colour}">'
             f"<title>{escape(_words(lane.fact))}</title></rect>"

@@ -51,12 +51,12 @@ def summary(results: Mapping[str, Any]) -> str:
             for key, noun in (("params", "parameters"), ("macs", "multiply-accumulates"))
             if (share := ratio(end, base, key)) is not None
         ]
-        start = f"{name} turned the {base['stage']} network into a {end['stage']} one"
-        sentences = [f"{start} with {_list(small)}." if small else f"{start}."]
+        start = f"{name} went from the network of stage {base['stage']} to that of stage {end['stage']}"
+        sentences = [f"{start}, which has {_list(small)}." if small else f"{start}."]
         time = ratio(end, base, "latency_ms")
         if time:
             before, after = number(base, "latency_ms"), number(end, "latency_ms")
-            faster = f"{1 / time:.1f} times as fast" if time <= 1 else f"{time:.1f} times slower"
+            faster = f"{1 / time:.1f} times as fast" if time <= 1 else f"{time:.1f} times as slow"
             sentences.append(f"On the machine of the run it is {faster} ({before:.1f} to {after:.1f} ms).")
     accuracy = _accuracy(results, base, end)
     return " ".join([*sentences, *([accuracy] if accuracy else [])])
@@ -72,7 +72,7 @@ def _accuracy(results: Mapping[str, Any], base: Mapping[str, Any], end: Mapping[
     if end is base or before is None:
         return f"Its SROCC{against}{where} is {_srocc(end)}."
     share = ratio(end, base, "srocc")
-    kept = "" if share is None else f", {percent(share)} of the {base['stage']}'s"
+    kept = "" if share is None else f", {percent(share)} of that of stage {base['stage']}"
     return f"SROCC{against}{where} went from {_srocc(base)} to {_srocc(end)}{kept}."
 
 

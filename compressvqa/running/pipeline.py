@@ -25,6 +25,7 @@ from compressvqa.files import check_writable, plain, write_json
 from compressvqa.metrics import correlation
 from compressvqa.models import load, save
 from compressvqa.models.scales import fit_to_labels, scale_of
+from compressvqa.plurals import count
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
 from compressvqa.running.metrics_log import MetricsLog
@@ -108,7 +109,7 @@ class _Run:
     def run(self) -> RunResult:
         recipe, began = self.recipe, time.monotonic()
         self.folder.begin(recipe, self.environment)
-        log.info("%s: %d stages, in %s", recipe.name, len(recipe.stages), self.folder.path)
+        log.info("%s: %s, in %s", recipe.name, count(len(recipe.stages), "stage"), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
         self.identity = self.networks.identity | self._identity_of_data()

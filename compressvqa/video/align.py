@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
+from compressvqa.plurals import count
 from compressvqa.video.bars import Edges
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight
@@ -199,8 +200,8 @@ def _check_end(
     if number == 0:
         return
     if pairing.frames is not None:
-        raise DataError(f"has {number} frames, {pairing.frames} were asked for", where=short.path)
+        raise DataError(f"has {count(number, 'frame')}, {pairing.frames} were asked for", where=short.path)
     both = d is None and (reference is None or r is None)
     if not both and pairing.length == "refuse":
-        raise DataError(f"ends after {number} frames and the other video goes on", where=short.path,
+        raise DataError(f"ends after {count(number, 'frame')} and the other video goes on", where=short.path,
                         hint="cut both to the same frames, or give a number of frames")  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compressvqa.errors import DataError
+from compressvqa.plurals import count
 from compressvqa.video.frames import Chroma, Colour
 from compressvqa.video.matrices import Matrix
 from compressvqa.video.posture import Posture, Scan
@@ -116,7 +117,7 @@ class VideoInfo:
 
     def __str__(self) -> str:
         rate = "" if self.frame_rate is None else f" {float(self.frame_rate):.4g} fps"
-        frames = "" if self.frames is None else f" {self.frames} frames"
+        frames = "" if self.frames is None else f" {count(self.frames, 'frame')}"
         kind = "RGB" if self.rgb and self.chroma != "400" else ":".join(self.chroma)
         picture = f"{self.width}x{self.height} {kind} {self.colour.bitdepth} bit"
         return f"{self.path.name}: {self.codec} {picture}{rate}{frames}"

@@ -205,7 +205,7 @@ def test_netflixs_public_list(tmp_path):
     (item,) = manifest.items
     assert (item.mos, item.split, item.content, item.width, item.height) == (22.5, "train", "BigBuckBunny", 1920, 1080)
     assert item.fps == 25, "the reference's name tells the rate"
-    assert any("1 items whose distorted file is the reference" in note for note in manifest.notes)
+    assert any("1 item whose distorted file is the reference" in note for note in manifest.notes)
     assert item.distorted == "NETFLIXyuv/BigBuckBunny_20_288_375.yuv", "where it is not found, what is left of the path"
     touch(tmp_path / "here" / "bigbuckbunny_20_288_375.yuv", tmp_path / "BigBuckBunny_25fps.yuv")
     (item,) = read_dataset(write(tmp_path, PUBLIC)).items

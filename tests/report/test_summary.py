@@ -11,9 +11,10 @@ from compressvqa.report.summary import counted, limits, srocc_interval, summary
 
 def test_summary_with_everything(results):
     assert summary(results) == (
-        "rankdvqa_mini turned the teacher network into a distilled one with 9.9% of the parameters and 13.7% of the "
-        "multiply-accumulates. On the machine of the run it is 3.9 times as fast (148.2 to 38.4 ms). SROCC against "
-        "VMAF 0.6.1 on 96 validation clips went from 0.93 [0.89, 0.96] to 0.90 [0.84, 0.94], 96.6% of the teacher's."
+        "rankdvqa_mini went from the network of stage teacher to that of stage distilled, which has 9.9% of the "
+        "parameters and 13.7% of the multiply-accumulates. On the machine of the run it is 3.9 times as fast (148.2 to "
+        "38.4 ms). SROCC against VMAF 0.6.1 on 96 validation clips went from 0.93 [0.89, 0.96] to 0.90 [0.84, 0.94], "
+        "96.6% of that of stage teacher."
     )
 
 
@@ -21,14 +22,13 @@ def test_summary_leaves_out_what_is_absent(results):
     for row in results["table"]:
         for key in ("latency_ms", "srocc", "macs"):
             del row[key]
-    assert (
-        summary(results) == "rankdvqa_mini turned the teacher network into a distilled one with 9.9% of the parameters."
-    )
+    start = "rankdvqa_mini went from the network of stage teacher to that of stage distilled"
+    assert summary(results) == f"{start}, which has 9.9% of the parameters."
 
 
 def test_a_slower_network_is_called_slower(results):
     results["table"][-1]["latency_ms"] = 300
-    assert "2.0 times slower" in summary(results)
+    assert "2.0 times as slow" in summary(results)
 
 
 def test_one_stage(results):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressvqa.errors import DataError
+from compressvqa.plurals import count
 from compressvqa.video import ffmpeg, vmaf
 from compressvqa.video.clip import Clip
 from compressvqa.video.compare import MIN_SIDE
@@ -188,7 +189,7 @@ def _range(info: VideoInfo, excerpt: Excerpt) -> tuple[int, int]:
     start = max(0, total - excerpt.frames) // 2 if excerpt.start is None else excerpt.start
     stop = min(total, start + excerpt.frames)
     if stop - start < MIN_FRAMES:
-        raise DataError(f"has {total} frames: fewer than {MIN_FRAMES} from frame {start} on", where=info.path)
+        raise DataError(f"has {count(total, 'frame')}: fewer than {MIN_FRAMES} from frame {start} on", where=info.path)
     return start, stop
 
 
@@ -207,7 +208,7 @@ def _rate(info: VideoInfo) -> Fraction:
 def _notes(info: VideoInfo, frames: int, excerpt: Excerpt, factor: int) -> list[str]:
     notes = []
     if frames < excerpt.frames:
-        notes.append(f"{frames} frames, all there are from its start on")
+        notes.append(f"{count(frames, 'frame')}, all there are from its start on")
     if factor == 1:
         notes.append("not downscaled, so the reference shows what the clip's own codec did")
     if info.colour.full_range:

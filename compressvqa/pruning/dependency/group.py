@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compressvqa.plurals import count
 from compressvqa.pruning.dependency.labels import Ids
 
 
@@ -56,7 +57,7 @@ class Group:
     numbers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.channels} channels" + (f", kept: {self.frozen}" if self.frozen else "")]
-        lines += [f"  made by {path} ({count} per channel)" for path, count in self.producers.items()]
-        lines += [f"  read by {path} ({count} per channel)" for path, count in self.consumers.items()]
+        lines = [f"{self.name}: {count(self.channels, 'channel')}" + (f", kept: {self.frozen}" if self.frozen else "")]
+        lines += [f"  made by {path} ({number} per channel)" for path, number in self.producers.items()]
+        lines += [f"  read by {path} ({number} per channel)" for path, number in self.consumers.items()]
         return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 from rich.tree import Tree
 
+from compressvqa.plurals import count
 from compressvqa.pruning.dependency.explain import ExplainedGroup, Explanation, Tie
 from compressvqa.pruning.dependency.names import compact, shape_of
 
@@ -27,7 +28,7 @@ def to_tree(explanation: Explanation, title: str, *, every: bool = False) -> Tre
     tree = Tree(
         _line(
             (title, "bold"),
-            f": {explanation.parameter_count:,} parameters, {explanation.operators} operators; "
+            f": {explanation.parameter_count:,} parameters, {count(explanation.operators, 'operator')}; "
             f"groups of channels: {len(cuttable)} can be cut, {len(kept)} kept whole",
         )
     )
@@ -41,8 +42,9 @@ def to_tree(explanation: Explanation, title: str, *, every: bool = False) -> Tre
     _add_bundles(tree, groups)
     if explanation.dead:
         branch = tree.add(_line(("nothing reads them", "bold red"), ": prune removes these modules"))
-        for path, count in explanation.dead.items():
-            branch.add(_line(f"{path}  {count:,} parameters, {count / max(explanation.parameter_count, 1):.1%}"))
+        for path, number in explanation.dead.items():
+            share = number / max(explanation.parameter_count, 1)
+            branch.add(_line(f"{path}  {count(number, 'parameter')}, {share:.1%}"))
     outside = [path for path in explanation.uncalled if not _below(path, explanation.dead)]
     if outside:
         branch = tree.add(_line(("never called as modules", "bold"), ", though their weights may be read"))
@@ -59,7 +61,7 @@ def _add_group(tree: Tree, alike: Sequence[ExplainedGroup], every: bool) -> None
     first, group = alike[0], alike[0].group
     names = compact(f.group.name for f in alike)
     many = f"{len(alike)} groups alike, each of " if len(alike) > 1 else ""
-    said = f": {many}{group.channels} channels"
+    said = f": {many}{count(group.channels, 'channel')}"
     if first.coupling is not None:
         said += f", {first.unit} at a time, coupling {first.coupling}"
     said += f", kept: {group.frozen}" if group.frozen else ""
@@ -98,7 +100,7 @@ def _add_kept(branch: Tree, kept: Sequence[ExplainedGroup]) -> None:
         many = f"{len(alike)} groups, " if len(alike) > 1 else ""
         widths = [f.group.channels for f in alike]
         span = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)} to {max(widths)}"
-        branch.add(_line((names, "yellow"), f" ({many}{span} channels): {reason}"))
+        branch.add(_line((names, "yellow"), f" ({many}{span} {'channel' if span == '1' else 'channels'}): {reason}"))
 
 
 _NUMBERS = 3  # of a coupling that are told
@@ -113,7 +115,7 @@ def _add_bundles(tree: Tree, groups: Sequence[ExplainedGroup]) -> None:
         branch = tree.add(_line(("coupling", "bold magenta"), f" {name}: these groups keep the same number of units"))
         for fact in members:
             units = fact.group.channels // fact.unit
-            branch.add(_line(f"{fact.group.name}: {units} units of {fact.unit} channels"))
+            branch.add(_line(f"{fact.group.name}: {count(units, 'unit')} of {count(fact.unit, 'channel')}"))
         numbers = list(dict.fromkeys(number for fact in members for number in fact.group.numbers))
         for number in numbers[:_NUMBERS]:
             branch.add(_line(("by the number ", "dim"), number))
@@ -147,8 +149,8 @@ def _counted(alike: Sequence[ExplainedGroup], side: str, what: str) -> list[str]
     """Paths of the producers or consumers, with how many outputs or inputs make one channel where it is not one."""
     by_count: dict[int, list[str]] = {}
     for fact in alike:
-        for path, count in getattr(fact.group, side).items():
-            by_count.setdefault(count, []).append(path)
+        for path, number in getattr(fact.group, side).items():
+            by_count.setdefault(number, []).append(path)
     return [
         name if count == 1 else f"{name} ({count} {what} per channel)"
         for count, paths in by_count.items()
