@@ -178,7 +178,7 @@ class _Check:
                 if clip.raw.frame_rate is None:
                     rateless.append(name)
         if odd:
-            text = f"{count_are(len(odd), 'headerless file')} no whole number of frames: cut off, or of another size or depth"
+            text = f"{count_are(len(odd), 'headerless file')} no whole number of frames: cut off, or of another size"
             self.say("length", text, odd, fault=True)
         if rateless:
             self.say("rate", f"the frame rate of {count(len(rateless), 'headerless file')} is not known", rateless)
