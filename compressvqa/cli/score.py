@@ -31,7 +31,7 @@ from compressvqa.cli.app import (
 from compressvqa.cli.general import general
 from compressvqa.cli.networks import NETWORK
 from compressvqa.cli.output import emit, emit_json
-from compressvqa.cli.score_checks import Reading, check_command, check_files, check_scorers
+from compressvqa.cli.score_checks import Reading, check_command, check_files, check_pictures, check_scorers
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
@@ -162,6 +162,7 @@ def score(
     )  # fmt: skip
     check_files(context, tasks)
     read = Reading.of(context)
+    check_pictures(context, tasks, read)
     pairing = Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr)
     scores: list[Score] = []
     with bar("score") as progress:

@@ -100,6 +100,18 @@ def check_files(context: typer.Context, tasks: Sequence[Task]) -> None:
         raise CompressVQAError("an XML log holds one distorted file", where=logs[0], hint="JSON or CSV for several")
 
 
+def check_pictures(context: typer.Context, tasks: Sequence[Task], read: Reading) -> None:
+    """Refuses to deinterlace where no file says that it is interlaced."""
+    from compressvqa.video import probe
+    from compressvqa.video.piped import STANDARD_INPUT
+
+    if not context.params["deinterlace"]:
+        return
+    clips = [clip for task in tasks for clip in (read.reference(task), *read.distorted(task)) if clip is not None]
+    if all(clip.path != STANDARD_INPUT and probe(clip).scan == "progressive" for clip in clips):
+        refuse(context, ("deinterlace",), "no file says that it is interlaced")
+
+
 def _is_headerless(path: Path) -> bool:
     from compressvqa.video.piped import STANDARD_INPUT
     from compressvqa.video.read import RAW_SUFFIXES
