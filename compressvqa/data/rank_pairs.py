@@ -262,7 +262,7 @@ class RankPairs:
         shared = shared_files(train, held)
         if shared:
             what = f"{len(shared)} of the files are in training and in validation"
-            hint = "two folders, or `validation: 0.2`"
+            hint = "two folders, or `validation: 0.2` (--set data.validation=0.2), which keeps a share of one"
             raise DataError(what, where=min(map(str, shared)), hint=hint)
         return train if part == "train" else held
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from clips import make
 from running import command, inside
 
 import compressvqa as cv
@@ -234,3 +235,20 @@ class TestMistakes:
     @pytest.mark.parametrize("target", ["0", "1.5"])
     def test_a_target_that_is_no_share(self, target: str, tmp_path: Path) -> None:
         said("prune", "rankdvqa", str(tmp_path / "small"), "--target-params", target, "--size", "96")
+
+
+def test_the_commands_of_the_readme_for_own_videos_work_as_printed(tmp_path: Path) -> None:
+    """FOLDER stands for one folder of videos, wherever it is written; the rest is taken as it is."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## On your own videos")[2].partition("```sh\n")[2].partition("```")[0]
+    (tmp_path / "clips").mkdir()
+    for number in range(3):
+        make(tmp_path / "clips" / f"{number}.y4m", "-vf", f"hue=h={number * 90}", size="128x128", frames=12)
+    line = next(text for text in section.splitlines() if text.startswith("compressvqa run"))
+    arguments = line.replace("FOLDER", str(tmp_path / "clips")).split()[1:]
+    root = Path(__file__).parents[2]
+    done = inside(*arguments, "--dry-run", "--out", str(tmp_path / "run"), cwd=root)
+    assert done.returncode == 0, done.stderr
+    twice = [text.replace("data.validation=0.2", f"data.validation={tmp_path / 'clips'}") for text in arguments]
+    done = inside(*twice, "--dry-run", "--out", str(tmp_path / "run"), cwd=root)
+    assert done.returncode == 2 and "--set data.validation=0.2" in done.stderr

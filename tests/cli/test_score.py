@@ -1,6 +1,7 @@
 """`compressvqa score` and `compressvqa metrics` as they are typed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from clips import make
@@ -68,3 +69,48 @@ def test_metrics():
     code, said, _ = run("metrics", "cambi*", "--json")
     assert [one["direction"] for one in json.loads(said)] == ["lower is better"] * 2
     assert run("metrics", "none")[0] == 2
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_no_figure_and_no_header_is_cut(files, columns):
+    metrics = ("-m", "psnr", "-m", "vmaf", "-m", "ms_ssim")
+    done = inside("score", *files, *metrics, "--pool", "p5", "--pool", "mean", "--frames", "2", columns=columns)
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    known = json.loads(inside("score", *files, *metrics, "--pool", "p5", "--pool", "mean", "--frames", "2",
+                              "--json").stdout)  # fmt: skip
+    for log in known["scores"]:
+        for metric in ("psnr", "vmaf_v0.6.1"):
+            assert f"{log['score'][metric]:.4f}" in done.stdout
+            for frame in log["frames"]:
+                assert f"{frame['metrics'][metric]:.4f}" in done.stdout
+    words = ["p5", "mean", "frames", "seconds"]
+    for word in words + (["harmonic mean", "min", "max"] if columns >= 80 else []):
+        assert word in done.stdout, word
+
+
+def test_a_folder_of_encodes_and_a_table_of_pairs(files, tmp_path):
+    """The same scores, whichever way the files are named."""
+    reference, *distorted = files
+    folder = str(Path(distorted[0]).parent.parent)
+    by_name = json.loads(run("score", *files, "-m", "psnr", "--json")[1])["scores"]
+    by_folder = json.loads(run("score", reference, folder, "-m", "psnr", "--json")[1])["scores"]
+    (tmp_path / "pairs.csv").write_text("".join(f"{reference},{path}\n" for path in distorted))
+    by_table = json.loads(run("score", str(tmp_path / "pairs.csv"), "-m", "psnr", "--json")[1])["scores"]
+    table = (tmp_path / "pairs.csv").read_bytes()
+    by_input = json.loads(inside("score", "-", "-m", "psnr", "--json", stdin=table).stdout)["scores"]
+    assert by_name == by_folder == by_table == by_input and len(by_name) == 2
+
+
+def test_several_references_in_one_log(files, tmp_path):
+    reference, first, second = files
+    (tmp_path / "pairs.csv").write_text(f"ref,dist\n{reference},{first}\n{first},{second}\n")
+    out = tmp_path / "log.json"
+    code, said, _ = run("score", str(tmp_path / "pairs.csv"), "-m", "psnr", "--summary", "--out", str(out))
+    assert code == 0 and len(said.splitlines()) == 3
+    logs = json.loads(out.read_text())["scores"]
+    assert [log["reference"]["path"] for log in logs] == [reference, first]
+    alone = json.loads(run("score", first, second, "-m", "psnr", "--json")[1])
+    assert logs[1]["score"] == alone["score"]
