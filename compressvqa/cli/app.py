@@ -8,15 +8,6 @@ import typer
 
 from compressvqa.cli.completion import recipes_like
 from compressvqa.cli.general import Application
-from compressvqa.cli.networks import ModelName, load_network
-from compressvqa.cli.output import print_json
-
-__all__ = [  # what commands begin from, also those that stand elsewhere
-    "ModelName",
-    "app",
-    "load_network",
-    "print_json",
-]
 
 app = Application(
     pretty_exceptions_enable=False,

@@ -122,12 +122,13 @@ def evaluate(
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
-    _check(context, models)
+    named = list(models)
     models += _outside(scores or [], command or [], lower_is_better or [], higher_is_better or [])
     if not datasets or not models:
         lacks = "data set" if not datasets else "model"
         raise CompressVQAError(f"there is no {lacks} among {', '.join(what)}",
                                hint="evaluate MODEL... MANIFEST or NAME=FOLDER")  # fmt: skip
+    _check(context, named)
     check_writable(None if out is None else out / "evaluation.json")
     check_ours(out, ("evaluation.json",), what="an evaluation")
     with bar("evaluate") as progress:

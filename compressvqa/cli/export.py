@@ -7,18 +7,18 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from compressvqa.cli.app import AllowRandom, Json, app, print_json
+from compressvqa.cli.app import AllowRandom, Json, app
+from compressvqa.cli.completion import networks_like
+from compressvqa.cli.networks import NETWORK
+from compressvqa.cli.output import print_json
+from compressvqa.cli.places import Overwrite, check_new
 from compressvqa.errors import CompressVQAError
+from compressvqa.files import check_writable
 
 
-@app.command()
+@app.command(short_help="Write a network as ONNX, OpenVINO or torch.export.")
 def export(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A name that ships, a folder made by a run or `prune`, NAME=FILE with weights."
-        ),
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"A network: {NETWORK}.", autocompletion=networks_like)],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the file, its facts and an example.")],
     format: Annotated[
         Literal["onnx", "openvino", "torch-export"], typer.Option("--format", "-f", help="What to write.")
@@ -29,17 +29,22 @@ def export(
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a block; by default the network's own.")] = None,
     name: Annotated[Optional[str], typer.Option(help="What the network is called.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
     licence: Annotated[Optional[str], typer.Option(metavar="SPDX", help="Licence of the weights.")] = None,  # noqa: UP045
     allow_random_weights: AllowRandom = False,
     as_json: Json = False,
 ) -> None:
     """Write a network as a folder that scores without compressvqa, checked against PyTorch in a new process.
 
-    Example: compressvqa export rankdvqa-mini --format onnx --out exported
-
-    Example: compressvqa export runs/small/model --format openvino --size 1080x1920 --out exported
+    \b
+    compressvqa export rankdvqa-mini --format onnx --out exported
+    compressvqa export runs/small --format openvino --size 1080x1920 --out exported
     """
     from compressvqa.deploy.exporting import export as export_network
+    from compressvqa.deploy.exporting.export import FACTS
+
+    check_writable(out / FACTS)
+    check_new(out, FACTS, overwrite=overwrite, what="an export")
 
     made = export_network(
         model, out, format=format, size=_size(size), frames=frames, name=name, licence=licence,

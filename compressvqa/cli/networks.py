@@ -8,13 +8,16 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from compressvqa.cli.completion import networks_like
 from compressvqa.cli.given import given, refuse
 from compressvqa.errors import VerifyError
 
 NETWORK = "a run folder, a model folder, NAME (with the weights that ship, if any), NAME=FILE or NAME=pretrained"
 CODE = "file.py:function of your own, with --inputs"
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=f"A network: {NETWORK}; or {CODE}.")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"A network: {NETWORK}; or {CODE}.", autocompletion=networks_like)
+]
 Inputs = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer reads this at run time, also on Python 3.10)
     typer.Option(metavar="1x3x224x224", help="Size of an input; repeat it for a network of several."),

@@ -28,6 +28,7 @@ from compressvqa.cli.app import (
     Width,
     app,
 )
+from compressvqa.cli.completion import metrics_like
 from compressvqa.cli.general import general
 from compressvqa.cli.networks import NETWORK
 from compressvqa.cli.output import emit, emit_json
@@ -68,6 +69,7 @@ def score(
             "-m",
             metavar="NAME",
             show_default="rankdvqa-mini",
+            autocompletion=metrics_like,
             help=f"A network: {NETWORK} (`compressvqa models`); or a metric: vmaf, psnr, lpips, ... "
             "(`compressvqa metrics`). May be repeated.",
         ),

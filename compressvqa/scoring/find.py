@@ -103,9 +103,8 @@ def find_scorers(
 
 def is_network(name: str) -> bool:
     """Whether what a user typed is meant for a network, and not for a metric; nothing is made or read."""
-    if _entry(name) is not None or name.startswith("pyiqa/"):
-        return False
-    return name.partition("=")[0] not in scorers
+    known = canonical(name.partition("=")[0])
+    return not (known in scorers or name.startswith("pyiqa/"))
 
 
 def _entry(name: str | Path | nn.Module) -> Entry | None:

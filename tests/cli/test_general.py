@@ -99,9 +99,11 @@ def test_names_that_are_no_utf8_are_escaped(clips: Path, tmp_path: Path) -> None
     name = tmp_path / os.fsdecode(b"caf\xe9.y4m")
     name.write_bytes((clips / "dog.y4m").read_bytes())
     line = [sys.executable, "-m", "compressvqa", "score", str(clips / "dog.y4m"), str(name), "-m", "psnr"]
-    done = subprocess.run([*line, "--json", "--out", str(tmp_path / "log.csv")], capture_output=True, check=False)
+    logs = [part for kind in ("csv", "json", "xml") for part in ("--out", str(tmp_path / f"log.{kind}"))]
+    done = subprocess.run([*line, "--json", *logs], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.decode("utf-8"))["distorted"]["path"].endswith("caf\udce9.y4m")
+    assert json.loads((tmp_path / "log.json").read_text("utf-8")) == json.loads(done.stdout.decode("utf-8"))
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([*line, "--json"], capture_output=True, check=False, env=environment)
     assert json.loads(done.stdout.decode("ascii"))["distorted"]["path"].endswith("caf\udce9.y4m")
@@ -171,7 +173,9 @@ def test_an_error_of_a_shared_setting_is_in_the_words_of_the_command() -> None:
 
 def test_ctrl_c_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text(
-        "import os, signal\n\ndef build():\n    os.kill(os.getpid(), signal.SIGINT)\n    import time; time.sleep(9)\n"
+        "import os, signal\n\ndef build():\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where it is ignored\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
     )
     done = command("profile", f"{tmp_path / 'waits.py'}:build", "--inputs", "1x3x8x8")
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "stopped\n")
@@ -184,8 +188,6 @@ def test_a_pipe_that_is_closed_early() -> None:
 
 
 def test_shells_complete_commands_options_and_names() -> None:
-    done = inside("--show-completion", "bash")
-    assert done.returncode == 0 or "shell" in done.stderr  # where the shell can't be told, that is said
     asked = {"COMP_WORDS": "compressvqa run rankdvqa_mini_", "COMP_CWORD": "2"}
     environment = {**os.environ, "_COMPRESSVQA_COMPLETE": "complete_bash", **asked}
     code = "import sys; from compressvqa.cli import main; main()"

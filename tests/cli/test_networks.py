@@ -11,7 +11,7 @@ from running import inside
 
 import compressvqa as cv
 
-COMMANDS = ("score", "evaluate", "profile", "prune", "verify")
+COMMANDS = ("score", "evaluate", "profile", "prune", "verify", "export")
 
 
 def line(name: str, network: str, clips: Path, folder: Path) -> list[str]:
@@ -29,6 +29,8 @@ def line(name: str, network: str, clips: Path, folder: Path) -> list[str]:
         return ["profile", network, "--size", "96", "--json"]
     if name == "prune":
         return ["prune", network, "--size", "96", "--ratio", "0.25", "--json"]
+    if name == "export":
+        return ["export", network, "--out", str(folder / "exported"), "--json", "--allow-random-weights"]
     return ["verify", network, network, "--json", "--no-power"]
 
 
@@ -80,7 +82,7 @@ def test_so_does_every_other_command(
         ("rankdvqa_mini", "neither a model folder nor a network"),
         ("rankdvqa-mini=nothing.pth", "there is no such file or folder"),
         ("nothing=pretrained", "nothing"),
-        ("{clips}", "is no model folder"),
+        ("{clips}/encodes", "is no model folder"),
         ("{clips}/dog.y4m", "neither a model folder nor a file of weights"),
         ("{run}", "the run has not come to its end"),
     ],

@@ -40,6 +40,7 @@ def test_prune_replaces_a_network_when_asked_to(tmp_path: Path) -> None:
         ("data", "prepare", "rankdvqa_mini", "{out}"),
         ("data", "proxy", "{clips}", "--out", "{out}"),
         ("report", "{judged}", "--out", "{out}"),
+        ("export", "rankdvqa-pico", "--out", "{out}"),
     ],
     ids=lambda line: "_".join(line[:2]),
 )

@@ -23,8 +23,9 @@ from compressvqa.deploy.exporting.pictures import checks, example
 from compressvqa.deploy.graphs import need, quietly
 from compressvqa.errors import CompressVQAError, DataError, RuntimeRefusedError, WeightsError
 from compressvqa.files import replacing, write_json, write_text
-from compressvqa.models import create_model, load, spec_of
+from compressvqa.models import spec_of
 from compressvqa.models.factory import is_untrained
+from compressvqa.models.named import find_network
 from compressvqa.models.scales import scale_of
 from compressvqa.models.shipped import shipped, shipped_folder
 from compressvqa.models.view import View
@@ -98,8 +99,8 @@ def export(
     pooling, scale, licence) stands in the file.
 
     Args:
-        model: a name whose weights ship, a folder that `save` wrote or that a run left, or a network made by
-            `create_model` or `load`, also after pruning.
+        model: as `find_network` takes it: a name whose weights ship, NAME=FILE, a folder that `save` wrote or that a
+            run left; or a network made by `create_model` or `load`, also after pruning.
         folder: where to. An export that is there is replaced; anything else is left alone.
         format: "onnx", "openvino" or "torch-export".
         size: side, or (height, width), of the pictures. None: any size, where the format and the network allow it
@@ -120,7 +121,7 @@ def export(
     form, folder = FORMATS[format], Path(folder)
     need(form.packages, form.extra)
     _refuse_foreign(folder)
-    network, known_as, stated, notice = _network(model)
+    network, known_as, stated, notice = _network(model, allow_random_weights)
     spec = spec_of(network)
     if spec.inputs != "video":
         raise DataError(f"{spec.name} reads {spec.inputs}, not clips (batch, frames, 3, height, width)")
@@ -244,29 +245,15 @@ def _size(size: Any, network: nn.Module) -> tuple[int, int]:
     return int(side), int(side)
 
 
-def _network(model: str | Path | nn.Module) -> tuple[nn.Module, str, str | None, Path | None]:
+def _network(model: str | Path | nn.Module, random: bool) -> tuple[nn.Module, str, str | None, Path | None]:
     """A network, what it is called, the licence that is known of its weights, and the file with its text."""
     if isinstance(model, nn.Module):
         return model, spec_of(model).name, None, None
-    text, place = str(model), Path(model)
-    name = text.removesuffix("=pretrained")
-    if name in shipped() and not place.exists():
-        notice = shipped_folder(name) / "LICENSE"
-        return (
-            create_model(name, weights="pretrained"),
-            name,
-            shipped()[name].licence,
-            notice if notice.is_file() else None,
-        )
-    if place.is_dir():
-        inside = place / "model"
-        is_run = (inside / "config.json").is_file() and not (place / "config.json").is_file()
-        network = load(inside if is_run else place)
-        return network, spec_of(network).name, None, None
-    registered, equals, weights = text.partition("=")
-    if not equals and place.name != text:
-        raise WeightsError("there is no such model folder", where=text)
-    return create_model(registered, weights=weights if equals else None), registered, None, None
+    found = find_network(model, random=random)
+    if found.name is None:
+        return found.network, spec_of(found.network).name, None, None
+    notice = shipped_folder(found.name) / "LICENSE"
+    return found.network, found.name, shipped()[found.name].licence, notice if notice.is_file() else None
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,8 @@ def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _command(path: str, command: Any) -> str:
     arguments = " ".join(_argument(one) for one in command.params if one.param_type_name == "argument")
-    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    # Lines that the terminal shows as they are (after \b) are commands to try.
+    text = re.sub(r"\x08\n((?:.+(?:\n|$))+)", r"```sh\n\1```\n", inspect.cleandoc(command.help or "") + "\n").rstrip()
     usage = " ".join(part for part in (path, arguments, "[OPTIONS]") if part)
     return f"## `{path}`\n\n```text\n{usage}\n```\n\n{text}\n\n{_options(None, command)}"
 
