@@ -192,8 +192,6 @@ def _check(context: typer.Context, names: list[Any]) -> None:
         refuse(context, OF_NETWORKS, "there is no network among the models")
     if not names and not asked["command"]:
         refuse(context, OF_FILES, "scores taken elsewhere are not taken again")
-    if not asked["scores"] and not asked["command"]:
-        refuse(context, ("lower_is_better", "higher_is_better"), "it is of --scores and --command")
     if asked["as_json"]:
         refuse(context, ("form",), "--json is a form too", hint="one or the other")
     if asked["resamples"] == 0:

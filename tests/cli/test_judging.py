@@ -73,7 +73,7 @@ def test_mistakes_of_an_evaluation(noise: Path, tmp_path: Path) -> None:
     assert "psnr" in fails("evaluate", "psnrr", str(noise))
     assert "is no NAME=VALUE" in fails("evaluate", "psnr", str(noise), "--scores", "x")
     assert "is none of the models" in fails("evaluate", "psnr", str(noise), "--teacher", "vmaf")
-    assert "it is of --scores" in fails("evaluate", "psnr", str(noise), "--lower-is-better", "psnr")
+    assert "no score of" in fails("evaluate", "psnr", str(noise), "--lower-is-better", "psnr")
     (tmp_path / "file").write_text("")
     assert "can't be kept here" in fails("evaluate", "psnr", str(noise), "--cache", str(tmp_path / "file"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,8 @@ def test_a_table_of_pairs(folder: Path, text: str, monkeypatch: pytest.MonkeyPat
 )
 def test_a_table_that_is_none(folder: Path, text: str, said: str) -> None:
     (folder / "pairs.csv").write_text(text)
-    with pytest.raises(DataError, match="") as caught:
+    with pytest.raises(DataError, match=re.escape(said)):
         pairs_of([folder / "pairs.csv"])
-    assert said in str(caught.value)
 
 
 def test_a_video_alone_on_standard_input_lacks_its_other_half() -> None:
