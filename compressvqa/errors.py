@@ -6,6 +6,28 @@ package catches them as such.
 
 from __future__ import annotations
 
+import re
+
+# Codes that a terminal obeys instead of showing: C0 (but for the line's end and the tab), DEL, C1, marks that turn the
+# direction of writing or can't be seen, and halves of characters, which stand for bytes that are no UTF-8.
+_NOT_SHOWN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+)
+_LINES_TOO = re.compile("[\\n\\t]|" + _NOT_SHOWN.pattern)
+
+
+def printable(text: object, *, one_line: bool = False) -> str:
+    """A text as it may be shown: what a terminal would obey is written as an escape.
+
+    Args:
+        text: whatever a file is called or holds.
+        one_line: also write line ends and tabs so.
+
+    >>> printable("a\\x1b[31m.mp4"), printable("a\\nb", one_line=True)
+    ('a\\\\x1b[31m.mp4', 'a\\\\nb')
+    """
+    return (_LINES_TOO if one_line else _NOT_SHOWN).sub(lambda found: ascii(found[0])[1:-1], str(text))
+
 
 class CompressVQAError(Exception):
     """A mistake that the user can mend. The command line prints it in one line and exits with code 2.
@@ -21,8 +43,9 @@ class CompressVQAError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        text = self.what if self.where is None else f"{self.where}: {self.what}"
-        return text if self.hint is None else f"{text} (try: {self.hint})"
+        what = printable(self.what)
+        text = what if self.where is None else f"{printable(self.where, one_line=True)}: {what}"
+        return text if self.hint is None else f"{text} (try: {printable(self.hint)})"
 
 
 class Terminated(KeyboardInterrupt):

@@ -62,7 +62,7 @@ class Changes:
             WeightsError: an unknown or malformed entry.
         """
         checks = {
-            "removed": _is_list_of(str),
+            "removed": lambda v: _is_list_of(str)(v) and all(v),
             "attributes": lambda v: isinstance(v, dict) and all(isinstance(values, dict) for values in v.values()),
             "numbers": is_valid,
             "tensors": lambda v: isinstance(v, dict) and all(_is_list_of(int)(shape) for shape in v.values()),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -13,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import WeightsError
+from compressvqa.models.bounds import check_kinds, check_value
+from compressvqa.untrusted import local_file
 
 _WRAPPERS = (
     "model_state_dict",
@@ -32,22 +37,58 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, damaged, or no weights in it.
     """
-    if not path.is_file():
-        raise WeightsError("no such checkpoint", where=path)
+    local_file(path, WeightsError, missing="no such checkpoint")
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, OSError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"not a readable safetensors file: {_first_line(error)}", where=path) from error
+    return _named_tensors(read_checkpoint(path), path)
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a PyTorch checkpoint holds: tensors, numbers and texts in lists and dictionaries, and nothing that is code.
+
+    Raises:
+        WeightsError: damaged, compressed, or it holds other objects.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        _refuse_compressed(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
+    # A damaged pickle makes torch raise anything.
+    except Exception as error:
         raise WeightsError(
-            f"not a checkpoint of plain tensors: {_first_line(error)}",
+            f"not a checkpoint of plain tensors: {why_no_tensors(error)}",
             where=path,
-            hint="re-save it as torch.save(model.state_dict(), path)",
+            hint="a .safetensors file, or torch.save(model.state_dict(), path) by whoever made it",
         ) from error
-    return _named_tensors(content, path)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """PyTorch stores what it saves as it is; a small file that unpacks to a large one is somebody's trap."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise WeightsError(
+                    f"its part {member.filename[:80]!r} is compressed, which PyTorch never does", where=path
+                )
+
+
+_OBJECT = re.compile(r"(?:GLOBAL|global|class|function)\s+[\"'`]?(?P<name>[A-Za-z_][\w.]*)")
+
+
+def why_no_tensors(error: Exception) -> str:
+    """What is wrong with a checkpoint, in our own words: PyTorch's advise to switch its safety off."""
+    said = str(error)
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in said:
+        found = _OBJECT.search(said.partition("Unsupported")[2] or said.partition("WeightsUnpickler error")[2])
+        named = f" ({found['name'][:80]})" if found else ""
+        return f"it is damaged, or holds objects beside tensors{named}, which could run code"
+    return _first_line(error)[:200]
 
 
 def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
@@ -81,6 +122,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str, where
             where=where,
             hint=_seems_to_hold(state),
         )
+    check_kinds(model, state, where)
     for key, tensor in state.items():
         if tensor.shape != wanted[key].shape:
             raise WeightsError(
@@ -89,10 +131,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str, where
                 where=where,
                 hint="the settings that the weights were trained with, or the folder that save() wrote",
             )
-        # A mask may be infinite; a weight may not.
-        unsound = tensor.isfinite().logical_not() if key in weights else tensor.isnan()
-        if bool(unsound.any()):
-            raise WeightsError(f"{key} holds NaN or infinite values", where=where)
+        check_value(key, tensor, is_weight=key in weights, where=where)
     versioned = OrderedDict(state)
     # Modules that have changed their format ask for the version; what is loaded is of the version that runs.
     versioned._metadata = wanted._metadata  # type: ignore[attr-defined]

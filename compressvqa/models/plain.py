@@ -66,8 +66,12 @@ def unpack(value: Any) -> Any:
         (kind, held), *_ = value.items()
         if kind == "list" and isinstance(held, list):
             return [unpack(item) for item in held]
-        if kind == "dict" and isinstance(held, list) and all(isinstance(p, list) and len(p) == 2 for p in held):
+        if kind == "dict" and isinstance(held, list) and all(map(_is_pair, held)):
             return {key: unpack(item) for key, item in held}
         if kind == "float" and held in ("inf", "-inf", "nan"):
             return float(held)
-    raise ValueError(f"not a stored value: {value!r}")
+    raise ValueError(f"not a stored value: {repr(value)[:80]}")
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], (int, str))

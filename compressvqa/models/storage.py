@@ -22,13 +22,17 @@ from torch import Tensor, nn
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.files import exchange, finite, set_aside, unique
 from compressvqa.metrics.score_scale import ScoreScale
+from compressvqa.models.bounds import LARGEST_VALUE, built, check_kinds, check_layers, most_bytes
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
 from compressvqa.models.checkpoints import load_into, read_tensors
 from compressvqa.models.factory import build, entry_of, spec_of
 from compressvqa.models.plain import is_plain, pack, unpack
 from compressvqa.models.scales import scale_of, set_scale
+from compressvqa.models.stored_config import MAX_WORD, check_kwargs, check_spec, read_stored
 from compressvqa.random_weights import are_random, note
+from compressvqa.untrusted import not_a_file
 
+MAX_KNOTS = 1_000  # of a scale; those that are fitted have 6
 FORMAT = 2  # since 2 the constructor's arguments are packed, as attributes are
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _RANDOM = "**Its weights are random: it was never trained, and its scores mean nothing.**"
@@ -129,16 +133,22 @@ def restore(
     name = config["model"]
     if expect is not None and name != expect:
         raise WeightsError(f"holds a {name!r}, not a {expect!r}", where=folder, hint=f"create_model({name!r}, ...)")
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    if digest != config["sha256"]:
+    if _sha256(folder / WEIGHTS) != config["sha256"]:
         raise WeightsError("the weights are damaged: their SHA-256 differs from config.json", where=folder / WEIGHTS)
-    tensors = {key: _cast(tensor, dtype) for key, tensor in read_tensors(folder / WEIGHTS).items()}
-    model = build(entry_of(name), {**_kwargs(config, folder), **(kwargs or {})})
+    entry, settings = entry_of(name), _kwargs(config, folder)
+    check_spec(entry, config.get("spec") or {}, folder / CONFIG)
+    check_kwargs(entry, settings, folder / CONFIG)
+    tensors = read_tensors(folder / WEIGHTS)
+    limit = most_bytes((folder / WEIGHTS).stat().st_size)
+    model = built(lambda: build(entry, {**settings, **(kwargs or {})}), limit, folder / CONFIG)
+    check_kinds(model, tensors, folder / WEIGHTS)
+    tensors = {key: _cast(tensor, dtype) for key, tensor in tensors.items()}
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
     if fresh:
         tensors |= _drawn(model, tensors)
-    state = apply_changes(model, changes, tensors, where=folder / CONFIG)
+    state = _changed(model, changes, tensors, folder / CONFIG)
     load_into(model, state, name=name, where=folder / WEIGHTS)
+    check_layers(model, folder / CONFIG)
     if fresh and callable(redraw := getattr(model, "reset_parameters", None)):
         redraw()
     if fresh or config.get("random_weights"):
@@ -157,32 +167,41 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     _come_back(folder)
     for file in (CONFIG, WEIGHTS):
-        if not (folder / file).is_file():
+        fault = not_a_file(folder / file, missing="")
+        if fault == "":
             raise WeightsError(f"not a model folder: it has no {file}", where=folder)
+        if fault is not None:
+            raise WeightsError(fault, where=folder / file)
+    return read_stored(folder / CONFIG, FORMAT)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _changed(model: nn.Module, changes: Changes, tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
+    """`apply_changes`, whatever a stranger's config makes it raise."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"not readable as JSON: {error}", where=folder / CONFIG) from error
-    if not isinstance(config, dict) or config.get("library") != "compressvqa":
-        raise WeightsError("was not written by compressvqa", where=folder / CONFIG)
-    if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
-        raise WeightsError(
-            f"format {config.get('format')} is newer than this version reads ({FORMAT})",
-            where=folder / CONFIG,
-            hint="pip install --upgrade compressvqa",
-        )
-    kinds = {"model": str, "kwargs": dict, "changes": dict, "sha256": str, "facts": dict}
-    for key, kind in kinds.items():
-        if not isinstance(config.get(key), kind):
-            raise WeightsError(f"has no valid {key!r}", where=folder / CONFIG)
-    return config
+        return apply_changes(model, changes, tensors, where=where)
+    except WeightsError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise WeightsError(f"config.json does not fit its network ({said})", where=where) from error
 
 
 def _scale(found: object, folder: Path) -> ScoreScale:
     try:
-        return ScoreScale.from_dict(found)  # type: ignore[arg-type]  # whatever it is, it is checked there
+        scale = ScoreScale.from_dict(found)  # type: ignore[arg-type]  # whatever it is, it is checked there
     except DataError as error:
         raise WeightsError(str(error), where=folder / CONFIG) from error
+    if len(scale.raw) > MAX_KNOTS or len(scale.fitted_to) > MAX_WORD or max(map(abs, scale.raw)) > LARGEST_VALUE:
+        raise WeightsError("the scale is damaged: no scale is that large", where=folder / CONFIG)
+    return scale
 
 
 def _kwargs(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -27,7 +27,19 @@ from pydantic import (
 
 from compressvqa import registry
 from compressvqa.errors import RecipeError
-from compressvqa.running.recipe_file import Place, StageFaultError, come_along, explain, override, parse, place_of
+from compressvqa.running.recipe_file import (
+    LARGEST,
+    Place,
+    StageFaultError,
+    come_along,
+    explain,
+    implausible,
+    override,
+    parse,
+    place_of,
+)
+from compressvqa.untrusted import not_a_file, read_text
+from compressvqa.untrusted.yaml_text import MAX_BYTES
 
 # YAML reads a plain 32 as a number.
 Precision = Annotated[
@@ -112,14 +124,16 @@ class Recipe(RecipePart):
     """
 
     version: Literal[1] = Field(description="version of the recipe format")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the recipe and of its run folder")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the recipe and of its run folder"
+    )
     description: str = Field("", description="one or two sentences for the report")
-    seed: int = Field(ge=0, description="seed of everything that is drawn at random")
+    seed: int = Field(ge=0, le=LARGEST, description="seed of everything that is drawn at random")
     model: ModelChoice
     teacher: ModelChoice | None = Field(
         None, description="another network to learn from; stages with `network: teacher` work on it"
     )
-    teachers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], ModelChoice] = Field(
+    teachers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)], ModelChoice] = Field(
         {},
         description="further networks to learn from, {name: network}; stages with `network: NAME` work on one, and "
         "`distil` takes one as it is built by its name",
@@ -219,13 +233,12 @@ class Recipe(RecipePart):
             RecipeError: the file is missing or not YAML, or the recipe has faults; the message lists all of them.
         """
         file = find(path)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"can't be read: {error}", where=file) from error
-        data, lines = parse(text, file)
+        data, lines = parse(read_text(file, RecipeError, limit=MAX_BYTES), file)
         changed = [override(data, item) for item in overrides]
         changed += come_along(data, changed, file)
+        fault = implausible(data)
+        if fault is not None:
+            raise RecipeError(fault[1], where=place_of(fault[0], file, data, lines, changed))
         checked = schema()
         try:
             recipe = checked.model_validate(data)
@@ -267,12 +280,13 @@ def find(path: str | Path) -> Path:
         RecipeError: neither exists.
     """
     file, ours = Path(path), shipped()
-    if file.is_file():
+    fault = not_a_file(file, missing="")
+    if fault is None:
         return file
     if str(path) in ours:
         return ours[str(path)]
-    if file.is_dir():
-        raise RecipeError("is a folder, not a recipe file", where=file)
+    if fault:
+        raise RecipeError(fault, where=file, hint="the path of a recipe file, or the name of one that ships")
     near = difflib.get_close_matches(file.stem, ours, n=1)
     raise RecipeError("no such recipe", where=path, hint=(near or [", ".join(ours)])[0] or None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from compressvqa.errors import CompressVQAError, RecipeError
+from compressvqa.untrusted import parse_yaml
+from compressvqa.untrusted.yaml_text import MAX_DEPTH
 
+LARGEST = 2**32 - 1  # whole number in a recipe; what seeds of NumPy and PyTorch can be
+MOST_FAULTS = 20  # that are written out
 Place = tuple[Union[str, int], ...]  # noqa: UP007
 """Where a value stands: keys and list positions from the top."""
 
@@ -23,14 +28,9 @@ def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     """The data of a recipe, and the line that each value stands on.
 
     Raises:
-        RecipeError: the text is not YAML, is no mapping, or has a key twice.
+        RecipeError: the text is not YAML, is no mapping, has a key twice, or is larger than a recipe may be.
     """
-    try:
-        root, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = file if mark is None else f"{file}:{mark.line + 1}"
-        raise RecipeError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where=where) from error
+    root, data = parse_yaml(text, file)
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of keys to values", where=file)
     lines: dict[Place, int] = {}
@@ -38,12 +38,7 @@ def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     def walk(node: yaml.Node, at: Place) -> None:
         lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
-            seen = set()
             for key, value in node.value:
-                if key.value in seen:
-                    place = f"{file}:{key.start_mark.line + 1}"
-                    raise RecipeError(f"the key {key.value!r} stands twice in one mapping", where=place)
-                seen.add(key.value)
                 lines[(*at, key.value)] = key.start_mark.line + 1
                 walk(value, (*at, key.value))
         elif isinstance(node, yaml.SequenceNode):
@@ -59,20 +54,23 @@ def override(data: dict[str, Any], item: str) -> Place:
     """Puts one ``a.b.c=value`` into the data and returns where it went."""
     path, equals, text = item.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {item!r} is not of the form key=value", hint="--set data.sources=FOLDER")
+        raise RecipeError(f"--set {_short(item)!r} is not of the form key=value", hint="--set data.sources=FOLDER")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {item!r}: the value is not valid YAML") from error
+        _, value = parse_yaml(text, f"--set {path}")
+    except RecipeError as error:
+        raise RecipeError(f"the value {error.what}" if error.what.startswith("is ") else error.what,
+                          where=f"--set {_short(item)}") from error  # fmt: skip
     node: Any = data
     at: list[str | int] = []
     keys = path.split(".")
+    if len(keys) > MAX_DEPTH:
+        raise RecipeError(f"--set {_short(item)} names {len(keys)} levels of keys; a recipe has at most {MAX_DEPTH}")
     for depth, key in enumerate(keys):
         step: str | int = key
         if isinstance(node, list):
             step = _list_index(node, key, item)
         elif not isinstance(node, dict):
-            raise RecipeError(f"--set {item!r}: {'.'.join(keys[:depth])!r} holds no further keys")
+            raise RecipeError(f"--set {_short(item)!r}: {_short('.'.join(keys[:depth]))!r} holds no further keys")
         at.append(step)
         if depth == len(keys) - 1:
             node[step] = copy.deepcopy(value)
@@ -146,6 +144,11 @@ def come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Pl
     return brought
 
 
+def _short(text: str) -> str:
+    """A text of the user's for an error of one line."""
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
 def holds(data: Mapping[str, Any], condition: str) -> bool:
     """Whether ``a.b.c=value`` is so.
 
@@ -159,16 +162,37 @@ def holds(data: Mapping[str, Any], condition: str) -> bool:
             node = next((item for item in node if isinstance(item, Mapping) and item.get("name") == key), None)
         elif isinstance(node, Mapping):
             node = node.get(key)
-    return bool(node == yaml.safe_load(text))
+    return bool(node == parse_yaml(text, path)[1])
 
 
 def _list_index(items: list[Any], key: str, override: str) -> int:
     named = {str(item.get("name", item.get("kind"))): i for i, item in enumerate(items) if isinstance(item, Mapping)}
     if key in named:
         return named[key]
-    if key.isdigit() and int(key) < len(items):
+    if key.isascii() and key.isdecimal() and len(key) < 9 and int(key) < len(items):
         return int(key)
-    raise RecipeError(f"--set {override!r}: nothing is named {key!r} there", hint=", ".join(named) or None)
+    raise RecipeError(
+        f"--set {_short(override)!r}: nothing is named {_short(key)!r} there", hint=", ".join(named) or None
+    )
+
+
+def implausible(data: Any) -> tuple[Place, str] | None:
+    """Where the first number stands that no setting can be, and what is wrong with it; None where there is none.
+
+    `options` are passed on to code that may know better what to do with an infinite number.
+    """
+    todo: list[tuple[Place, Any]] = [((), data)]
+    while todo:
+        at, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [((*at, key), item) for key, item in reversed(value.items())]
+        elif isinstance(value, list):
+            todo += [((*at, index), item) for index, item in reversed(list(enumerate(value)))]
+        elif isinstance(value, float) and not math.isfinite(value) and "options" not in at:
+            return at, f"{value} is no finite number"
+        elif isinstance(value, int) and abs(value) > LARGEST:
+            return at, f"{value} is larger than any setting ({LARGEST})"
+    return None
 
 
 def explain(
@@ -188,12 +212,15 @@ def explain(
         changed: the places that `override` put a value into.
     """
     faults = []
-    for fault in error.errors():
+    found = error.errors()
+    for fault in found[:MOST_FAULTS]:
         at = _locate(fault["loc"], data)
         between = getattr(fault.get("ctx", {}).get("error"), "at", None)  # a fault between stages knows its own place
         at = at if between is None else between
         faults.append(f"{place_of(at, file, data, lines, changed)}: {_message(fault, at, model)}")
-    head = "" if len(faults) == 1 else f"{len(faults)} faults\n  "
+    if len(found) > MOST_FAULTS:
+        faults.append(f"and {len(found) - MOST_FAULTS} more")
+    head = "" if len(faults) == 1 else f"{len(found)} faults\n  "
     return head + "\n  ".join(faults)
 
 
@@ -244,7 +271,7 @@ def _dotted(at: Place, data: Any) -> str:
         node = node[step] if known else None
         # A stage is better known by its name than by its position.
         name = node.get("name", node.get("kind")) if isinstance(step, int) and isinstance(node, Mapping) else None
-        parts.append(str(step if name is None else name))
+        parts.append(_short(str(step if name is None else name)))
     return ".".join(parts)
 
 
@@ -260,7 +287,7 @@ def _message(fault: Any, at: Place, model: type[BaseModel]) -> str:
     if kind == "union_tag_invalid":
         known = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
         near = difflib.get_close_matches(str(context["tag"]), known, n=1)
-        return f"unknown kind {context['tag']!r} (known: {', '.join(near or known)})"
+        return f"unknown kind {_short(str(context['tag']))!r} (known: {', '.join(near or known)})"
     if kind == "value_error":
         return str(context["error"])
     return str(fault["msg"][:1].lower() + fault["msg"][1:]) + f", not {json.dumps(fault['input'], default=str)[:80]}"

@@ -20,7 +20,9 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the stage's name: its folder, its row in the table"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        max_length=100,  # file systems take 255 bytes, and more is put before and after it
+        description="the stage's name: its folder, its row in the table",
     )
     network: str = Field(
         "model",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import Terminated, TrainingError
 from compressvqa.files import replacing
+from compressvqa.models.checkpoints import why_no_tensors
 
 StepLoss = Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
 
@@ -218,5 +219,6 @@ def _restore(path: Path, parts: dict[str, Stateful], settings: FitSettings) -> i
             part.load_state_dict(state[name])
         step = int(state["step"])
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainingError(f"the checkpoint can't be resumed: {error}", where=path, hint="delete it") from error
+        what = f"the checkpoint can't be resumed: {why_no_tensors(error)}"
+        raise TrainingError(what, where=path, hint="delete it") from error
     return min(step, settings.steps)

@@ -236,7 +236,7 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(WeightsError, match="not written by compressvqa"):
         load(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(WeightsError, match="not readable as JSON"):
+    with pytest.raises(WeightsError, match="is no JSON"):
         load(folder)
 
 

@@ -8,6 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from compressvqa.errors import DataError
+
 
 def names() -> list[str]:
     """Every network of the installed torchvision but the quantized ones, which hold no float weights."""
@@ -20,7 +22,14 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def build(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """`torchvision.models.get_model`, with no part of it pretrained unless asked."""
+    """`torchvision.models.get_model`, with no part of it pretrained unless asked.
+
+    Raises:
+        DataError: weights are named in torchvision's own way.
+    """
+    for setting in ("weights", "weights_backbone"):
+        if kwargs.pop(setting, None) is not None:
+            raise DataError(f"torchvision/{name} takes no setting {setting!r} here", hint='weights="pretrained"')
     weights: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None}
     if _has_backbone(name) and not pretrained:
         weights["weights_backbone"] = None

@@ -1,0 +1,174 @@
+"""YAML of bounded size: how much it holds is counted before it is built, so that no text can fill the memory.
+
+An alias stands for all that its anchor holds. PyYAML shares it, but whoever walks or copies the data pays for it each
+time, so it is counted each time here. PyYAML also calls itself once a level, so depth is counted too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from compressvqa.errors import RecipeError
+from compressvqa.untrusted.json_text import MAX_DIGITS
+
+MAX_BYTES = 1 << 18  # of a recipe; the longest that ships has 5 KiB
+MAX_ITEMS = 10_000  # keys and values, those behind an alias each time it stands
+MAX_ALIASES = 200
+MAX_DEPTH = 24
+MAX_TEXT = 10_000  # characters of one key or value
+
+
+@dataclass
+class _Open:
+    """A mapping or sequence whose end was not seen yet."""
+
+    anchor: str | None
+    items: int = 0
+
+
+def parse_yaml(text: str, where: object) -> tuple[yaml.Node | None, Any]:
+    """The node tree of a YAML text as written, before merges (`<<`), and its data.
+
+    Args:
+        text: the YAML.
+        where: the file; a line is put after it.
+
+    Raises:
+        RecipeError: no YAML, a tag other than YAML's own, a key twice in one mapping, a key that is no text, a value
+            that is not what its tag says, NaN, a whole number of more than 64 bits, or more than the limits of this
+            module; with the line.
+    """
+    try:
+        _measure(text, where)
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return None, None
+            _refuse_twins(root, where)  # before merges are resolved, which puts pairs of others in
+            tree = yaml.compose(text, Loader=_Loader)
+            return tree, _unshared(loader.construct_document(root))
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        said = getattr(error, "problem", None) or str(error).split("\n", 1)[0]
+        place = where if mark is None else f"{where}:{mark.line + 1}"
+        raise RecipeError(f"not valid YAML: {said}", where=place) from error
+    except (ValueError, OverflowError) as error:  # of PyYAML's scanner, such as an escape of a character beyond Unicode
+        raise RecipeError(f"not valid YAML: {error}", where=where) from error
+
+
+def _measure(text: str, where: object) -> None:
+    """Counts what a text holds, event by event, which needs no memory."""
+    if len(text) > MAX_BYTES:
+        raise RecipeError(f"is longer than {MAX_BYTES >> 10} KiB: not a recipe", where=where)
+    counted = _Count()
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        fault = counted.add(event)
+        if fault is not None:
+            raise RecipeError(fault, where=f"{where}:{event.start_mark.line + 1}")
+
+
+class _Count:
+    """What was seen of a text so far."""
+
+    def __init__(self) -> None:
+        self.open = [_Open(None)]
+        self.sizes: dict[str | None, int] = {}
+        self.aliases = 0
+
+    def add(self, event: yaml.Event) -> str | None:
+        """Counts an event; returns what is too much, or None."""
+        fault = None
+        if isinstance(event, yaml.AliasEvent):
+            fault = self._alias(event.anchor)
+        elif isinstance(event, yaml.ScalarEvent):
+            self.open[-1].items += 1
+            self.sizes[event.anchor] = 1
+            fault = _text_fault(event.value)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self.open.append(_Open(event.anchor, 1))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self.open.pop()
+            self.open[-1].items += done.items
+            self.sizes[done.anchor] = done.items
+        if len(self.open) - 1 > MAX_DEPTH:
+            return f"nested more than {MAX_DEPTH} levels deep"
+        if self.open[-1].items > MAX_ITEMS:
+            return f"more than {MAX_ITEMS} keys and values, those behind aliases counted each time"
+        return fault
+
+    def _alias(self, anchor: str) -> str | None:
+        self.aliases += 1
+        self.open[-1].items += self.sizes.get(anchor, 1)  # PyYAML says which anchor is not there
+        if any(part.anchor == anchor for part in self.open):
+            return f"the alias *{anchor} stands inside its own anchor: it has no end"
+        return f"more than {MAX_ALIASES} aliases" if self.aliases > MAX_ALIASES else None
+
+
+def _text_fault(text: str) -> str | None:
+    if len(text) > MAX_TEXT:
+        return f"a text of {len(text)} characters; {MAX_TEXT} are read"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "a text with half a character (a surrogate)"
+    return None
+
+
+def _refuse_twins(node: yaml.Node, where: object) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            place = f"{where}:{key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError("a key must be a text, not a list or a mapping", where=place)
+            if key.value in seen:
+                raise RecipeError(f"the key {key.value[:80]!r} stands twice in one mapping", where=place)
+            seen.add(key.value)
+            _refuse_twins(value, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twins(item, where)
+
+
+def _unshared(value: Any) -> Any:
+    """The same data, each list and mapping its own, as if no alias had stood for it: a change of one is of one."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which says on which line a value is not what it looks like."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As PyYAML does; what goes wrong in a value becomes an error of YAML with its line."""
+        if node.tag not in _TAGS:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise yaml.constructor.ConstructorError(None, None, f"the tag {tag} is not read", node.start_mark)
+        if node.tag.endswith(":int") and len(node.value) > 10 * MAX_DIGITS:
+            self._refuse(node, f"a whole number of {len(node.value)} digits")
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (ValueError, TypeError, OverflowError, AttributeError, IndexError, KeyError) as error:
+            self._refuse(node, f"{str(node.value)[:40]!r} is not what it is marked as", error)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            self._refuse(node, f"a whole number of {len(str(abs(value)))} digits; 64 bits are read")
+        if isinstance(value, float) and math.isnan(value):
+            self._refuse(node, "NaN is no setting")
+        return value
+
+    def _refuse(self, node: yaml.Node, what: str, error: Exception | None = None) -> None:
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
+
+# Dates become text (see below); binary data, sets and ordered maps have no place in a recipe.
+_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "value")
+}
+_TAGS.add("tag:yaml.org,2002:timestamp")
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
