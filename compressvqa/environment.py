@@ -36,6 +36,34 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def physical_memory() -> int | None:
+    """Bytes of memory that this machine has, or that its container may take; None where the system does not say."""
+    try:
+        there: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        there = None
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            allowed = int(Path(file).read_text())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        there = allowed if there is None else min(there, allowed)
+    return there
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes as people read it.
+
+    >>> in_bytes(2_880_000_000_000), in_bytes(512)
+    ('2.88 TB', '512 B')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} EB"
+
+
 def fast_bf16() -> bool:
     """Whether the processor has instructions for bfloat16 products; without them bf16 is slower than fp32."""
     import torch

@@ -13,6 +13,7 @@ from compressvqa.cli import data, doctor, evaluate, export, metrics, models, pru
 from compressvqa.cli.app import app
 from compressvqa.cli.failures import ended
 from compressvqa.cli.general import begin
+from compressvqa.cli.terminal import show_text_only
 
 __all__ = [
     "app",
@@ -47,10 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what no encoding knows
             stream.reconfigure(errors="backslashreplace")
+    streams = sys.stdout, sys.stderr
+    show_text_only()
     try:
         sys.exit(ended(lambda: app(arguments, prog_name="compressvqa", standalone_mode=False)))
     finally:
         log.removeHandler(handler)
+        sys.stdout, sys.stderr = streams
 
 
 def _yield_cores() -> None:

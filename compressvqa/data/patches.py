@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
+from compressvqa.untrusted import read_json
 from compressvqa.video.frames import Colour, Planes, Samples, split_planes
 from compressvqa.video.vmaf import LABELS, Labels
 
@@ -232,11 +232,9 @@ class PatchSet:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "`compressvqa data prepare` makes it"
-        raise DataError("no finished set of patches", where=path.parent, hint=hint) from error
+    if not path.exists():
+        raise DataError("no finished set of patches", where=path.parent, hint="`compressvqa data prepare` makes it")
+    value = read_json(path)
     if not isinstance(value, dict):
         raise DataError("not the index of a set of patches", where=path)
     return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from compressvqa.errors import CompressVQAError, DataError
 from compressvqa.evaluation.digests import Digests
 from compressvqa.files import check_writable
 from compressvqa.scoring.scorer import Course, Facts, Segment
+from compressvqa.untrusted import parse_json
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.sequence import files_of
 
@@ -93,9 +95,10 @@ class ScoreCache:
         if check != _sha256(key + text):
             log.warning("a kept score of %s is damaged and is taken again", distorted.path)
             return None
-        kept = json.loads(text)
-        segments = tuple(Segment(*part) for part in kept["segments"])
-        return Course(kept["score"], segments, kept["settings"], kept.get("raw"))
+        course = _course(text)
+        if course is None:
+            log.warning("a kept score of %s is none that can be read, and is taken again", distorted.path)
+        return course
 
     def put(
         self, facts: Facts, reference: Clip | None, distorted: Clip, pairing: Pairing, course: Course,
@@ -153,6 +156,23 @@ class ScoreCache:
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 hint = f"it is damaged: delete {self.folder / STORE}, or --cache FOLDER"
             raise StoreError(f"scores can't be kept here ({error})", where=self.folder, hint=hint) from error
+
+
+def _course(text: str) -> Course | None:
+    """A score as `put` writes it; None where the store holds something else."""
+    try:
+        kept = parse_json(text, "scores.sqlite")
+        segments = tuple(Segment(*part) for part in kept["segments"])
+        course = Course(kept["score"], segments, dict(kept["settings"]), kept.get("raw"))
+        frames = [number for part in segments for number in (part.first_frame, part.last_frame)]
+        scores = [course.score, *(part.score for part in segments), course.raw, *(part.raw for part in segments)]
+        sound = all(type(number) is int for number in frames)
+        sound = sound and all(
+            type(score) in (int, float) and math.isfinite(score) for score in scores if score is not None
+        )
+    except (DataError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return course if sound and course.score is not None else None
 
 
 def _plain(part: Segment) -> list[float]:

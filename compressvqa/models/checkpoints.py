@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -54,7 +55,9 @@ def read_checkpoint(path: Path) -> Any:
     """
     try:
         _refuse_compressed(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles, which are read or refused all the same
+            return torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
     # A damaged pickle makes torch raise anything.

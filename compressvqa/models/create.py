@@ -16,6 +16,7 @@ from compressvqa.models.packaged_weights import PREFIX, load_packaged
 from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.models.storage import restore
 from compressvqa.registry import Entry
+from compressvqa.untrusted import is_folder
 
 
 def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any) -> nn.Module:
@@ -53,7 +54,7 @@ def create_model(name: str, *, weights: str | Path | None = None, **kwargs: Any)
             with fetching(name):
                 return build(entry, kwargs, pretrained=True)
         raise not_shipped(name)
-    if weights is not None and Path(weights).is_dir():
+    if weights is not None and is_folder(weights):
         return restore(weights, expect=entry.name, kwargs=kwargs).train()
     only_ships = entry.name != name
     model = restore(shipped_folder(name), kwargs=kwargs, fresh=True).train() if only_ships else build(entry, kwargs)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressvqa.environment import in_bytes, physical_memory
 from compressvqa.errors import DataError
 from compressvqa.models.adapters import adapted, adapted_names
 from compressvqa.models.shipped import shipped
@@ -177,11 +178,15 @@ def example_inputs(
     Returns:
         What to call the network with: ``model(*example_inputs(model))``, on the CPU.
 
+    Raises:
+        DataError: they alone would take more than a quarter of this machine's memory; it says how much.
+
     >>> [tuple(t.shape) for t in example_inputs("rankdvqa", size=96)]
     [(1, 12, 3, 96, 96), (1, 12, 3, 96, 96)]
     """
     given = {} if isinstance(name_or_model, str) else spec_of(name_or_model).kwargs
     entry = entry_of(name_or_model if isinstance(name_or_model, str) else spec_of(name_or_model).name)
+    _check_memory(entry, size, frames, batch)
     generator = torch.Generator().manual_seed(0)
     example = entry.facts.get("example")
     if example is not None:
@@ -193,6 +198,21 @@ def example_inputs(
         return (distorted,)
     noise = torch.rand(distorted.shape, generator=generator) - 0.5
     return (distorted + 0.2 * noise).clamp(0, 1), distorted
+
+
+def _check_memory(entry: Entry, size: int, frames: int, batch: int) -> None:
+    """Says what inputs of a size would take, before the memory is taken."""
+    pictures = batch * (1 if entry.facts.get("inputs") == "images" else frames)
+    needed = pictures * 3 * size * size * 4 * (2 if entry.facts["mode"] == "FR" else 1)
+    there = physical_memory()
+    # What a network makes of its input takes several times as much.
+    if there is not None and needed > there / 4:
+        what = f"{pictures} frames of {size}x{size}" + (", twice" if entry.facts["mode"] == "FR" else "")
+        raise DataError(
+            f"{what}, take {in_bytes(needed)} before the network makes anything of them; this machine has "
+            f"{in_bytes(there)}",
+            hint="a smaller size, or fewer frames",
+        )
 
 
 finders.append(example_inputs)

@@ -11,6 +11,7 @@ from compressvqa.errors import DataError
 from compressvqa.video.clip import Clip
 from compressvqa.video.folders import VIDEO_SUFFIXES
 from compressvqa.video.frames import Samples
+from compressvqa.video.pictures import open_picture
 from compressvqa.video.read import probe, read_frames
 from compressvqa.video.sequence import is_sequence
 
@@ -49,13 +50,8 @@ def look_at(clip: Clip) -> Seen:
         DataError: a file that can't be read.
     """
     if is_image(clip):
-        from PIL import Image
-
-        try:
-            with Image.open(clip.path) as image:
-                return Seen(*image.size, None, 1)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError("is no image that can be read", where=clip.path) from error
+        with open_picture(clip.path) as image:
+            return Seen(*image.size, None, 1)
     info = probe(clip)
     return Seen(info.width, info.height, info.frame_rate, info.frames, clip.raw is not None)
 
@@ -67,13 +63,8 @@ def luma(clip: Clip, frame: int) -> Samples:
         DataError: a file that can't be read, or that ends before this frame.
     """
     if is_image(clip):
-        from PIL import Image
-
-        try:
-            with Image.open(clip.path) as image:
-                return np.asarray(image.convert("L"), dtype=np.float32) / 255
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError("is no image that can be read", where=clip.path) from error
+        with open_picture(clip.path) as image:
+            return np.asarray(image.convert("L"), dtype=np.float32) / 255
     for planes in read_frames(clip, start=frame, stop=frame + 1, threads=1):
         largest = (1 << planes.colour.bitdepth) - 1
         return planes.y.astype(np.float32) / largest

@@ -30,6 +30,7 @@ from compressvqa.opinions.columns import (
 )
 from compressvqa.opinions.manifest import Item, Manifest
 from compressvqa.opinions.table import Table, read_table, read_text, write_table
+from compressvqa.untrusted import parse_json
 
 FACTS = ("name", "kind", "label", "higher_is_better", "scale", "notes", "folder", "schema")
 # Facts that no file of another purpose has by chance.
@@ -240,13 +241,7 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: no JSON; with line and column.
     """
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"is no JSON: {error.msg}", where=f"{path}:{error.lineno}:{error.colno}") from error
-    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-        raise DataError("is no JSON of scores", where=path) from error
+    return parse_json(read_text(path), path)
 
 
 def _read_json(path: Path, content: dict[str, Any]) -> Manifest:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressvqa.errors import DataError
+from compressvqa.untrusted import read_bytes
 
 # A table larger than this is not one of scores; it would only fill the memory.
-MAX_BYTES = 1 << 28
+MAX_BYTES = 1 << 26
+MAX_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: missing, a folder, too large, or no text.
     """
-    if path.is_dir():
-        raise DataError("is a folder, not a file", where=path)
-    if not path.is_file():
-        raise DataError("no such file", where=path)
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"is larger than {MAX_BYTES >> 20} MiB: not a table of scores", where=path)
-    data = path.read_bytes()
+    data = read_bytes(path, limit=MAX_BYTES)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -98,7 +94,7 @@ def read_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         DataError: a quote that is not closed, or a field that is too long.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = 1
+    line, rows = 1, 0
     while True:
         try:
             cells = next(reader)
@@ -107,6 +103,9 @@ def read_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         except csv.Error as error:
             raise DataError(f"the table can't be read ({error})", where=f"{path}:{line}") from error
         if any(cell.strip() for cell in cells):
+            rows += 1
+            if rows > MAX_ROWS:
+                raise DataError(f"has more than {MAX_ROWS} rows: not a table of scores", where=f"{path}:{line}")
             yield Row(line, tuple(cells))
         line = reader.line_num + 1
 

@@ -5,13 +5,13 @@ Only ``table`` is required. Every other part may be absent and is then left out 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from compressvqa.errors import CompressVQAError
+from compressvqa.untrusted import read_json
 
 
 class ResultsError(CompressVQAError):
@@ -148,12 +148,9 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ResultsError: it is missing, is no JSON, or holds no table.
     """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultsError("there are no results to report", where=path, hint="finish the run first") from error
-    except ValueError as error:
-        raise ResultsError(f"is damaged: {error}", where=path) from error
+    if not path.exists():
+        raise ResultsError("there are no results to report", where=path, hint="finish the run first")
+    results = read_json(path, ResultsError)
     if not isinstance(results, dict):
         raise ResultsError("is not a table of results", where=path)
     check(results, path)

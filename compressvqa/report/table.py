@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compressvqa.errors import printable
 from compressvqa.report.latex import broken, latex_table
 
 if TYPE_CHECKING:
@@ -82,18 +83,22 @@ class Table:
 
     def to_text(self) -> str:
         """Plain text in columns, without colour or frame, for a pipe or a log file."""
-        lines = [list(self.heads), *([cell.line for cell in row] for row in self.rows)]
+        lines = [[printable(head, one_line=True) for head in self.heads]]
+        lines += [[printable(cell.line, one_line=True) for cell in row] for row in self.rows]
         widths = [max(_width(line[place]) for line in lines) for place in range(len(self.heads))]
         body = ["  ".join(_padded(line, widths)).rstrip() for line in lines]
-        return "\n".join([*body, *(["", self.caption] if self.caption else []), ""])
+        return "\n".join([*body, *(["", printable(self.caption)] if self.caption else []), ""])
 
     def to_rich(self, width: int | None = None) -> list[RichTable]:
         """For the terminal. Where `width` letters don't hold all columns, further tables take the rest. The caption
         is not in them; printing the table itself prints it too. Figures are never cut; names fold.
         """
         from rich import box
-        from rich.markup import escape
+        from rich.markup import escape as escape_markup
         from rich.table import Table as Rich
+
+        def escape(text: str) -> str:
+            return escape_markup(printable(text))
 
         widths = [
             max(
@@ -128,7 +133,7 @@ class Table:
 
         yield from self.to_rich(options.max_width)
         if self.caption:
-            yield Text(self.caption, style="dim")
+            yield Text(printable(self.caption), style="dim")
 
 
 def with_best(cells: Sequence[Cell], values: Sequence[float | None], best: str | None = "high") -> list[Cell]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from compressvqa.results.parts import (
     Scores,
     Significance,
 )
+from compressvqa.untrusted import read_json
 
 # Goes up when a program that reads the last version would misread the new one, not when something is added.
 SCHEMA = 1
@@ -259,12 +259,9 @@ class Evaluation(Part):
 
 def _parse(path: Path) -> tuple[Path, Mapping[str, Any]]:
     path = path / FILE if path.is_dir() else path
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EvaluationError("there is no evaluation to report", where=path, hint="compressvqa evaluate") from error
-    except ValueError as error:
-        raise EvaluationError(f"is damaged: {error}", where=path) from error
+    if not path.exists():
+        raise EvaluationError("there is no evaluation to report", where=path, hint="compressvqa evaluate")
+    found = read_json(path, EvaluationError)
     if not isinstance(found, dict):
         raise EvaluationError("is not an evaluation", where=path)
     return path, found

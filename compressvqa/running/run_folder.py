@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable, unique, write_json, write_text
 from compressvqa.running.recipe import Recipe
+from compressvqa.untrusted import read_json
 
 log = logging.getLogger(__name__)
 KEY = "key.txt"  # what a stage's folder is known by
@@ -126,7 +127,7 @@ class StageFolder:
         if not file.exists():
             return None
         self._drop_checkpoints()  # a kill may have come before
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(file)
         return found
 
     def finish(self, result: dict[str, Any]) -> None:

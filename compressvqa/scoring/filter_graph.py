@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from compressvqa.errors import DataError
 from compressvqa.scoring.features import Feature
+from compressvqa.untrusted import parse_json, read_text
 
 
 def graph_of(features: Sequence[Feature], count: int, crop: Callable[[int], str]) -> tuple[str, list[str]]:
@@ -60,13 +60,13 @@ def read_logs(folder: Path, side: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     try:
         if (folder / f"{side}.json").is_file():
-            log = json.loads((folder / f"{side}.json").read_text(encoding="utf-8"))
+            log = parse_json(read_text(folder / f"{side}.json"), f"{side}.json", strict=False)
             rows = [dict(row["metrics"]) for row in log["frames"]]
         if (folder / f"{side}.txt").is_file():
             lines = (folder / f"{side}.txt").read_text(encoding="utf-8").splitlines()
             measured = [_xpsnr(line) for line in lines if line.startswith("n:")]
             rows = [{**row, **more} for row, more in zip(rows or [{} for _ in measured], measured, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (DataError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError("ffmpeg left no log that can be read", where=f"{side}.json") from error
     if not rows:
         raise DataError("ffmpeg left no log that can be read", where=f"{side}.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,10 @@ from xml.etree import ElementTree
 from compressvqa.errors import DataError
 from compressvqa.labels import key_in_log
 from compressvqa.scoring.scorer import Course, Segment
+from compressvqa.untrusted import parse_json
 
+# Of a dictionary as Python prints it, which Python's own parser reads; that one is made for code, not for strangers.
+LONGEST_PRINTED, MOST_BRACKETS = 1 << 20, 100_000
 LOGS = (".json", ".csv", ".xml")
 _NUMBER = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\b(?:nan|inf|infinity)\b)(?![\w.])", re.IGNORECASE)
 # Texts of JSON, and numbers as C prints them where JSON has none.
@@ -107,15 +109,22 @@ def _parsed(text: str, where: str) -> Any:
         return word if word.startswith('"') else "NaN" if "nan" in word.lower() else f"{word[0].strip('iI+')}Infinity"
 
     try:
-        return json.loads(_NOT_JSON.sub(plain, text))
-    except ValueError as error:
-        try:
-            return ast.literal_eval(text.strip())  # what Python prints of a dictionary
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            line = getattr(error, "lineno", 1)
-            raise DataError(f"the log is cut off or damaged ({error})", where=f"{where}:{line}") from error
-    except RecursionError as error:
-        raise DataError("is no log of scores", where=where) from error
+        return parse_json(_NOT_JSON.sub(plain, text), where, strict=False)
+    except DataError as error:
+        found = _printed(text)
+        if found is not None:
+            return found
+        raise DataError(f"the log is cut off or damaged ({error.what})", where=error.where) from error
+
+
+def _printed(text: str) -> Any:
+    """What Python prints of a dictionary, such as the tools of libvmaf do; None where it is none, or a deep one."""
+    if len(text) > LONGEST_PRINTED or text.count("[") + text.count("{") + text.count("(") > MOST_BRACKETS:
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _means(log: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +182,7 @@ def _from_csv(text: str, name: str, where: str) -> Course:
 
 
 def _from_xml(text: str, name: str, where: str) -> Course:
-    if re.search(r"<!(DOCTYPE|ENTITY)", text[:10_000], re.IGNORECASE):
+    if re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise DataError("a log with a document type is not read", where=where)
     try:
         root = ElementTree.fromstring(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from compressvqa.labels import same_label
 from compressvqa.opinions.columns import DISTORTED, REFERENCE
 from compressvqa.opinions.table import read_table, read_text
 from compressvqa.scoring.score_keys import as_key
+from compressvqa.untrusted import parse_json
 
 FILE_COLUMNS = ("dist", *DISTORTED, "name", "filename")
 REFERENCE_COLUMNS = ("ref", *REFERENCE)
@@ -71,19 +71,7 @@ def _columns(header: Sequence[str], name: str, place: Path) -> tuple[int, int | 
 
 def _from_json(text: str, name: str, place: Path) -> Rows:
     rows: Rows = {}
-
-    def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in seen and seen[key] != value:
-                raise DataError(f"{key} stands there twice", where=place)
-            seen[key] = value
-        return seen
-
-    try:
-        found = json.loads(text, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"is no JSON ({error})", where=place) from error
+    found: Any = parse_json(text, place)
     if isinstance(found, dict):
         for file, value in found.items():
             _add(rows, file, "", _number(value, file, place), str(place))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Batches
 from compressvqa.training.optimizers import OptimizerChoice
+from compressvqa.untrusted import read_json
 
 
 class FineTuning(TrainingConfig):
@@ -269,7 +269,7 @@ class _Journal:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "steps.json"
-        self._known: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._known: dict[str, Any] = read_json(self._file) if self._file.exists() else {}
 
     def read(self, key: str) -> Any:
         return self._known.get(key)

@@ -5,7 +5,7 @@ what is trusted and what is not.
 """
 
 from compressvqa.untrusted.json_text import parse_json, read_json
-from compressvqa.untrusted.paths import local_file, not_a_file, read_bytes, read_text
+from compressvqa.untrusted.paths import is_folder, local_file, not_a_file, read_bytes, read_text
 from compressvqa.untrusted.yaml_text import parse_yaml
 
-__all__ = ["local_file", "not_a_file", "parse_json", "parse_yaml", "read_bytes", "read_json", "read_text"]
+__all__ = ["is_folder", "local_file", "not_a_file", "parse_json", "parse_yaml", "read_bytes", "read_json", "read_text"]

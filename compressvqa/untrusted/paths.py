@@ -78,6 +78,14 @@ def not_a_file(path: Path, *, missing: str = "no such file") -> str | None:
     return next((words for is_kind, words in _ODD_KINDS if is_kind(mode)), None)
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there; False for whatever no file system takes, where `Path.is_dir` raises."""
+    try:
+        return stat.S_ISDIR(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def _address(text: str) -> str | None:
     """What to say of a text that is meant as an address and not as a path."""
     found = _URL.match(text) or _PROTOCOL.match(text)

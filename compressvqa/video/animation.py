@@ -13,7 +13,7 @@ from PIL import Image
 from compressvqa.errors import DataError
 from compressvqa.video.frames import Planes
 from compressvqa.video.info import VideoInfo
-from compressvqa.video.pictures import is_picture, probe_picture
+from compressvqa.video.pictures import is_picture, open_picture, probe_picture
 from compressvqa.video.rgb import rgb_planes
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,12 +66,12 @@ def read_webp(path: Path) -> Iterator[Planes]:
 
 def _frames(path: Path) -> Iterator[tuple[int, Image.Image]]:
     """The moment at which each frame ends, in milliseconds, and the frame."""
-    number = 0
-    try:
-        with Image.open(path) as image:
-            for number in range(getattr(image, "n_frames", 1)):
+    with open_picture(path) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            try:
                 image.seek(number)
                 image.load()
-                yield int(image.info.get("timestamp", 0)) + int(image.info.get("duration", 0)), image
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"is cut off or damaged at frame {number} ({error})", where=path) from error
+                end = int(image.info.get("timestamp", 0)) + int(image.info.get("duration", 0))
+            except Exception as error:  # as of every picture
+                raise DataError(f"is cut off or damaged at frame {number} ({error})", where=path) from error
+            yield end, image

@@ -23,6 +23,7 @@ DEMUXERS = (
 )
 # Codecs of still pictures: a stream of one such picture beside a video is its cover.
 STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000", "jpegxl"})
+MOST_BOXES = 1000  # that are walked, at the top of a file; those that encoders write have a few
 ONE_STREAM = "one video stream, number 0; --stream-ref and --stream-dist choose of one file"
 NOT_ALONE = Disposition.dependent | Disposition.visual_impaired | Disposition.hearing_impaired
 
@@ -70,7 +71,7 @@ def _lacks_index(path: Path) -> bool:
     length = path.stat().st_size
     with path.open("rb") as file:
         place, names = 0, []
-        while place + 8 <= length:
+        while place + 8 <= length and len(names) < MOST_BOXES:
             file.seek(place)
             head = file.read(16)
             size, name = int.from_bytes(head[:4], "big"), head[4:8]

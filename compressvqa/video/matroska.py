@@ -16,6 +16,7 @@ TOP_LEVEL = frozenset({0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1043A77
 ANYWHERE = frozenset({0xEC, 0xBF})
 # Timestamp, simple block, block group, position, previous size, silent tracks, encrypted block.
 IN_CLUSTER = frozenset({0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF})
+MOST_ELEMENTS = 2_000_000  # that are walked: two hours of video and sound have a tenth of that
 LONGEST_HEADER = 12  # bytes of an element's name and size
 
 
@@ -57,7 +58,11 @@ def first_fault(path: Path) -> Fault | None:
 def _walk(file: BinaryIO, end: int) -> Fault | None:
     """Walks the children of a segment, and those of its clusters as if they were of one level."""
     inside = file.tell()  # end of the cluster that is being walked
+    walked = 0
     while (place := file.tell()) < end:
+        walked += 1
+        if walked > MOST_ELEMENTS:
+            return None  # not judged any further
         element = _element(file)
         if element is None:
             return Fault(place, cut=end - place < LONGEST_HEADER)

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from compressvqa.errors import DataError
+from compressvqa.untrusted import local_file
 from compressvqa.video.frames import Colour, Planes, Samples
 from compressvqa.video.info import VideoInfo, check_size
 from compressvqa.video.posture import exif_turn
 from compressvqa.video.rgb import rgb_of_frame, rgb_planes
 
 # Pillow's name of a form -> ffmpeg's decoder of it.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000")  # Pillow's others run programs
 _DECODERS = {"PNG": "png", "TIFF": "tiff", "PPM": "ppm"}
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -38,7 +39,7 @@ def probe_picture(path: Path) -> VideoInfo:
     Raises:
         DataError: no picture, or too large.
     """
-    with _open(path) as image:
+    with open_picture(path) as image:
         grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
         depth = 16 if _is_deep(image) else 8
         rotation, mirrored = exif_turn(image.getexif().get(274))
@@ -58,23 +59,18 @@ def read_picture(path: Path) -> Planes:
     Raises:
         DataError: no picture, damaged or cut off, or of numbers that have no white.
     """
-    with _open(path) as image:
-        try:
-            if image.mode.startswith("I"):
-                channels, white = [np.asarray(image)] * 3, 65535
-            elif image.mode == "F":
-                channels, white = [], 0
-            elif _is_deep(image):
-                decoder = _DECODERS[str(image.format)]
-                image.load()  # Pillow tells of a file that is cut off
-                channels, white = _decoded(path, decoder)
-            else:
-                rgb = np.asarray(image.convert("RGB"))
-                channels, white = [rgb[..., place] for place in range(3)], 255
-        except DataError:
-            raise
-        except (OSError, SyntaxError, ValueError, KeyError, av.error.FFmpegError) as error:
-            raise DataError(f"is cut off or damaged ({error})", where=path) from error
+    with open_picture(path) as image:
+        if image.mode.startswith("I"):
+            channels, white = [np.asarray(image)] * 3, 65535
+        elif image.mode == "F":
+            channels, white = [], 0
+        elif _is_deep(image):
+            decoder = _DECODERS[str(image.format)]
+            image.load()  # Pillow tells of a file that is cut off
+            channels, white = _decoded(path, decoder)
+        else:
+            rgb = np.asarray(image.convert("RGB"))
+            channels, white = [rgb[..., place] for place in range(3)], 255
     if not channels or int(channels[0].max()) > white or int(channels[0].min()) < 0:
         raise DataError("is a picture of floating point or 32 bit numbers, which is not read", where=path,
                         hint="convert it to 8 or 16 bit")  # fmt: skip
@@ -104,13 +100,39 @@ def _decoded(path: Path, decoder: str) -> tuple[list[Samples], int]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture as Pillow opens it, of one of the forms that are read.
+
+    Raises:
+        DataError: no file, no such picture, too large; or damaged, while the context lasts.
+    """
+    local_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters of a damaged file is said by an error
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _opened(path) as image:
+            yield image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning, OSError) as error:
+        image = Image.open(path, formats=FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError("is not a picture that can be read", where=path) from error
+    except Exception as error:  # as below
+        raise _damaged(error, path) from error
     with image:
         check_size(image.width, image.height, path)
-        yield image
+        try:
+            yield image
+        except (DataError, GeneratorExit):
+            raise
+        # Each of Pillow's readers raises what its code comes to: struct.error, SyntaxError, zlib.error, TypeError, ...
+        except Exception as error:
+            raise _damaged(error, path) from error
+
+
+def _damaged(error: Exception, path: Path) -> DataError:
+    said = " ".join(str(error).split())[:120] or type(error).__name__
+    return DataError(f"is a picture that is cut off or damaged ({said})", where=path)

@@ -28,6 +28,8 @@ MAGIC = b"YUV4MPEG2"
 SCAN_TAGS: dict[str, Scan] = {"p": "progressive", "t": "tff", "b": "bff"}
 # A header longer than this is not a Y4M header.
 MAX_HEADER = 4096
+# Frames a second that a header may claim; beyond it the rate counts as unknown.
+FASTEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def _y4m_header(file: BinaryIO, path: Path) -> tuple[VideoInfo, int]:
         width, height = int(tags["W"]), int(tags["H"])
         top, _, bottom = tags.get("F", "0:0").partition(":")
         rate = Fraction(int(top), int(bottom)) if int(top) and int(bottom) else None
+        rate = rate if rate is not None and 0 < rate <= FASTEST else None
     except (KeyError, ValueError) as error:
         raise DataError(f"Y4M header {header[:80]!r} lacks a size or rate", where=path) from error
     check_size(width, height, path)
@@ -201,13 +204,12 @@ def _aspect(tag: str) -> Fraction:
 
 
 def _y4m_chroma(tag: str, path: Path) -> tuple[Chroma, int]:
-    if tag.startswith("mono"):
-        return "400", int(tag[4:] or 8)
-    match = re.fullmatch(r"(420|422|444)(?:jpeg|paldv|mpeg2)?(?:p(\d+))?", tag)
-    if match is None or int(match[2] or 8) not in (8, 9, 10, 12, 14, 16):
+    match = re.fullmatch(r"(420|422|444)(?:jpeg|paldv|mpeg2)?(?:p(\d{1,2}))?|mono(\d{0,2})", tag)
+    depth = 8 if match is None else int(match[2] or match[3] or 8)
+    if match is None or depth not in (8, 9, 10, 12, 14, 16):
         hint = "420, 422, 444, up to 16 bit, or mono"
         raise DataError(f"Y4M colour space {tag!r} is not read", where=path, hint=hint)
-    return match[1], int(match[2] or 8)  # type: ignore[return-value]  # the pattern allows these three only
+    return match[1] or "400", depth  # type: ignore[return-value]  # the pattern allows these only
 
 
 def write_y4m(path: Path, frames: Iterable[Planes], frame_rate: Fraction = Fraction(25)) -> int:

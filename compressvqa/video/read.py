@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 
 from compressvqa.errors import DataError
+from compressvqa.untrusted import local_file
 from compressvqa.video import animation, pictures
 from compressvqa.video.clip import Clip
-from compressvqa.video.container import ONE_STREAM, open_video
+from compressvqa.video.container import ONE_STREAM, open_video, reason
 from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import ONE_MATRIX, VideoInfo, check_size
 from compressvqa.video.matrices import TITLES
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
+from compressvqa.video.playlists import playlist_of
 from compressvqa.video.posture import posture_of
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
@@ -190,10 +192,16 @@ def read_clip(
 
 
 def _local(path: Path) -> Path:
-    if not path.is_file():
-        raise DataError("no such file", where=path)
-    if path.stat().st_size == 0:
-        raise DataError("the file is empty", where=path)
+    local_file(path)
+    try:
+        if path.stat().st_size == 0:
+            raise DataError("the file is empty", where=path)
+        kind = None if path.suffix.lower() in RAW_SUFFIXES else playlist_of(path)
+    except OSError as error:
+        raise DataError(f"can't be read ({reason(error)})", where=path) from error
+    if kind is not None:
+        raise DataError(f"is a playlist ({kind}), which names other files and holds no picture", where=path,
+                        hint="the video itself, as one file")  # fmt: skip
     return path
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from compressvqa.errors import DataError
+from compressvqa.untrusted import is_folder
 from compressvqa.video.folders import VIDEO_SUFFIXES
 from compressvqa.video.frames import Planes
 from compressvqa.video.info import VideoInfo
@@ -34,7 +35,7 @@ class PictureSequence:
 
 def is_sequence(path: Path) -> bool:
     """Whether a path names several files: a folder, or a name with a place for a number (and no file of that name)."""
-    return path.is_dir() or (PLACE.search(path.name) is not None and not path.exists())
+    return is_folder(path) or (PLACE.search(path.name) is not None and not path.exists())
 
 
 def find_sequence(path: Path) -> PictureSequence:

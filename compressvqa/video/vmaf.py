@@ -6,7 +6,6 @@ form does not reward sharpening; ``vmaf_v1.0.16_3d0h`` is version 1 seen from th
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -16,6 +15,7 @@ import numpy as np
 from compressvqa.errors import DataError
 from compressvqa.labels import LABELS as NAMES
 from compressvqa.labels import VMAF_MODELS
+from compressvqa.untrusted import parse_json, read_text
 from compressvqa.video import ffmpeg
 from compressvqa.video.frames import Colour
 from compressvqa.video.matrices import Matrix
@@ -51,8 +51,8 @@ def read_log(path: Path, frames: int) -> Labels:
         DataError: the log is missing or does not hold `frames` frames of finite values.
     """
     try:
-        rows = [row["metrics"] for row in json.loads(path.read_text(encoding="utf-8"))["frames"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = [dict(row["metrics"]) for row in parse_json(read_text(path), path, strict=False)["frames"]]
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError("libvmaf left no log that can be read", where=path) from error
     if len(rows) != frames:
         raise DataError(f"libvmaf measured {len(rows)} frames of {frames}", where=path)
@@ -62,7 +62,8 @@ def read_log(path: Path, frames: int) -> Labels:
         if all(value is None for value in values):
             labels[label] = None
             continue
-        mean = float(np.mean([math.nan if value is None else value for value in values]))
+        numbers = [value if type(value) in (int, float) else math.nan for value in values]
+        mean = float(np.mean(numbers))
         if not math.isfinite(mean):
             raise DataError(f"libvmaf gave no number for {label}", where=path)
         labels[label] = mean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from compressvqa.errors import WeightsError
 from compressvqa.files import write_json
 from compressvqa.scoring.greed.filters import Array
+from compressvqa.untrusted import read_json
 
 SCHEMA = 1
 KIND = "st-greed"
@@ -71,19 +71,14 @@ class GreedModel:
         """
         path = Path(path)
         hint = "a file that GreedModel.save wrote"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise WeightsError("no such file", where=path, hint=hint) from error
-        except (OSError, ValueError) as error:
-            raise WeightsError("is no model of ST-GREED that can be read", where=path, hint=hint) from error
+        values = read_json(path, WeightsError)
         if not isinstance(values, dict) or (values.pop("kind", None), values.pop("schema", None)) != (KIND, SCHEMA):
             raise WeightsError("is no model of ST-GREED", where=path, hint=hint)
         try:
             for key in ("low", "high", "support", "weights"):
                 values[key] = np.asarray(values[key], np.float64)
             model = cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WeightsError(f"is a damaged model of ST-GREED ({error})", where=path) from error
         return model._checked(path)
 
