@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from compressvqa.errors import CompressVQAError, RecipeError
 from compressvqa.untrusted import parse_yaml
-from compressvqa.untrusted.yaml_text import MAX_DEPTH
+from compressvqa.untrusted.yaml_text import MAX_DEPTH, Place
 
 LARGEST = 2**32 - 1  # whole number in a recipe; what seeds of NumPy and PyTorch can be
 MOST_FAULTS = 20  # that are written out
-Place = tuple[Union[str, int], ...]  # noqa: UP007
-"""Where a value stands: keys and list positions from the top."""
 
 
 def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
@@ -30,23 +28,9 @@ def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     Raises:
         RecipeError: the text is not YAML, is no mapping, has a key twice, or is larger than a recipe may be.
     """
-    root, data = parse_yaml(text, file)
+    lines, data = parse_yaml(text, file)
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of keys to values", where=file)
-    lines: dict[Place, int] = {}
-
-    def walk(node: yaml.Node, at: Place) -> None:
-        lines.setdefault(at, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                lines[(*at, key.value)] = key.start_mark.line + 1
-                walk(value, (*at, key.value))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                walk(value, (*at, index))
-
-    if root is not None:
-        walk(root, ())
     return data, lines
 
 
@@ -267,7 +251,8 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> Place:
 def _dotted(at: Place, data: Any) -> str:
     parts, node = [], data
     for step in at:
-        known = isinstance(node, list) or (isinstance(node, Mapping) and step in node)
+        there = isinstance(node, list) and isinstance(step, int) and step < len(node)
+        known = there or (isinstance(node, Mapping) and step in node)
         node = node[step] if known else None
         # A stage is better known by its name than by its position.
         name = node.get("name", node.get("kind")) if isinstance(step, int) and isinstance(node, Mapping) else None
@@ -295,7 +280,10 @@ def _message(fault: Any, at: Place, model: type[BaseModel]) -> str:
 
 def _known_keys(model: type[BaseModel], at: Place) -> set[str]:
     """Names of all settings of the schema: enough to suggest what a misspelt key was meant to be."""
-    if len(at) == 1:
-        return set(model.model_fields)
+    return set(model.model_fields) if len(at) == 1 else _nested_keys(model)
+
+
+@functools.lru_cache(maxsize=8)  # a schema of everything that is registered takes a second to put together
+def _nested_keys(model: type[BaseModel]) -> set[str]:
     definitions = model.model_json_schema().get("$defs", {}).values()
     return {name for definition in definitions for name in definition.get("properties", {})}

@@ -86,7 +86,8 @@ def _from_json(text: str, name: str, where: str) -> Course:
         return Course(_finite(found, name, where), (), {})
     if not isinstance(found, dict):
         raise DataError("is no log of scores", where=where)
-    frames = [row for row in found.get("frames") or [] if isinstance(row, dict)]
+    listed = found.get("frames")
+    frames = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     rows = [(row, row["metrics"] if isinstance(row.get("metrics"), dict) else row) for row in frames]
     means = _means(found)
     known = list(dict.fromkeys([*means, *(key for _, row in rows[:1] for key in row if key not in _PLACES)]))
@@ -161,7 +162,10 @@ def _one_of(logs: Sequence[Any], name: str, where: str) -> Any:
 def _from_csv(text: str, name: str, where: str) -> Course:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    header, *rows = list(csv.reader(io.StringIO(text), delimiter=delimiter)) or [[]]
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
+    except csv.Error as error:
+        raise DataError(f"the log is damaged ({error})", where=where) from error
     columns = [cell.strip() for cell in header]
     place = next((place for place, column in enumerate(columns) if column.casefold() == "frame"), None)
     known = [column for column in columns if column and column.casefold() != "frame"]

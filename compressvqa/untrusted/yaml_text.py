@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import yaml
 
 from compressvqa.errors import RecipeError
 from compressvqa.untrusted.json_text import MAX_DIGITS
+
+Place = tuple[Union[str, int], ...]  # noqa: UP007
+"""Where a value stands: keys and list positions from the top."""
 
 MAX_BYTES = 1 << 18  # of a recipe; the longest that ships has 5 KiB
 MAX_ITEMS = 10_000  # keys and values, those behind an alias each time it stands
@@ -30,12 +33,16 @@ class _Open:
     items: int = 0
 
 
-def parse_yaml(text: str, where: object) -> tuple[yaml.Node | None, Any]:
-    """The node tree of a YAML text as written, before merges (`<<`), and its data.
+def parse_yaml(text: str, where: object) -> tuple[dict[Place, int], Any]:
+    """The line on which each value of a YAML text stands, and its data.
 
     Args:
         text: the YAML.
         where: the file; a line is put after it.
+
+    Returns:
+        {place: line}, of the text as written, before merges (`<<`), and the data, in which nothing is shared: where an
+        alias stood, there is a copy.
 
     Raises:
         RecipeError: no YAML, a tag other than YAML's own, a key twice in one mapping, a key that is no text, a value
@@ -47,11 +54,10 @@ def parse_yaml(text: str, where: object) -> tuple[yaml.Node | None, Any]:
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            if root is None:
-                return None, None
-            _refuse_twins(root, where)  # before merges are resolved, which puts pairs of others in
-            tree = yaml.compose(text, Loader=_Loader)
-            return tree, _unshared(loader.construct_document(root))
+            lines: dict[Place, int] = {}
+            if root is not None:
+                _walk(root, (), lines, where)
+            return lines, None if root is None else _unshared(loader.construct_document(root))
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -119,20 +125,21 @@ def _text_fault(text: str) -> str | None:
     return None
 
 
-def _refuse_twins(node: yaml.Node, where: object) -> None:
+def _walk(node: yaml.Node, at: Place, lines: dict[Place, int], where: object) -> None:
+    """Notes the line of every value, and refuses keys that stand twice."""
+    lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        seen = set()
         for key, value in node.value:
-            place = f"{where}:{key.start_mark.line + 1}"
+            line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise RecipeError("a key must be a text, not a list or a mapping", where=place)
-            if key.value in seen:
-                raise RecipeError(f"the key {key.value[:80]!r} stands twice in one mapping", where=place)
-            seen.add(key.value)
-            _refuse_twins(value, where)
+                raise RecipeError("a key must be a text, not a list or a mapping", where=f"{where}:{line}")
+            if (*at, key.value) in lines:
+                raise RecipeError(f"the key {key.value[:80]!r} stands twice in one mapping", where=f"{where}:{line}")
+            lines[(*at, key.value)] = line
+            _walk(value, (*at, key.value), lines, where)
     elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_twins(item, where)
+        for index, value in enumerate(node.value):
+            _walk(value, (*at, index), lines, where)
 
 
 def _unshared(value: Any) -> Any:
