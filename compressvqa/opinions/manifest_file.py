@@ -241,7 +241,7 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: no JSON; with line and column.
     """
-    return parse_json(read_text(path), path)
+    return parse_json(read_text(path), path, constants=True)
 
 
 def _read_json(path: Path, content: dict[str, Any]) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from compressvqa.untrusted import read_bytes
 
 # A table larger than this is not one of scores; it would only fill the memory.
 MAX_BYTES = 1 << 26
-MAX_ROWS = 500_000
+MAX_ROWS, MAX_COLUMNS = 500_000, 1000
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ def read_table(path: Path) -> Table:
     header = tuple(cell.strip() for cell in rows[0].cells)
     while header and not header[-1]:
         header = header[:-1]  # a delimiter at the end of every line
-    folded = [name.casefold() for name in header]
+    if len(header) > MAX_COLUMNS:
+        raise DataError(f"has {len(header)} columns: not a table of scores", where=f"{path}:{rows[0].line}")
+    folded = Counter(name.casefold() for name in header)
     for name in header:
-        if name and folded.count(name.casefold()) > 1:
+        if name and folded[name.casefold()] > 1:
             raise DataError(f"two columns are called {name[:80]!r}", where=f"{path}:{rows[0].line}")
     return Table(path, header, tuple(_fitted(row, header, path) for row in rows[1:]), delimiter == ";")
 

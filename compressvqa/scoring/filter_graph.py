@@ -60,7 +60,7 @@ def read_logs(folder: Path, side: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     try:
         if (folder / f"{side}.json").is_file():
-            log = parse_json(read_text(folder / f"{side}.json"), f"{side}.json", strict=False)
+            log = parse_json(read_text(folder / f"{side}.json"), f"{side}.json", strict=False, constants=True)
             rows = [dict(row["metrics"]) for row in log["frames"]]
         if (folder / f"{side}.txt").is_file():
             lines = (folder / f"{side}.txt").read_text(encoding="utf-8").splitlines()

@@ -19,9 +19,14 @@ from compressvqa.untrusted import parse_json
 # Of a dictionary as Python prints it, which Python's own parser reads; that one is made for code, not for strangers.
 LONGEST_PRINTED, MOST_BRACKETS = 1 << 20, 100_000
 LOGS = (".json", ".csv", ".xml")
-_NUMBER = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\b(?:nan|inf|infinity)\b)(?![\w.])", re.IGNORECASE)
-# Texts of JSON, and numbers as C prints them where JSON has none.
-_NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?\b(?:nan\b(?:\([^)]*\))?|inf(?:inity)?\b)', re.IGNORECASE)
+# No second attempt inside a run of digits, and no end inside it: time grows with the text and not with its square.
+_NUMBER = re.compile(
+    r"(?<!\d)[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|\b(?:nan|inf|infinity)\b)(?![\w.])", re.IGNORECASE
+)
+# Texts of JSON, also one that is not closed, and numbers as C prints them where JSON has none.
+_NOT_JSON = re.compile(
+    r'"(?:[^"\\]|\\[\s\S])*(?:"|\Z)|[-+]?\b(?:nan\b(?:\([^)\n]{0,40}\))?|inf(?:inity)?\b)', re.IGNORECASE
+)
 # A frame's entries that are no scores, and names of a log's parts that hold none.
 _PLACES = ("frameNum", "lastFrameNum", "Frame", "frame", "n")
 
@@ -110,7 +115,7 @@ def _parsed(text: str, where: str) -> Any:
         return word if word.startswith('"') else "NaN" if "nan" in word.lower() else f"{word[0].strip('iI+')}Infinity"
 
     try:
-        return parse_json(_NOT_JSON.sub(plain, text), where, strict=False)
+        return parse_json(_NOT_JSON.sub(plain, text), where, strict=False, constants=True)
     except DataError as error:
         found = _printed(text)
         if found is not None:

@@ -26,7 +26,13 @@ def read_json(path: Path, error: type[CompressVQAError] = DataError, *, limit: i
 
 
 def parse_json(
-    text: str, where: object, error: type[CompressVQAError] = DataError, *, strict: bool = True, depth: int = MAX_DEPTH
+    text: str,
+    where: object,
+    error: type[CompressVQAError] = DataError,
+    *,
+    strict: bool = True,
+    constants: bool = False,
+    depth: int = MAX_DEPTH,
 ) -> Any:
     """The content of a JSON text.
 
@@ -34,14 +40,16 @@ def parse_json(
         text: the text.
         where: named in the refusal, with line and column where they are known.
         error: the class of the refusal.
-        strict: refuse a key that stands twice in one object, and NaN and infinities, which JSON does not have.
+        strict: refuse a key that stands twice in one object.
+        constants: read NaN and infinities too, which JSON does not have, for whoever says better where they stand.
         depth: levels of nesting that are read.
 
     Raises:
-        CompressVQAError: of the class `error`: no JSON, nested too deeply, a whole number of more than 64 bits, or (if
-            strict) a key twice or a number that JSON does not have.
+        CompressVQAError: of the class `error`: no JSON, nested too deeply, a whole number of more than 64 bits, a
+            number that JSON does not have, or (if strict) a key twice.
     """
-    hooks: dict[str, Any] = {"object_pairs_hook": _once, "parse_constant": _no_constant} if strict else {}
+    hooks: dict[str, Any] = {"object_pairs_hook": _once} if strict else {}
+    hooks |= {} if constants else {"parse_constant": _no_constant}
     try:
         found = json.loads(text, parse_int=_whole, **hooks)
     except json.JSONDecodeError as fault:
@@ -68,8 +76,8 @@ def _no_constant(word: str) -> float:
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
     return found
 

@@ -135,4 +135,4 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _damaged(error: Exception, path: Path) -> DataError:
     said = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(f"is a picture that is cut off or damaged ({said})", where=path)
+    return DataError(f"is cut off or damaged ({said})", where=path)

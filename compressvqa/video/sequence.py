@@ -17,6 +17,7 @@ from compressvqa.video.info import VideoInfo
 from compressvqa.video.pictures import is_picture, probe_picture, read_picture
 
 # A number in a file name, as printf and ffmpeg write it: %d, %04d.
+MOST_DIGITS = 30
 PLACE = re.compile(r"%(?:0(\d+))?d")
 
 
@@ -161,6 +162,8 @@ def _of_pattern(path: Path) -> dict[int, Path]:
     if not folder.is_dir():
         raise DataError("no such folder", where=folder)
     width = int(places[0][1] or 1)
+    if width > MOST_DIGITS:
+        raise DataError(f"asks for numbers of {width} digits", where=path, hint="frame_%04d.png")
     before, after = (re.escape(text.replace("%%", "%")) for text in PLACE.split(path.name)[::2])
     fits = re.compile(rf"{before}(\d{{{width},}}){after}")
     found = [(match, file) for file in folder.iterdir() if (match := fits.fullmatch(file.name)) and file.is_file()]

@@ -51,7 +51,9 @@ def read_log(path: Path, frames: int) -> Labels:
         DataError: the log is missing or does not hold `frames` frames of finite values.
     """
     try:
-        rows = [dict(row["metrics"]) for row in parse_json(read_text(path), path, strict=False)["frames"]]
+        rows = [
+            dict(row["metrics"]) for row in parse_json(read_text(path), path, strict=False, constants=True)["frames"]
+        ]
     except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError("libvmaf left no log that can be read", where=path) from error
     if len(rows) != frames:

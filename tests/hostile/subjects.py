@@ -113,7 +113,7 @@ stages:
   - {name: teacher, kind: train, steps: 3, batch: 2, optimizer: {name: adamw, lr: 5.0e-4, betas: [0.5, 0.999]}}
   - kind: prune
     name: pruned
-    ratio_rule: in
+    rule: in
 when:
   "model.name=stanet": ["seed=3", "stages.teacher.steps=9"]
 """

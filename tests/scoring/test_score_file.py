@@ -123,7 +123,7 @@ def test_utf_16_and_the_spelling_of_a_metric(tmp_path):
         ("dist,psnr,PSNR-Y\na.mp4,1,2\n", "lacks a column 'mine'"),
         ("", "is empty"),
         ("  \n", "is empty"),
-        ('{"a.mp4": 1, "a.mp4": 2}', "a.mp4 stands there twice"),
+        ('{"a.mp4": 1, "a.mp4": 2}', "'a.mp4' stands twice"),
         ('{"a.mp4": 1', "is no JSON"),
         ('{"a.mp4": null}', "a.mp4: None is no score"),
         ("[1]", r"must be an object"),
