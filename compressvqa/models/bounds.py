@@ -213,6 +213,8 @@ def _is_number(value: object) -> bool:
 
 
 def _conv_fault(layer: Any) -> str | None:
+    if "weight" not in layer._parameters:  # worked out anew at each look, which a parametrization may count
+        return None
     out, inner = (1, 0) if layer.transposed else (0, 1)
     shape = layer.weight.shape
     held = {"out_channels": shape[out] * (layer.groups if layer.transposed else 1)}

@@ -103,7 +103,8 @@ def test_files_that_are_no_video(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", str(tmp_path / "sound.mp4"))
     for name, message in [
         ("none.mp4", "no such file"), ("empty.mp4", "is empty"), ("text.mp4", "not a video"),
-        ("list.m3u8", r"a playlist \(HLS\)"), ("join.txt", r"a playlist \(ffconcat\)"), ("sound.mp4", "holds no video"), (".", "a folder"),
+        ("list.m3u8", r"a playlist \(HLS\)"), ("join.txt", r"a playlist \(ffconcat\)"),
+        ("sound.mp4", "holds no video"), (".", "a folder"),
     ]:  # fmt: skip
         with pytest.raises(DataError, match=message):
             probe(tmp_path / name)
