@@ -64,6 +64,10 @@ RuntimeName = Annotated[
         "--runtime", metavar="NAME", help="What runs a network: auto (the quickest here), eager, or another runtime."
     ),
 ]
+Sandbox = Annotated[
+    bool,
+    typer.Option("--sandbox", help="Decode in another, limited process: files of strangers (docs/threat_model.md)."),
+]
 AllowRandom = Annotated[
     bool, typer.Option("--allow-random-weights", help="Also take networks that were never trained.")
 ]

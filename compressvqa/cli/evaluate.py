@@ -20,6 +20,7 @@ from compressvqa.cli.app import (
     Rate,
     Rotate,
     RuntimeName,
+    Sandbox,
     Size,
     app,
 )
@@ -101,6 +102,7 @@ def evaluate(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where networks run.")] = "auto",
     runtime: RuntimeName = "auto",
     allow_random_weights: AllowRandom = False,
+    sandbox: Sandbox = False,
     form: Annotated[
         Literal["text", "markdown", "latex", "csv"], typer.Option("--format", help="How the table is printed.")
     ] = "text",
@@ -119,6 +121,7 @@ def evaluate(
     from compressvqa.opinions import looks_like_dataset
     from compressvqa.progress import bar
     from compressvqa.video.clip import Pairing
+    from compressvqa.video.sandbox import sandboxed
 
     datasets = [text for text in what if looks_like_dataset(text)]
     models: list[Any] = [text for text in what if text not in datasets]
@@ -131,7 +134,7 @@ def evaluate(
     _check(context, named)
     check_writable(None if out is None else out / "evaluation.json")
     check_ours(out, ("evaluation.json",), what="an evaluation")
-    with bar("evaluate") as progress:
+    with bar("evaluate") as progress, sandboxed(sandbox):
         found = judge(
             models,
             datasets,

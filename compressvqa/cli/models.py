@@ -63,11 +63,12 @@ def profile(
 ) -> None:
     """Count parameters and MACs of a model, and say how they were counted."""
     from compressvqa import cost
+    from compressvqa.user_code import tried
 
     network = load_network(model, inputs)
     arguments = arguments_of(network, model, context)
-    counted = cost.profile(network, arguments)
-    timed = cost.latency(network, arguments) if latency else None
+    counted = tried(lambda: cost.profile(network, arguments), model)
+    timed = tried(lambda: cost.latency(network, arguments), model) if latency else None
     if as_json:
         print_json(counted.to_dict() | ({"latency": timed.to_dict()} if timed else {}))
         return

@@ -24,6 +24,7 @@ from compressvqa.cli.app import (
     Rate,
     Rotate,
     RuntimeName,
+    Sandbox,
     Size,
     Width,
     app,
@@ -120,6 +121,7 @@ def score(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
     runtime: RuntimeName = "auto",
     allow_random_weights: AllowRandom = False,
+    sandbox: Sandbox = False,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment, as libvmaf does.")] = False,
     as_xml: Annotated[bool, typer.Option("--xml", help="Print XML, as libvmaf does.")] = False,
@@ -151,6 +153,7 @@ def score(
     from compressvqa.scoring.network import DEFAULT
     from compressvqa.scoring.pairs import pairs_of
     from compressvqa.video.clip import Pairing
+    from compressvqa.video.sandbox import sandboxed
 
     names = list(dict.fromkeys(model or [DEFAULT]))
     form = check_command(context, names)
@@ -167,7 +170,7 @@ def score(
     check_pictures(context, tasks, read)
     pairing = Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr)
     scores: list[Score] = []
-    with bar("score") as progress:
+    with bar("score") as progress, sandboxed(sandbox):
         for number, task in enumerate(tasks, 1):
             # Where there are several references, work is counted by them: frames of the next are not known yet.
             progress.update(number - 1, len(tasks)) if len(tasks) > 1 else None

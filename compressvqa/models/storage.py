@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -264,10 +265,23 @@ def _swap(new: Path, folder: Path) -> None:
     if not folder.exists():
         new.rename(folder)
         return
+    for (
+        path
+    ) in folder.iterdir():  # what is not ours stays: it is in the new folder before that takes the old one's place
+        if not (new / path.name).exists():
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, new / path.name, copy_function=_linked, symlinks=True)
+            else:
+                _linked(path, new / path.name)
     exchange(new, folder)
-    for path in new.iterdir():  # what is not ours stays
-        if not (folder / path.name).exists():
-            path.rename(folder / path.name)
+
+
+def _linked(source: str | Path, target: str | Path) -> None:
+    """A file under a second name, or a copy of it where the file system has no such names."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _come_back(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -77,18 +78,21 @@ class Evaluation(Part):
     def _whole(self) -> Evaluation:
         models, datasets = [model.name for model in self.models], [dataset.name for dataset in self.datasets]
         for key, names in (("models", models), ("datasets", datasets)):
-            twice = next((name for name in names if names.count(name) > 1), None)
+            counts = Counter(names)
+            twice = next((name for name in names if counts[name] > 1), None)
             if twice is not None:
                 raise ValueError(f"{key} holds {twice!r} twice")
         of = {"results": [(line.model, line.dataset) for line in self.results]}
         of["scores"] = [(line.model, line.dataset) for line in self.scores]
         for key, pairs in of.items():
+            seen: set[tuple[str, str]] = set()
             for place, (model, dataset) in enumerate(pairs):
                 for name, known, kind in ((model, models, "model"), (dataset, datasets, "data set")):
                     if name not in known:
                         raise ValueError(f"{key}[{place}] is of {kind} {name!r}, which is not among the {kind}s")
-                if (model, dataset) in pairs[:place]:
+                if (model, dataset) in seen:
                     raise ValueError(f"{key} holds {model!r} on {dataset!r} twice")
+                seen.add((model, dataset))
         if self.teacher is not None and self.teacher not in models:
             raise ValueError(f"the teacher {self.teacher!r} is none of the models")
         return self

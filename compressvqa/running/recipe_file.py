@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from compressvqa.errors import CompressVQAError, RecipeError
+from compressvqa.errors import CompressVQAError, RecipeError, printable
 from compressvqa.untrusted import parse_yaml
 from compressvqa.untrusted.yaml_text import MAX_DEPTH, Place
 
@@ -116,7 +116,8 @@ def come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Pl
         raise RecipeError("`when` holds lists of settings: {setting=value: [setting=value, ...]}", where=file)
     mapping = next((item for items in known.values() for item in items if isinstance(item, dict)), None)
     if mapping is not None:
-        raise RecipeError(f"`when`: {next(iter(mapping))!r} is read as a mapping", where=file, hint="put it in quotes")
+        first = str(next(iter(mapping), "{}"))[:100]
+        raise RecipeError(f"`when`: {first!r} is read as a mapping", where=file, hint="put it in quotes")
     brought: list[Place] = []
     for condition, items in known.items():
         if holds(data, str(condition)):
@@ -130,6 +131,7 @@ def come_along(data: dict[str, Any], chosen: list[Place], file: Path) -> list[Pl
 
 def _short(text: str) -> str:
     """A text of the user's for an error of one line."""
+    text = printable(text, one_line=True)
     return text if len(text) <= 120 else f"{text[:119]}…"
 
 

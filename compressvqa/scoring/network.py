@@ -26,6 +26,7 @@ from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer, Rooms
 from compressvqa.scoring.scorer import Course, Facts
 from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, tiles
+from compressvqa.user_code import tried
 from compressvqa.video.block import Frames
 from compressvqa.video.compare import MIN_SIDE, Sight
 
@@ -154,8 +155,13 @@ class NetworkScorer(BlockScorer):
         sizes = {(height, width) for _, _, height, width in self._grid}
         frames = max((sight.frames or 0 for sight in sights), default=0) * len(sights)
         blocks = max(1, -(-frames // self.block)) if frames else 100
+        # A network of a stranger's folder may be of sound layers that do not fit each other.
         self._prepared = {
-            size: prepare(self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks) for size in sizes
+            size: tried(
+                lambda size=size: prepare(self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks),
+                f"the network {self._name}",
+            )
+            for size in sizes
         }
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
         return {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
@@ -163,12 +169,15 @@ class NetworkScorer(BlockScorer):
     def compare(self, reference: Frames | None, distorted: Sequence[Frames], rooms: Rooms) -> list[Tensor]:
         """For each file one number, or what the network's own `pool` reads."""
         del rooms
-        values = [
-            self._prepared[tile[2:]].partials(
-                None if reference is None else reference.crop(*tile), [frames.crop(*tile) for frames in distorted]
-            )
-            for tile in self._grid
-        ]
+        values = tried(
+            lambda: [
+                self._prepared[tile[2:]].partials(
+                    None if reference is None else reference.crop(*tile), [frames.crop(*tile) for frames in distorted]
+                )
+                for tile in self._grid
+            ],
+            f"the network {self._name}",
+        )
         if len(values) == 1:
             return values[0]
         areas = [height * width for _, _, height, width in self._grid]

@@ -8,9 +8,11 @@ case takes too long, so that a hang shows as a case number and a traceback.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import gc
 import json
+import os
 import random
 import resource
 import sys
@@ -24,6 +26,10 @@ MEMORY_MB = 1500  # beyond what the process has once everything is imported
 SECONDS = 60  # of one case, on however busy a machine
 LONGEST_MESSAGE = 3000
 
+FORBIDDEN = ("socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.", "os.system", "os.exec",
+             "os.posix_spawn", "os.startfile", "webbrowser.", "ftplib.", "urllib.")  # fmt: skip
+CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.rmtree")
+
 Case = Callable[[random.Random], Callable[[], Any]]
 
 
@@ -33,17 +39,16 @@ def forbid_all_but(folder: Path) -> list[str]:
     allowed = (str(folder), "/dev/null")
 
     def watch(event: str, arguments: Any) -> None:
-        if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.", "os.system", "os.exec",
-                             "os.posix_spawn", "os.startfile", "webbrowser.", "ftplib.", "urllib.")) or (event in ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.rmtree") and not str(
-            arguments[0]
-        ).startswith(allowed)):  # fmt: skip
+        opened = event == "open" and bool(set(str(arguments[1])) & set("wax+"))
+        if event.startswith(FORBIDDEN) or ((opened or event in CHANGES) and _outside(arguments[0], allowed)):
             deeds.append(f"{event} {arguments!r:.200}")
-        elif event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-            if isinstance(arguments[0], (str, bytes, Path)) and not str(arguments[0]).startswith(allowed):
-                deeds.append(f"{event} {arguments!r:.200}")
 
     sys.addaudithook(watch)
     return deeds
+
+
+def _outside(path: Any, allowed: tuple[str, ...]) -> bool:
+    return isinstance(path, (str, bytes, Path)) and not os.fsdecode(path).startswith(allowed)
 
 
 def run(
@@ -94,10 +99,8 @@ def run(
 
 
 def _quietly(work: Callable[[], Any], refusal: type[Exception]) -> None:
-    try:
+    with contextlib.suppress(refusal):
         work()
-    except refusal:
-        pass
 
 
 def _resident() -> int:

@@ -83,12 +83,23 @@ def _pictures() -> dict[str, bytes]:
     exif[274] = 6
     made = {}
     for name, image, settings in (
-        ("a.png", colour, {"pnginfo": text}), ("b.png", deep, {}), ("c.png", colour.convert("P"), {}), ("d.png", colour.convert("RGBA"), {}),
-        ("e.jpg", colour, {"exif": exif}), ("f.jpg", colour.convert("L"), {"progressive": True}), ("g.webp", colour, {}),
-        ("h.webp", colour, {"save_all": True, "append_images": [colour.rotate(90)], "duration": 40}), ("i.bmp", colour, {}),
-        ("j.tif", colour, {"compression": "tiff_lzw"}), ("k.tif", deep, {}), ("l.tiff", colour, {"compression": "jpeg"}), ("m.ppm", colour, {}),
-        ("n.pgm", colour.convert("L"), {}), ("o.png", colour.convert("1"), {}), ("q.jpg", colour.convert("CMYK"), {}),
-    ):  # fmt: skip
+        ("a.png", colour, {"pnginfo": text}),
+        ("b.png", deep, {}),
+        ("c.png", colour.convert("P"), {}),
+        ("d.png", colour.convert("RGBA"), {}),
+        ("e.jpg", colour, {"exif": exif}),
+        ("f.jpg", colour.convert("L"), {"progressive": True}),
+        ("g.webp", colour, {}),
+        ("h.webp", colour, {"save_all": True, "append_images": [colour.rotate(90)], "duration": 40}),
+        ("i.bmp", colour, {}),
+        ("j.tif", colour, {"compression": "tiff_lzw"}),
+        ("k.tif", deep, {}),
+        ("l.tiff", colour, {"compression": "jpeg"}),
+        ("m.ppm", colour, {}),
+        ("n.pgm", colour.convert("L"), {}),
+        ("o.png", colour.convert("1"), {}),
+        ("q.jpg", colour.convert("CMYK"), {}),
+    ):
         out = io.BytesIO()
         kind = {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(name.split(".")[1], name.split(".")[1].upper())
         image.save(out, kind, **settings)
@@ -152,10 +163,29 @@ def recipes(folder: Path) -> Case:
 
 
 MANIFEST = {
-    "schema": 1, "name": "mine", "kind": "human", "label": "MOS", "higher_is_better": True, "scale": [1, 5], "notes": ["24 viewers"],
-    "items": [{"ref": "src/a.yuv", "dist": f"enc/a_{n}.yuv", "mos": n + 0.5, "std": 0.8, "ci": 0.1, "n": 24, "split": "train",
-               "fps": 25, "width": 64, "height": 48} for n in range(4)],
-}  # fmt: skip
+    "schema": 1,
+    "name": "mine",
+    "kind": "human",
+    "label": "MOS",
+    "higher_is_better": True,
+    "scale": [1, 5],
+    "notes": ["24 viewers"],
+    "items": [
+        {
+            "ref": "src/a.yuv",
+            "dist": f"enc/a_{n}.yuv",
+            "mos": n + 0.5,
+            "std": 0.8,
+            "ci": 0.1,
+            "n": 24,
+            "split": "train",
+            "fps": 25,
+            "width": 64,
+            "height": 48,
+        }
+        for n in range(4)
+    ],
+}
 TABLES = (
     b"ref,dist,mos,std,fps,width,height\nsrc/a.yuv,enc/a_1.yuv,3.2,.8,25,1920,1080\nsrc/a.yuv,enc/a_2.yuv,4.1,.7,30000/1001,1920,1080\n",
     b"reference;distorted;DMOS\na.mp4;b.mp4;41,5\na.mp4;c.mp4;52,25\n",
@@ -198,9 +228,12 @@ def _json(data: Any) -> bytes:
 
 
 LOG = {
-    "version": "3.0", "fps": 20.0, "frames": [{"frameNum": n, "metrics": {"vmaf": 90.0 + n, "psnr_y": 40.0, "integer_motion": 0.0}} for n in range(4)],
-    "pooled_metrics": {"vmaf": {"min": 90, "max": 93, "mean": 91.5, "harmonic_mean": 91.4}}, "aggregate_metrics": {},
-}  # fmt: skip
+    "version": "3.0",
+    "fps": 20.0,
+    "frames": [{"frameNum": n, "metrics": {"vmaf": 90.0 + n, "psnr_y": 40.0, "integer_motion": 0.0}} for n in range(4)],
+    "pooled_metrics": {"vmaf": {"min": 90, "max": 93, "mean": 91.5, "harmonic_mean": 91.4}},
+    "aggregate_metrics": {},
+}
 LOGS = (
     json.dumps(LOG).encode(),
     b"Frame,vmaf,psnr_y\n0,90.0,40\n1,91.0,41\n",
@@ -242,10 +275,23 @@ def logs(folder: Path) -> Case:
 
 
 RESULTS = {
-    "recipe": {"name": "small", "seed": 0}, "table": [{"stage": "teacher", "params": 4594938, "macs": 10751000000, "srocc": 0.9, "plcc": 0.91,
-    "pair_accuracy": 0.9, "n": 40}, {"stage": "pruned", "params": 453000, "macs": 1.0e9, "srocc": 0.8, "plcc": 0.8}], "stages": {"pruned":
-    {"density": {"a.b": 0.5}, "removed": {"a.b": [1, 2]}}}, "curves": {"teacher": [[0, {"loss": 1.0}], [1, {"loss": 0.5}]]}, "environment": {"cores": 2},
-}  # fmt: skip
+    "recipe": {"name": "small", "seed": 0},
+    "table": [
+        {
+            "stage": "teacher",
+            "params": 4594938,
+            "macs": 10751000000,
+            "srocc": 0.9,
+            "plcc": 0.91,
+            "pair_accuracy": 0.9,
+            "n": 40,
+        },
+        {"stage": "pruned", "params": 453000, "macs": 1.0e9, "srocc": 0.8, "plcc": 0.8},
+    ],
+    "stages": {"pruned": {"density": {"a.b": 0.5}, "removed": {"a.b": [1, 2]}}},
+    "curves": {"teacher": [[0, {"loss": 1.0}], [1, {"loss": 0.5}]]},
+    "environment": {"cores": 2},
+}
 
 
 def results(folder: Path) -> Case:
@@ -307,13 +353,24 @@ def _tensor(tensor: Any, dice: random.Random) -> Any:
 
     kinds: tuple[Callable[[], Any], ...] = (
         lambda: torch.full_like(tensor, dice.choice((float("nan"), float("inf"), 1e38, -1e30, 1e-40, 0.0))),
-        lambda: tensor.to(dice.choice((torch.int64, torch.int8, torch.bool, torch.float16, torch.float64, torch.float8_e5m2))),
-        lambda: tensor.flatten(), lambda: tensor[:0].clone(), lambda: torch.zeros(()), lambda: torch.zeros(1, *tensor.shape),
-        lambda: torch.cat([tensor, tensor]), lambda: torch.zeros(tensor.shape, dtype=torch.bfloat16),
-    )  # fmt: skip
+        lambda: tensor.to(
+            dice.choice((torch.int64, torch.int8, torch.bool, torch.float16, torch.float64, torch.float8_e5m2))
+        ),
+        tensor.flatten,
+        lambda: tensor[:0].clone(),
+        lambda: torch.zeros(()),
+        lambda: torch.zeros(1, *tensor.shape),
+        lambda: torch.cat([tensor, tensor]),
+        lambda: torch.zeros(tensor.shape, dtype=torch.bfloat16),
+    )
     return dice.choice(kinds)().contiguous()
 
 
 SUBJECTS: dict[str, Callable[[Path], Case]] = {
-    "media": media, "recipes": recipes, "manifests": manifests, "logs": logs, "results": results, "model_folders": model_folders,
-}  # fmt: skip
+    "media": media,
+    "recipes": recipes,
+    "manifests": manifests,
+    "logs": logs,
+    "results": results,
+    "model_folders": model_folders,
+}

@@ -1,0 +1,100 @@
+"""Hostile input, the long form: how many damaged inputs were read or refused in one line, and what killed work leaves.
+
+    python benchmarks/hostile.py --seconds 600            damaged inputs, so long for each reader
+    python benchmarks/hostile.py --inputs 1000000         or so many of each
+    python benchmarks/hostile.py --killed --moments 50    everything that writes, killed and failed at 50 moments
+
+Each reader is fed in processes of its own with limits on memory and time (tests/hostile/hammer.py); a process that dies
+or hangs counts as a fault and the next begins behind its case. Figures go to benchmarks/results/hostile.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from compressvqa.environment import environment
+from compressvqa.files import write_json
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "hostile.json"
+READERS = ("media", "recipes", "manifests", "logs", "results", "model_folders")
+WORKS = ("model", "manifest", "kept", "evaluation", "score_logs")
+PIECE = 20_000  # cases a process
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of this Python in the repository."""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+    )
+
+
+def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folder: Path) -> dict[str, Any]:
+    """Feeds a reader until there were so many inputs, or so much time went by."""
+    total: dict[str, Any] = {"inputs": 0, "read": 0, "refused": 0, "faults": [], "peak_mb": 0}
+    started, first = time.monotonic(), 0
+    while first < inputs and (seconds is None or time.monotonic() - started < seconds):
+        last = min(inputs, first + PIECE)
+        left = [] if seconds is None else ["--seconds", str(seconds - (time.monotonic() - started))]
+        done = python("-m", "tests.hostile.hammer", f"{reader}={last}", "--first", str(first), "--seed", str(seed),
+                      "--folder", str(folder), *left)  # fmt: skip
+        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        for one in found:
+            total["inputs"] += one["cases"]
+            total["read"] += one["read"]
+            total["refused"] += one["refused"]
+            total["faults"] += one["faults"]
+            total["peak_mb"] = max(total["peak_mb"], one["peak_mb"])
+        if not found:  # it died at a case, or one took too long
+            case = int((folder / "case").read_text().split()[-1])
+            total["inputs"] += case + 1 - first
+            total["faults"].append({"case": case, "ended": done.returncode, "said": done.stderr[-1000:]})
+            first = case + 1
+        else:
+            first = last
+    return total | {"seconds": round(time.monotonic() - started, 1), "seed": seed}
+
+
+def killed(work: str, moments: int, folder: Path) -> dict[str, Any]:
+    """Kills and fails work at so many of its moments."""
+    done = python("-m", "tests.hostile.interrupted", work, "--moments", str(moments), "--folder", str(folder))
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return dict(json.loads(lines[-1])) if lines else {"work": work, "faults": [done.stderr[-1000:]], "attempts": 0}
+
+
+def main() -> None:
+    """The command."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--inputs", type=int, default=1_000_000)
+    options.add_argument("--seconds", type=float, help="for each reader")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--reader", choices=READERS, action="append")
+    options.add_argument("--killed", action="store_true")
+    options.add_argument("--moments", type=int, default=50)
+    given = options.parse_args()
+    held: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory() as place:
+        if given.killed:
+            for work in WORKS:
+                held.setdefault("killed", {})[work] = found = killed(work, given.moments, Path(place))
+                print(f"{work:<14} {found['attempts']:>9,} disturbed  {len(found['faults'])} faults", flush=True)
+        else:
+            for reader in given.reader or READERS:
+                found = damaged(reader, inputs=given.inputs, seconds=given.seconds, seed=given.seed, folder=Path(place))
+                held.setdefault("damaged", {})[reader] = found
+                print(f"{reader:<14} {found['inputs']:>9,} inputs  {found['read']:>9,} read  {found['refused']:>9,} "
+                      f"refused  {len(found['faults'])} faults  {found['peak_mb']} MB at most", flush=True)  # fmt: skip
+    write_json(RESULTS, held | {"environment": environment()})
+
+
+if __name__ == "__main__":
+    main()
