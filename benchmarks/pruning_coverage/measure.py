@@ -6,7 +6,6 @@ import copy
 import ctypes
 import gc
 import json
-import math
 import os
 import signal
 import tempfile
@@ -28,12 +27,12 @@ from compressvqa.errors import CompressVQAError, DataError, PruneError
 from compressvqa.models import load, save
 from compressvqa.pruning import find_groups, prune, trace
 from pruning_coverage.case import Case
+from pruning_coverage.clock import seconds
 from pruning_coverage.judging import distinct, judge
 from pruning_coverage.ours import LIBRARIES, TARGET, Row, attempt
 from pruning_coverage.peer import prune_in_place, pruned_copy
 
-BATCH = 0.05  # seconds that are timed at once, at the least
-PEER_LIMIT = 10.0  # seconds for torch-pruning, whose search for groups may not end
+PEER_LIMIT = 5.0  # seconds for torch-pruning, whose search for groups may not end
 _TWICE_UP_TO = 3_000_000  # parameters of a network that is pruned, saved and loaded a second time
 
 
@@ -89,31 +88,6 @@ def apart(work: Callable[[], Row], threads: int, limit: float) -> Row:
     }
 
 
-def seconds(work: Callable[[Any], Any], fresh: Callable[[], Any] = lambda: None) -> float:
-    """Processor time of a run: the least of three, fewer where they take long; other processes only ever add to it.
-
-    The clock may go by ticks of four milliseconds, so that short runs are timed many at once.
-
-    Args:
-        work: what is timed, with what `fresh` gives.
-        fresh: makes what a run uses up; it is not timed.
-    """
-    times: list[float] = []
-    spent, count = 0.0, 1
-    while len(times) < 3 and spent < 1:
-        things = [fresh() for _ in range(count)]
-        start = time.process_time()
-        for thing in things:
-            work(thing)
-        took = time.process_time() - start
-        spent += took
-        if took < BATCH and count == 1:
-            count = min(50, math.ceil(BATCH / max(took, 1e-3)))
-        else:
-            times.append(took / count)
-    return min(times)
-
-
 def ours(case: Case) -> Row:
     """Pruned, proven, judged, saved and loaded; and how long each took."""
     tried = attempt(case)
@@ -146,6 +120,7 @@ def peer(case: Case) -> Row:
         small = pruned_copy(model, inputs, ignored)
         work = partial(prune_in_place, inputs=inputs, ignored=ignored)
         row["prune_s"] = seconds(work, lambda: copy.deepcopy(model))
+        row["copy_s"] = seconds(lambda _: copy.deepcopy(model))
     except Exception as error:  # a user would see it
         return {**row, "outcome": "raised", "said": f"{type(error).__name__}: {error}".splitlines()[0][:500]}
     verdict = judge(model, small, calls)

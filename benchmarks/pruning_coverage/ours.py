@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from torch import nn
 from compressvqa.errors import CompressVQAError, TargetError
 from compressvqa.pruning import Pruned, prune
 from pruning_coverage.case import Case
+from pruning_coverage.clock import now
 from pruning_coverage.judging import Snapshot, distinct, judge
 
 TARGET = 0.5
@@ -71,7 +71,7 @@ def attempt(case: Case, *, loud: bool = False) -> Attempt:
         return run(**({"ratios": 0.5} if by_ratio else {"target_macs": TARGET}), **more)
 
     by_ratio = "ratios" in case.asked
-    start = time.process_time()
+    start = now()
     try:
         try:
             pruned = asked()
@@ -86,7 +86,7 @@ def attempt(case: Case, *, loud: bool = False) -> Attempt:
         if loud:
             traceback.print_exc()
         return Attempt({"outcome": "crashed", "said": crash(error)}, model, inputs)
-    row: Row = {"verified_s": time.process_time() - start, "max_error": pruned.max_error, "by_ratio": by_ratio}
+    row: Row = {"verified_s": now() - start, "max_error": pruned.max_error, "by_ratio": by_ratio}
     row |= {"share": pruned.plan.macs[1] / max(1, pruned.plan.macs[0]), "notes": list(pruned.plan.notes)}
     if changed := before.changed(model):
         row |= {"outcome": "left traces", "said": ", ".join(changed[:5])}

@@ -11,6 +11,7 @@ from pruning_coverage.peer import RATIO
 
 WRONG = ("silently wrong", "broken", "left traces")
 RIGHT = ("right", "right, kept whole", "right, little went", "right, too much went")
+_MANY = 1_000_000  # parameters of a network that is no pattern of a few layers
 _LARGE = 20 * 2**20  # bytes of a forward pass with its weights from which on a ratio of memories means something
 _HOW = f"""How it was counted.
 
@@ -28,7 +29,8 @@ _HOW = f"""How it was counted.
   channels the network returns ignored, `num_heads` given for modules with a `qkv`.
 - Share: multiply-accumulates after / before, as the plan has them; torch-pruning's by torch's FlopCounterMode.
 - Seconds: of one processor, the least of up to three runs, in a process of its own. "trace" is our trace with its
-  groups, "prune" is trace, plan and surgery without the proof, "all" is with it.
+  groups, "prune" is trace, plan and surgery without the proof, "all" is with it. Ours leaves the network as it was and
+  looks for widths that meet the target; torch-pruning prunes in place by a ratio.
 - Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
   memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
 - Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""
@@ -44,7 +46,7 @@ def done(row: Row) -> bool:
 def summary(rows: list[Row]) -> dict[str, Any]:
     """The figures that stand above the table."""
     prunable = [r for r in rows if not r["expected"]]
-    both = [r for r in rows if "prune_s" in r["ours"] and "prune_s" in r["torch_pruning"]]
+    both = [r for r in rows if "prune_s" in r["ours"] and r["torch_pruning"].get("prune_s", 0) > 0]
     large = [r for r in rows if (r.get("memory_forward") or 0) > _LARGE]
     ours = [r["ours"] for r in rows]
     return {
@@ -66,24 +68,38 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         },
         "round_trip": dict(Counter(_trip(r) for r in rows if r["ours"]["outcome"] in RIGHT)),
         "torch_pruning": dict(Counter(r["torch_pruning"]["outcome"] for r in rows)),
-        "time_ratio": _quartiles(
-            [r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"] for r in both if r["torch_pruning"]["prune_s"] > 0]
-        ),
-        "time_ratio_right": _quartiles(
-            [
-                r["ours"]["prune_s"] / r["torch_pruning"]["prune_s"]
-                for r in both
-                if r["torch_pruning"]["outcome"] == "right" and r["torch_pruning"]["prune_s"] > 0
-            ]
-        ),
-        "proof_ratio": _quartiles(
-            [max(0.0, m["verified_s"] - m["prune_s"]) / m["prune_s"] for m in ours if "prune_s" in m]
+        "time_ratio": _time_ratio(both),
+        "time_ratio_right": _time_ratio([r for r in both if r["torch_pruning"]["outcome"] == "right"]),
+        "time_ratio_large": _time_ratio([r for r in both if r["ours"].get("params", 0) >= _MANY]),
+        "time_ratio_copied": _time_ratio([r for r in both if "copy_s" in r["torch_pruning"]], copied=True),
+        "proof_ratio": _quartiles([_proof_ratio(m) for m in ours if "prune_s" in m]),
+        "proof_ratio_one": _quartiles([_proof_ratio(m) for m in ours if "prune_s" in m and not _tried_again(m)]),
+        "proof_ratio_worst": max(
+            ((_proof_ratio(m), r["name"]) for r in rows if "prune_s" in (m := r["ours"])), default=()
         ),
         "memory_ratio": _quartiles([r["memory_prune"] / r["memory_forward"] for r in large if r["memory_prune"]]),
         "memory_ratio_verified": _quartiles(
             [r["memory_verify"] / r["memory_forward"] for r in large if r["memory_verify"]]
         ),
     }
+
+
+def _time_ratio(rows: list[Row], *, copied: bool = False) -> list[float]:
+    """Quartiles of our trace and prune over torch-pruning's build and step, with or without the copy that it needs."""
+    return _quartiles([r["ours"]["prune_s"] / _peer_seconds(r["torch_pruning"], copied) for r in rows])
+
+
+def _peer_seconds(other: Row, copied: bool) -> float:
+    return float(other["prune_s"] + (other["copy_s"] if copied else 0))
+
+
+def _proof_ratio(mine: Row) -> float:
+    return max(0.0, mine["verified_s"] - mine["prune_s"]) / float(mine["prune_s"])
+
+
+def _tried_again(mine: Row) -> bool:
+    """Whether a proof failed, so that the groups at fault were looked for and the pruning was done again."""
+    return any("kept whole after all" in note for note in mine.get("notes", ()))
 
 
 def _family(rows: list[Row]) -> dict[str, int]:
@@ -122,8 +138,12 @@ def document(rows: list[Row], found: dict[str, Any], machine: str) -> str:
         f" ({found['pruned'] / max(1, found['to_be_pruned']):.1%}).",
         f"- Saved and loaded to the bit: {_counts(found['round_trip'])} (twice: also after a second pruning).",
         f"- Seconds, our trace and prune / torch-pruning's build and step: {_quartile_text(found['time_ratio'])};"
-        f" where torch-pruning is right: {_quartile_text(found['time_ratio_right'])}.",
-        f"- Seconds, the proof / trace and prune: {_quartile_text(found['proof_ratio'])}.",
+        f" where torch-pruning is right: {_quartile_text(found['time_ratio_right'])};"
+        f" networks of at least {_MANY:,} parameters: {_quartile_text(found['time_ratio_large'])};"
+        f" with the copy that it needs to leave the network as it was: {_quartile_text(found['time_ratio_copied'])}.",
+        f"- Seconds, the proof / trace and prune: {_quartile_text(found['proof_ratio'])};"
+        f" where the first plan was right: {_quartile_text(found['proof_ratio_one'])}"
+        f"{_worst_text(found['proof_ratio_worst'])}.",
         f"- Peak memory, trace and prune / one forward pass with weights: {_quartile_text(found['memory_ratio'])};"
         f" with the proof: {_quartile_text(found['memory_ratio_verified'])}.",
         "",
@@ -233,6 +253,10 @@ def _quartiles(values: list[float]) -> list[float]:
 
 def _quartile_text(values: list[float]) -> str:
     return f"median {values[1]:.2f} (quartiles {values[0]:.2f} to {values[2]:.2f})" if values else "not measured"
+
+
+def _worst_text(worst: Any) -> str:
+    return f"; worst {worst[0]:.0f} ({worst[1]})" if worst else ""
 
 
 def _counts(found: dict[str, int]) -> str:

@@ -94,7 +94,7 @@ class Search:
         verdict = self.proof.verdict(cuts, self.dead, small, power=True) if self.settings.verify else None
         if verdict is None or (verdict.passed and not self._to_be_kept(verdict)):
             return Trial(plan, cuts, small, verdict)
-        kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead)
+        kept = self._to_be_kept(verdict) if verdict.passed else groups_at_fault(self.proof, cuts, self.dead, verdict)
         if not kept:
             raise refused(verdict, [c.group.name for c in cuts] or list(self.dead), self.model)
         if not verdict.passed:

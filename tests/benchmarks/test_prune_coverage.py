@@ -95,13 +95,19 @@ def test_a_siamese_network_is_judged_on_two_different_pictures():
 def test_the_table_counts_every_outcome_and_the_claim_can_fail():
     def row(name, outcome, share=0.5, expected=""):
         mine = {"outcome": outcome, "share": share, "by_ratio": False, "said": "why", "prune_s": 1.0, "verified_s": 3.0}
-        other = {"outcome": "right", "prune_s": 2.0, "share": 0.5}
+        mine |= {
+            "params": 10**6 if name == "good0" else 10,
+            "notes": ["stem: kept whole after all"] * (name == "good1"),
+        }
+        other = {"outcome": "right", "prune_s": 4.0 if name == "good0" else 2.0, "copy_s": 0.5, "share": 0.5}
         return {"name": name, "family": "f", "expected": expected, "threads": 1, "ours": mine, "torch_pruning": other}
 
     good = [row(f"good{n}", "right") for n in range(40)] + [row("door", "refused as it should", expected="x")]
     found = tables.summary(good)
     assert tables.failures(found) == []
     assert (found["pruned"], found["to_be_pruned"], found["time_ratio"][1], found["proof_ratio"][1]) == (40, 40, 0.5, 2)
+    assert (found["time_ratio_copied"][1], found["time_ratio_large"][1]) == (0.4, 0.25)
+    assert tables.summary([row("good1", "right")])["proof_ratio_one"] == [] and found["proof_ratio_worst"][0] == 2
     for outcome in ("silently wrong", "broken", "left traces", "crashed"):
         said = tables.failures(tables.summary([*good, row("bad", outcome)]))
         assert any("bad" in s for s in said), outcome

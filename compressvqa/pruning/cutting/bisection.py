@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from compressvqa.pruning.cutting.carried import read_last
 from compressvqa.pruning.cutting.choice import Cut
 from compressvqa.pruning.cutting.proof.check import Proof
 from compressvqa.pruning.cutting.proof.pair import pruned_copy
@@ -22,43 +24,48 @@ from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors
 from compressvqa.torch_private import tree_map_only
 
 Removable = Cut | str  # a group that shrinks, or the path of a dead module
+Judge = Callable[[Sequence[Cut], Sequence[str]], Verdict]
 P = TypeVar("P")
 
 
-def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str]) -> dict[str, str]:
-    """Names of the groups and dead modules that must stay for the rest to be right, with the reason.
+def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str], failed: Verdict) -> dict[str, str]:
+    """Names of groups and dead modules that must stay for the rest to be right, with the reason.
+
+    What it finds is at fault; more may be, which the next proof shows.
 
     Args:
         proof: what prunings of the network are tried on.
         cuts: channels whose removal did not pass.
         dead: paths of modules whose removal did not pass.
+        failed: why.
     """
-    found: dict[str, str] = {}
-    parts: list[Removable] = [*dead, *cuts]
-    for judge in _judges(proof):
-        reasons = _judge(judge, parts)
-        found.update(reasons)
-        parts = [part for part in parts if _name(part) not in reasons]
-    return found
+    last = read_last(proof.trace, [c.group for c in cuts])
+    # The score is where most faults are: a distance of features over the square root of their number.
+    by_depth = [*(c for k, c in enumerate(cuts) if k not in last), *(c for k, c in enumerate(cuts) if k in last)]
+    parts: list[Removable] = [*dead, *by_depth]
+    for judge, known in _judges(proof, failed):
+        if parts and (reasons := _judge(judge, parts, known)):
+            return reasons
+    return {}
 
 
-def _judge(judge: Callable[[list[Cut], list[str]], Verdict], parts: Sequence[Removable]) -> dict[str, str]:
-    """Names of the parts that do not pass, with the reason."""
+def _judge(judge: Judge, parts: Sequence[Removable], known: Verdict | None) -> dict[str, str]:
+    """Names of the parts that do not pass, with the reason; `known` is what the judge says of all of them."""
     last: dict[str, str] = {}
 
-    def passes(chosen: list[Removable]) -> bool:
-        verdict = judge([p for p in chosen if isinstance(p, Cut)], [p for p in chosen if isinstance(p, str)])
+    def passes(chosen: list[Removable], verdict: Verdict | None = None) -> bool:
+        verdict = verdict or judge([p for p in chosen if isinstance(p, Cut)], [p for p in chosen if isinstance(p, str)])
         if not verdict.passed:
             last[_name(chosen[-1])] = str(verdict)  # the part that was added last, when it was added alone
         return verdict.passed
 
-    if not parts or passes(list(parts)):
+    if passes(list(parts), known):
         return {}
     return {_name(part): last[_name(part)] for part in bisect(passes, parts)}
 
 
 def bisect(passes: Callable[[list[P]], bool], parts: Sequence[P]) -> list[P]:
-    """The parts that spoil a whole, found by halving: the rest together pass.
+    """The parts that spoil a whole: the rest together pass. The last is tried first, then halves.
 
     Args:
         passes: tells whether a list of parts passes.
@@ -70,16 +77,19 @@ def bisect(passes: Callable[[list[P]], bool], parts: Sequence[P]) -> list[P]:
     good: list[P] = []
     bad: list[P] = []
 
-    def look(chunk: list[P]) -> None:
-        if passes([*good, *chunk]):
+    def look(chunk: list[P], *, fails: bool) -> None:
+        if not fails and passes([*good, *chunk]):
             good.extend(chunk)
         elif len(chunk) == 1:
             bad.extend(chunk)
         else:
-            look(chunk[: len(chunk) // 2])
-            look(chunk[len(chunk) // 2 :])
+            half, before = len(chunk) // 2, len(bad)
+            look(chunk[:half], fails=False)
+            look(chunk[half:], fails=len(bad) == before)  # with the first half it did not pass
 
-    look(list(parts))
+    if len(parts) > 1 and passes(list(parts[:-1])):
+        return [parts[-1]]
+    look(list(parts), fails=True)
     return bad
 
 
@@ -87,18 +97,23 @@ def _name(part: Removable) -> str:
     return part if isinstance(part, str) else part.group.name
 
 
-def _judges(proof: Proof) -> list[Callable[[list[Cut], list[str]], Verdict]]:
-    """First the cheap judge, which only sees shapes, where the network runs without numbers; then the proof itself."""
+def _judges(proof: Proof, failed: Verdict) -> list[tuple[Judge, Verdict | None]]:
+    """The cheap judge, which only sees shapes, where the network runs without numbers; then what the proof failed on.
+
+    Each with what it says of all cuts together, where that is known.
+    """
     bones = skeleton(proof.model)
     hollow = tree_map_only(Tensor, lambda t: t.to("meta"), proof.inputs)
-    full: list[Callable[[list[Cut], list[str]], Verdict]] = [proof.verdict]
+    full: list[tuple[Judge, Verdict | None]] = [
+        (proof.verdict, None) if failed.share is None else (partial(proof.verdict_of_one, failed.share), failed)
+    ]
     try:
         with quiet(bones):
             shapes = [t.shape for t in tensors_of(run(bones, hollow))]
     except Exception:  # the network looks at numbers, so only the check itself can judge
         return full
 
-    def runs(cuts: list[Cut], dead: list[str]) -> Verdict:
+    def runs(cuts: Sequence[Cut], dead: Sequence[str]) -> Verdict:
         small = pruned_copy(bones, proof.trace, cuts, dead)
         try:
             with quiet(small):
@@ -107,7 +122,7 @@ def _judges(proof: Proof) -> list[Callable[[list[Cut], list[str]], Verdict]]:
             return Verdict(math.inf, str(error).splitlines()[0])
         return Verdict(0.0 if [t.shape for t in outputs] == shapes else math.inf)
 
-    return [runs, *full]
+    return [(runs, None), *full]
 
 
 def skeleton(model: nn.Module) -> nn.Module:

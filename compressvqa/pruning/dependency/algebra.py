@@ -143,7 +143,7 @@ def carried(
 
 def place(channels: ChannelLabels, dims: Sequence[int], rank: int) -> ChannelLabels:
     """The channels in another space: its dimension k becomes dimension dims[k] of `rank`; elsewhere it has size 1."""
-    order = np.argsort(dims)
+    order = sorted(range(len(dims)), key=dims.__getitem__)
 
     def shaped(sizes: Sequence[int]) -> list[int]:
         out = [1] * rank

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -119,7 +120,7 @@ def _always_runs(statement: ast.stmt, tree: Function) -> bool:
 
 def _layer_calls(tree: Function, call: FollowedCall) -> list[ast.Call]:
     """Calls of layers that make channels of their own, also through a function that is given the layers."""
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _layers_of(node, tree, call)]
+    return [node for node in _calls_in(tree) if _layers_of(node, tree, call)]
 
 
 def _layers_of(node: ast.Call, tree: Function, call: FollowedCall) -> list[nn.Module]:
@@ -135,13 +136,27 @@ def _called_by(node: ast.Call, tree: Function) -> ast.AST:
 
 def _origin(node: ast.AST, tree: Function) -> ast.AST:
     """An expression; of a local name (`for block in self.blocks: x = block(x)`), where it comes from."""
-    if isinstance(node, ast.Name):
-        for other in ast.walk(tree):
-            if isinstance(other, (ast.For, ast.comprehension)) and node.id in _names_in(other.target):
-                return other.iter
-            if isinstance(other, ast.Assign) and any(node.id in _names_in(target) for target in other.targets):
-                return other.value
-    return node
+    return _origins_in(tree).get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+@lru_cache(maxsize=4096)
+def _origins_in(tree: Function) -> dict[str, ast.AST]:
+    """Where each local name of a function comes from, the first time."""
+    found: dict[str, ast.AST] = {}
+    for node in ast.walk(tree):
+        targets: Sequence[ast.AST] = ()
+        if isinstance(node, (ast.For, ast.comprehension)):
+            targets, value = [node.target], node.iter
+        elif isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        for name in (name for target in targets for name in _names_in(target)):
+            found.setdefault(name, value)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _calls_in(tree: Function) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def _is_one_of(call: FollowedCall, nodes: Sequence[ast.Call], tree: Function) -> bool:

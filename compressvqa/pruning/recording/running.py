@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.modules import modules_of
-from compressvqa.pruning.recording.untouched import random_states, untouched
+from compressvqa.pruning.recording.untouched import Memory, random_states, untouched
 from compressvqa.torch_private import CONVOLUTION, tables, tree_leaves, tree_map_only, uncompiled
 
 WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
@@ -73,17 +73,25 @@ def leaves_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module, *, fused: bool = False, train: bool = False, gradients: bool = False) -> Iterator[None]:
+def quiet(
+    model: nn.Module,
+    *,
+    fused: bool = False,
+    train: bool = False,
+    gradients: bool = False,
+    memory: Memory | None = None,
+) -> Iterator[None]:
     """The network in eval mode, without gradients and fused attention.
 
     Where only the results are wanted, `fused` leaves torch's attention as it is: it takes less time and memory. With
     `train` it is in training mode, and what it then writes into its buffers is undone.
 
     Its mode comes back afterwards, also after an error, and so does all else that its modules hold, and the random
-    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next.
+    states: a mask or a state that a forward keeps would make the network another one for whoever runs it next. For a
+    network that is run many times, `memory` may hold what it is to be put back to.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
-    with untouched(model), random_states():
+    with untouched(model) if memory is None else contextlib.nullcontext(), random_states():
         try:
             model.train(train)
             torch.backends.mha.set_fastpath_enabled(False)
@@ -92,3 +100,5 @@ def quiet(model: nn.Module, *, fused: bool = False, train: bool = False, gradien
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+            if memory is not None:
+                memory.restore()

@@ -33,7 +33,7 @@ def untouched(*models: nn.Module) -> Iterator[None]:
 
     The values of parameters are not copied: a run that may write to them needs a copy of the network, or a recorder.
     """
-    memory = _Memory()
+    memory = Memory()
     for model in models:
         memory.keep(model)
     try:
@@ -69,8 +69,8 @@ def _uses_cuda() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-class _Memory:
-    """What objects held when they were looked at."""
+class Memory:
+    """What objects held when they were looked at. It may put that back any number of times."""
 
     def __init__(self) -> None:
         self._seen: dict[int, Any] = {}  # by id; the objects are held, so that no id is used twice

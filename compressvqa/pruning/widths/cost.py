@@ -107,12 +107,13 @@ def _macs(trace: Trace, groups: Sequence[Group], gone: Callable[[str], bool]) ->
     for g, group in enumerate(groups):
         for slot in (s for s in group.slots if not s.shared):
             group_of[run.classes.find(run.slots.first[slot.leaf][slot.dim] + slot.indices)] = g
+    channels = np.array([group.channels for group in groups])
     for k, cost in enumerate(costs):
         products.factors[k] = cost.macs
         for d, labels in enumerate(cost.labels):
             products.factors[k] /= len(labels)
             products.sizes[k, d] = len(labels)
             found = group_of[run.classes.find(labels[labels > 0])]
-            for g, count in zip(*np.unique(found[found >= 0], return_counts=True), strict=True):
-                products.per_channel[k * _MAX_DIMS + d, g] = count / groups[g].channels
+            counts = np.bincount(found[found >= 0], minlength=len(groups))
+            products.per_channel[k * _MAX_DIMS + d] = counts / channels
     return products

@@ -59,6 +59,7 @@ class Proof:
         self.model, self.trace, self.inputs, self.seed = model, trace, inputs, seed
         self.entries = [trace.entries[0].with_inputs(inputs), *trace.entries[1:]]
         self.differentiable = True  # until it is found that it is not
+        self.exactly = False  # until a trial needed 64 bits and ran in them
 
     @cached_property
     def candidates(self) -> list[list[Sizes]]:
@@ -80,6 +81,14 @@ class Proof:
         with untouched(*given):
             return self._verdict(cuts, dead, small, power)
 
+    def verdict_of_one(self, share: float, cuts: Sequence[Cut], dead: Sequence[str]) -> Verdict:
+        """The verdict of a single trial, with this share of noise on the weights: the others are not run."""
+        with untouched(self.model):
+            zeroed = self.zeroed(cuts, share)
+            small = pruned_copy(zeroed if share else self.model, self.trace, cuts, dead)
+            verdict = _Trial(self, Pair(zeroed, small), cuts, share).judge()
+        return Verdict(0.0) if math.isnan(verdict.error) else verdict  # the noise was too much: nothing is said
+
     def _verdict(self, cuts: Sequence[Cut], dead: Sequence[str], small: nn.Module | None, power: bool) -> Verdict:
         model, trace = self.model, self.trace
         first = pruned_copy(model, trace, cuts, dead) if small is None else shared_copy(small, trace)
@@ -95,7 +104,7 @@ class Proof:
             if math.isnan(again.error):  # the noise was too much for this network
                 continue
             if not again.passed:
-                return again
+                return replace(again, share=share)
             worse = again.error / again.allowed > verdict.error / verdict.allowed
             still = verdict.still and again.still
             verdict = replace(again if worse else verdict, still=still)
@@ -114,7 +123,7 @@ class Proof:
         if len(noticed) < len(cuts) and trials[0].share and self.differentiable:
             again = trials[0].at_given_sizes()
             if again is not None and not again.passed:
-                return again
+                return replace(again, share=None)
             noticed = _asked(trials[:1], cuts, noticed, lambda trial, k, left: trial.noticed_in_outputs(k))
         if len(noticed) < len(cuts):
             layers = {path for path, module in modules_of(self.model) if isinstance(module, WEIGHTED)}
@@ -158,6 +167,7 @@ class _Trial:
         self.draws: list[tuple[int, Entry]] = []  # number of the entry, and the call with these inputs
         self.seen: list[tuple[Seen, Seen]] = []  # for each draw, what the reference and the pruned network showed
         self.verdict = Verdict(math.nan)
+        self.exactly = False  # whether both networks are in 64 bits
         self._tried: set[int] = set()  # draws on which derivatives were asked for
 
     def judge(self, *, gradients: bool = False) -> Verdict:
@@ -168,6 +178,14 @@ class _Trial:
         Args:
             gradients: whether the last run of the pruned network keeps what its derivatives need.
         """
+        if self.proof.exactly:  # 32 bits have left a doubt before
+            self.exactly = True
+            self.pair.double()
+            self.verdict = self._compare(gradients)
+            if self.verdict.failure is None:
+                return self.verdict
+            self.exactly, self.draws, self.seen = False, [], []
+            self.pair.float()
         self.verdict = self._compare(gradients)
         if self.verdict.doubtful:
             self.verdict = self._compare_exactly(gradients)
@@ -223,43 +241,47 @@ class _Trial:
                 self._expect(number, entry.with_inputs(candidates[0].draw(entry.inputs, seed)))
 
     def _expect(self, number: int, draw: Entry) -> None:
+        if self.exactly:
+            draw = draw.with_inputs(double_inputs(draw.inputs))
         expected = self._zeroed(self.pair.zeroed, self.cuts, number, draw)
         self.draws.append((number, draw))
         self.seen.append((expected, expected))
 
     def _zeroed(self, zeroed: nn.Module, cuts: Sequence[Cut], number: int, draw: Entry) -> Seen:
         within = KeptStatistics(self.proof.trace, cuts, number).applied(zeroed)
-        seen = observe(zeroed, draw, self.proof.seed, within=within)
+        seen = observe(zeroed, draw, self.proof.seed, within=within, memory=self.pair.memory(zeroed))
         for name, _ in self.proof.trace.dependencies.unzeroed:
             seen.norms.pop(self.proof.trace.owners[name], None)
         return seen
 
     def _small(self, number: int, *, gradients: bool) -> Seen:
         small, (_, draw) = self.pair.small, self.draws[number]
+        memory = self.pair.memory(small)
         if gradients:
             try:
                 for parameter in small.parameters():
                     if parameter.is_floating_point() or parameter.is_complex():
                         parameter.requires_grad_(True)
-                return observe(small, draw, self.proof.seed, gradients=True)
+                return observe(small, draw, self.proof.seed, gradients=True, memory=memory)
             except Exception:  # it writes to its weights, for one
                 small.requires_grad_(False)
-        return observe(small, draw, self.proof.seed)
+        return observe(small, draw, self.proof.seed, memory=memory)
 
     def _compare_exactly(self, gradients: bool) -> Verdict:
         """The verdict in 64 bits; a network that runs in 32 bits only is held against its own rounding."""
         draws, seen = self.draws, self.seen
+        self.exactly, self.draws, self.seen = True, [], []
         self.pair.double()
         try:
-            self.draws, self.seen = [], []
             for number, draw in draws:
-                self._expect(number, draw.with_inputs(double_inputs(draw.inputs)))
+                self._expect(number, draw)
         except Exception:  # it makes 32-bit tensors of its own
+            self.exactly, self.draws, self.seen = False, draws, seen
             self.pair.float()
-            self.draws, self.seen = draws, seen
             if not self.verdict.excusable:
                 return self.verdict
             return replace(self.verdict, allowed=max(TOLERANCE, 4 * self._rounding()))
+        self.proof.exactly = True
         return self._run_small(gradients)
 
     def _rounding(self) -> float:
@@ -272,18 +294,18 @@ class _Trial:
 
     def at_given_sizes(self) -> Verdict | None:
         """Tries inputs of the sizes given as well, where others were tried: a network may go another way for these."""
-        first, exactly = len(self.draws), _is_double(self.pair.zeroed)
+        first = len(self.draws)
         try:
             for number, entry in enumerate(self.proof.entries):
                 if self.proof.candidates[number][0].sides is not None:
                     drawn = Sizes(self.proof.candidates[number][0].batch).draw(entry.inputs, self.proof.seed + 3)
-                    self._expect(number, entry.with_inputs(double_inputs(drawn) if exactly else drawn))
+                    self._expect(number, entry.with_inputs(drawn))
         except Exception:  # with shaken weights it does not run on these
             return None
         if len(self.draws) == first:
             return None
         verdict = self._run_small(False, first)
-        return self._compare_exactly(False) if verdict.doubtful and not exactly else verdict
+        return self._compare_exactly(False) if verdict.doubtful and not self.exactly else verdict
 
     # -- what would be noticed ----------------------------------------------------------------------------------------
 
@@ -342,7 +364,7 @@ class _Trial:
             made = {path for c in chunk for path in c.group.producers}
             try:
                 zeroed = self.proof.zeroed(wrong, self.share)
-                zeroed = zeroed.double() if _is_double(self.pair.zeroed) else zeroed
+                zeroed = zeroed.double() if self.exactly else zeroed
                 seen = self._zeroed(zeroed, wrong, number, draw)
             except Exception:  # nobody would overlook that
                 return {c.group.name: math.inf for c in chunk}
@@ -363,7 +385,3 @@ def _said(error: Exception) -> str:
 
 def _is_finite(seen: Seen) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in seen.outputs if t.is_floating_point())
-
-
-def _is_double(model: nn.Module) -> bool:
-    return any(p.dtype == torch.float64 for p in model.parameters())

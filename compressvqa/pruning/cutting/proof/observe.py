@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compressvqa.pruning.recording.entries import Entry
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import WEIGHTED, quiet, tensors_of
-from compressvqa.pruning.recording.untouched import seed_all
+from compressvqa.pruning.recording.untouched import Memory, seed_all
 from compressvqa.torch_private import is_transformed
 
 Norms = dict[str, list[tuple[tuple[int, ...], Tensor]]]  # by layer and call: positions of its channels, and norm
@@ -41,6 +41,7 @@ def observe(
     *,
     within: contextlib.AbstractContextManager[None] | None = None,
     gradients: bool = False,
+    memory: Memory | None = None,
 ) -> Seen:
     """Calls a network on a copy of the inputs; whatever it changes but its parameters is put back.
 
@@ -50,6 +51,7 @@ def observe(
         seed: of the random states, for a network that draws.
         within: what else holds while it runs.
         gradients: whether the outputs can be differentiated.
+        memory: what the network is put back to; as it is now without it.
     """
     norms: Norms = {}
 
@@ -66,7 +68,8 @@ def observe(
 
     handles = [m.register_forward_hook(note(path)) for path, m in modules_of(model) if isinstance(m, WEIGHTED)]
     try:
-        with quiet(model, train=entry.train, gradients=gradients), within or contextlib.nullcontext():
+        put_back = quiet(model, train=entry.train, gradients=gradients, memory=memory)
+        with put_back, within or contextlib.nullcontext():
             seed_all(seed)
             return Seen(tensors_of(entry.call(model, entry.copied().inputs)), norms)
     finally:

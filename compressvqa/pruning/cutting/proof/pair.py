@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from compressvqa.pruning.cutting.surgery import cut
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.copying import copied
 from compressvqa.pruning.recording.running import leaves_of
+from compressvqa.pruning.recording.untouched import Memory
 
 
 @dataclass
@@ -29,14 +30,26 @@ class Pair:
 
     zeroed: nn.Module
     small: nn.Module
+    _memories: dict[int, Memory] = field(default_factory=dict, repr=False)
 
     def double(self) -> None:
         """Turns both to 64 bits."""
         self.zeroed, self.small = self.zeroed.double(), self.small.double()
+        self._memories.clear()
 
     def float(self) -> None:
         """Turns both back to 32 bits."""
         self.zeroed, self.small = self.zeroed.float(), self.small.float()
+        self._memories.clear()
+
+    def memory(self, network: nn.Module) -> Memory | None:
+        """What one of both is put back to after a run, looked at once; None for any other network."""
+        if network is not self.zeroed and network is not self.small:
+            return None
+        if id(network) not in self._memories:
+            self._memories[id(network)] = memory = Memory()
+            memory.keep(network)
+        return self._memories[id(network)]
 
 
 def gone_roots(trace: Trace, cuts: Sequence[Cut]) -> NDArray[np.bool_]:

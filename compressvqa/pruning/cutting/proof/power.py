@@ -9,7 +9,7 @@ cut wrongly in fact and compared, all of them together first, then by halves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compressvqa.pruning.cutting.carried import carried
 from compressvqa.pruning.cutting.choice import Cut, slots_of
 from compressvqa.pruning.cutting.proof.compare import Scale
 from compressvqa.pruning.cutting.proof.observe import Norms, Seen
 from compressvqa.pruning.dependency.group import Group
 from compressvqa.pruning.dependency.trace import Trace
-from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.running import leaves_of
 
 MARGIN = 10  # a wrong cut must make an error so many times as large as what is allowed
@@ -167,22 +167,9 @@ def read_by_layers(trace: Trace, groups: Sequence[Group], layers: Collection[str
         groups: the groups in question.
         layers: paths of the layers whose results are compared.
     """
-    run = trace.dependencies
-    number = np.zeros(len(run.slots), np.int64)
-    for k, group in enumerate(groups, 1):
-        slot = group.slots[0]
-        number[run.classes.find(run.slots.first[slot.leaf][slot.dim] + slot.indices.ravel())] = k
-
-    def of(values: Iterable[Value | None]) -> set[int]:
-        found: set[int] = set()
-        for value in values:
-            labels = None if value is None else run.labels_of(value)
-            for axis_labels in () if labels is None or labels.weight else labels.per_axis:
-                found.update(np.unique(number[np.maximum(run.classes.find(axis_labels.ids), 0)]).tolist())
-        return found - {0}
-
+    of = carried(trace, groups)
     elsewhere: set[int] = set()
     for node in trace.graph.nodes:
         if node.module not in layers:
             elsewhere |= of(node.inputs()) - of(node.outputs)
-    return {group.name for k, group in enumerate(groups, 1) if k not in elsewhere}
+    return {group.name for k, group in enumerate(groups) if k not in elsewhere}

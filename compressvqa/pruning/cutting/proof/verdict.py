@@ -29,6 +29,7 @@ class Verdict:
         of_size: largest difference relative to an output's largest value.
         still: whether no output moves between inputs, so that nothing can be seen in them.
         power: what the same comparison notices of wrong cuts, where that was asked for.
+        share: of noise on the weights in the trial whose draws it is of; None where it is of further ones.
     """
 
     error: float
@@ -37,6 +38,7 @@ class Verdict:
     of_size: float = 0.0
     still: bool = False
     power: Power = field(default_factory=Power)
+    share: float | None = 0.0
 
     def __str__(self) -> str:
         if self.failure is not None:

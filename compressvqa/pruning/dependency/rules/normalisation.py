@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,8 +54,14 @@ def batch_norm(run: Labelling, node: Node) -> list[ChannelLabels]:
 
 def _trains(node: Node) -> bool:
     """Whether a batch norm takes its statistics from the batch."""
-    names = [argument.name for argument in schema_of(node.function).arguments]
-    return "training" in names and bool([*node.args, *[None] * len(names)][names.index("training")])
+    place = _place_of_training(node.function)
+    return place is not None and place < len(node.args) and bool(node.args[place])
+
+
+@cache
+def _place_of_training(function: Any) -> int | None:
+    names = [argument.name for argument in schema_of(function).arguments]
+    return names.index("training") if "training" in names else None
 
 
 @rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
