@@ -103,6 +103,10 @@ def score(
         Optional[str],  # noqa: UP045
         typer.Option(help="Frames a second of numbered pictures and headerless YUV: 25, 23.976, 30000/1001."),
     ] = None,
+    sampled: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, metavar="SEED", help="Networks score a sample of each file, drawn by this seed: cheaper."),
+    ] = None,
     segments: Annotated[bool, typer.Option("--segments", help="Show every segment, however many.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
@@ -143,7 +147,9 @@ def score(
     asked = [option for option, given in forms.items() if given]
     names = list(dict.fromkeys(model or [DEFAULT]))
     _check(asked, names, pool or [], per, plot, out or [])
-    scorers = find_scorers(names, device=device, runtime=runtime, allow_random_weights=allow_random_weights)
+    scorers = find_scorers(
+        names, device=device, runtime=runtime, allow_random_weights=allow_random_weights, sampled=sampled
+    )
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     reference, distorted = _sides(
         files or [], reference_file, distorted_files or [], "FR" if "FR" in modes or identical else "NR"
