@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -31,6 +31,11 @@ def export(
     name: Annotated[Optional[str], typer.Option(help="What the network is called.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
     licence: Annotated[Optional[str], typer.Option(metavar="SPDX", help="Licence of the weights.")] = None,  # noqa: UP045
+    int8: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PATCHES", help="Round to int8 by the patches of a prepared data folder (openvino only)."),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=16, help="With --int8: so many patches, half to calibrate.")] = 128,
     allow_random_weights: AllowRandom = False,
     as_json: Json = False,
 ) -> None:
@@ -39,6 +44,7 @@ def export(
     \b
     compressvqa export rankdvqa-mini --format onnx --out exported
     compressvqa export runs/small --format openvino --size 1080x1920 --out exported
+    compressvqa export rankdvqa-mini --format openvino --int8 runs/a/data/train --out exported
     """
     from compressvqa.deploy.exporting import export as export_network
     from compressvqa.deploy.exporting.export import FACTS
@@ -48,7 +54,7 @@ def export(
 
     made = export_network(
         model, out, format=format, size=_size(size), frames=frames, name=name, licence=licence,
-        allow_random_weights=allow_random_weights,
+        int8=None if int8 is None else _patches(int8, clips), allow_random_weights=allow_random_weights,
     )  # fmt: skip
     if as_json:
         print_json(made.to_dict())
@@ -58,6 +64,16 @@ def export(
     for note in made.notes:
         print(note)
     print(f"python {out / 'example.py'} {'REFERENCE DISTORTED' if made.facts['mode'] == 'FR' else 'DISTORTED'}")
+
+
+def _patches(folder: Path, count: int) -> list[tuple[Any, ...]]:
+    """Some patches of a prepared set, spread over it, and their references."""
+    from compressvqa.data.patches import PatchSet
+
+    patches = PatchSet(folder)
+    step = max(1, len(patches) // count)
+    pairs = [patches.load(number) for number in range(0, len(patches), step)][:count]
+    return [tuple(side.to_rgb()[None] for side in pair) for pair in pairs]
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -62,7 +62,12 @@ def prune(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="PATTERN", help="Module path or pattern to leave alone. May be repeated."),
     ] = None,
-    round_to: Annotated[Optional[int], typer.Option(help="Round widths to a multiple of this.")] = None,  # noqa: UP045
+    round_to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="N|native|openvino", help="Round widths to a multiple of this, or of what a runtime likes."
+        ),
+    ] = None,
     min_channels: Annotated[Optional[int], typer.Option(help="Every group keeps at least so many channels.")] = None,  # noqa: UP045
     size: ClipSize = 256,
     frames: ClipFrames = 12,
@@ -106,6 +111,7 @@ def prune(
     # What was not asked for has its default where it is declared, in `Settings`.
     asked = {name: context.params[name] for name in WrittenSettings.model_fields}
     asked["ratios"] = _shares(ratio, ratios or (), zeros)
+    asked["round_to"] = int(round_to) if round_to is not None and round_to.lstrip("-").isdecimal() else round_to
     choices: dict[str, Any] = {name: wish for name, wish in asked.items() if wish is not None and wish not in ([], ())}
     shorter = _without_blocks(network, arguments, depth, depth_by)
     if shorter is not None:

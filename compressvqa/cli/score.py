@@ -116,6 +116,10 @@ def score(
         Optional[str],  # noqa: UP045
         typer.Option(help="Frames a second of numbered pictures and headerless YUV: 25, 23.976, 30000/1001."),
     ] = None,
+    sampled: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, metavar="SEED", help="Networks score a sample of each file, drawn by this seed: cheaper."),
+    ] = None,
     segments: Annotated[bool, typer.Option("--segments", help="Show every segment, however many.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="Draw the scores over time: a .svg or .png.")] = None,  # noqa: UP045
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where a network runs.")] = "auto",
@@ -158,7 +162,9 @@ def score(
     names = list(dict.fromkeys(model or [DEFAULT]))
     form = check_command(context, names)
     check_writable(plot, *(out or ()))
-    scorers = find_scorers(names, device=device, runtime=runtime, allow_random_weights=allow_random_weights)
+    scorers = find_scorers(
+        names, device=device, runtime=runtime, allow_random_weights=allow_random_weights, sampled=sampled
+    )
     check_scorers(context, scorers)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     tasks = pairs_of(

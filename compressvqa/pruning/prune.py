@@ -45,7 +45,7 @@ def prune(
     max_ratio: float | None = None,
     attention: str = "auto",
     protect: str | Sequence[str] = (),
-    round_to: int = 1,
+    round_to: int | str = 1,
     min_channels: int = 1,
     verify: bool = True,
     unobservable: str = "keep",

@@ -36,6 +36,12 @@ Runtime = str | Callable[[nn.Module, Any], Callable[[], object]]
 RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native")  # ours; plugins may add more
 
 
+# Widths that a runtime works through without waste. `native` packs the channels of a pixel four to a word (int8; two in
+# int16: `deploy/native/pack.py`). OpenVINO's convolutions make outputs in blocks of 16 with AVX-512 and fill up the
+# last one (8 with AVX2): 18 channels cost what 32 do per input, measured by benchmarks/openvino_widths.py.
+LIKED_WIDTHS = {"native": 4, "openvino": 16}
+
+
 @dataclass(frozen=True)
 class Importance:
     """A registered criterion and the data that it looks at.
@@ -73,6 +79,10 @@ def _runtime(given: object) -> object:
         return given
     *first, last = map(repr, RUNTIMES)
     raise ValueError(f"a runtime is {', '.join(first)} or {last}, or a function")
+
+
+def _multiple(given: object) -> object:
+    return LIKED_WIDTHS.get(given, given) if isinstance(given, str) else given
 
 
 def _patterns(given: object) -> object:
@@ -150,9 +160,17 @@ class WrittenSettings(BaseModel):
     protect: Annotated[tuple[str, ...], BeforeValidator(_patterns), MustBe("module paths or patterns of them")] = Field(
         (), description="module paths, or patterns of them, of layers whose output channels all stay"
     )
-    round_to: _Count = Field(
+    round_to: Annotated[
+        int,
+        Strict(),
+        Field(ge=1),
+        BeforeValidator(_multiple),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "enum": list(LIKED_WIDTHS)}]}),
+        MustBe("a whole number of at least 1, native or openvino"),
+    ] = Field(
         1,
-        description="layers become the nearest multiple of this wide, never zero; with a target, the nearest at which "
+        description="layers become the nearest multiple of this wide, never zero; native (4) and openvino (16) stand "
+        "for the multiple that this runtime works through without waste. With a target, the nearest at which "
         "it is met. A layer stays whole where that is nearer or where it is narrower than one multiple; `plan.notes` "
         "lists layers that are no multiple wide",
     )

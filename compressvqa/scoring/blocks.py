@@ -54,16 +54,28 @@ class BlockScorer(Scorer):
         block: frames of a block.
         smallest_side: the smallest height or width that it can measure.
         knows_identical: whether its scale has a score for a block that is its own reference (see `on_scale`).
+        number: of the block at hand, from 0, while it is compared.
     """
 
     block: int = 12
     smallest_side: int = 1
     knows_identical: bool = False
+    number: int = 0
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Called before the first block with what is known of the files; what it returns is said with the score."""
         del sights
         return {}
+
+    def takes(self, number: int, blocks: int | None) -> bool:
+        """Whether a block is scored at all; by default every one is.
+
+        Args:
+            number: of the block, from 0.
+            blocks: how many there will be; None: not known.
+        """
+        del number, blocks
+        return True
 
     def prepare(self, reference: Tensor) -> Any:
         """What is worked out once for a block of the reference, (1, T, 3, H, W) in [0, 1]; by default the block.
@@ -151,7 +163,11 @@ class BlockScorer(Scorer):
             in_step = blocks(reference, distorted, sights, pairing, block=self.block)
             samples = shown.height * shown.width * (1 if shown.colour.bitdepth <= 8 else 2)
             small = 1.5 * samples * self.block * (1 + len(distorted)) <= AHEAD_BYTES
-            for group in read_ahead(in_step) if small else in_step:
+            count = None if total is None else -(-total // (self.block * pairing.subsample))
+            for number, group in enumerate(read_ahead(in_step) if small else in_step):
+                self.number = number
+                if not self.takes(number, count):
+                    continue
                 lengths = [len(frames) for frames in group.distorted]
                 # A file that ends earlier has a shorter last block.
                 for places in alike(lengths):

@@ -43,11 +43,12 @@ def score(
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     allow_random_weights: bool = False,
+    sampled: int | None = None,
     progress: Progress | None = None,
 ) -> Score:
     """Scores a distorted file against its reference.
 
-    The same files, network and device give the same score: nothing is drawn at random.
+    The same files, network and device give the same score: nothing is drawn at random but by `sampled`.
 
     Args:
         reference: the reference video or picture: a local file; a folder of numbered pictures or a name for them
@@ -73,6 +74,8 @@ def score(
         device: "auto" (a GPU where there is one; a network that is given stays where it is), "cpu" or "cuda".
         allow_random_weights: also score by a network that was never trained, to try something out: its scores mean
             nothing.
+        sampled: a seed: a network scores some blocks only, and patches of them, drawn by it. The score is then an
+            estimate of the whole file's, the same at every call, and says what was looked at.
         progress: called with (frames done, frames in all or None) after each block.
 
     Raises:
@@ -85,7 +88,7 @@ def score(
     (one,) = score_several(
         reference, [distorted], model=model, runtime=runtime, pairing=pairing, raw=raw, raw_distorted=raw_distorted,
         stream=stream, max_pixels=max_pixels, device=device, allow_random_weights=allow_random_weights,
-        progress=progress,
+        sampled=sampled, progress=progress,
     )  # fmt: skip
     return one
 
@@ -103,6 +106,7 @@ def score_several(
     max_pixels: int | None = MAX_PIXELS,
     device: str = "auto",
     allow_random_weights: bool = False,
+    sampled: int | None = None,
     progress: Progress | None = None,
 ) -> list[Score]:
     """Scores several distorted files against one reference, in their order; else as `score`.
@@ -115,6 +119,7 @@ def score_several(
         "device": device,
         "runtime": runtime,
         "allow_random_weights": allow_random_weights,
+        "sampled": sampled,
     }
     scorer = model if isinstance(model, Scorer) else find_scorers([model], **settings)[0]
     found = score_all(
@@ -140,6 +145,7 @@ def score_all(
     device: str = "auto",
     runtime: str = "auto",
     allow_random_weights: bool = False,
+    sampled: int | None = None,
     progress: Progress | None = None,
 ) -> list[Score]:
     """Scores several distorted files by several metrics: the scores of the first file, of the second, ...
@@ -162,6 +168,7 @@ def score_all(
         device: where networks run.
         runtime: what runs them.
         allow_random_weights: see `score`.
+        sampled: see `score`.
         progress: called with (frames done, frames in all or None), for each pass anew.
 
     Raises:
@@ -173,8 +180,9 @@ def score_all(
     names = [metric for metric in metrics if not isinstance(metric, Scorer)]
     scorers = [metric for metric in metrics if isinstance(metric, Scorer)]
     scorers += find_scorers(
-        names, max_pixels=max_pixels, device=device, runtime=runtime, allow_random_weights=allow_random_weights
-    )
+        names, max_pixels=max_pixels, device=device, runtime=runtime, allow_random_weights=allow_random_weights,
+        sampled=sampled,
+    )  # fmt: skip
     pairing = pairing or Pairing()
     needs = [facts.name for scorer in scorers for facts in scorer.facts if facts.mode == "FR"]
     if needs and reference is None:

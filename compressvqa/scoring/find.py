@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from compressvqa.errors import RegistryError
+from compressvqa.errors import DataError, RegistryError
 from compressvqa.labels import LABELS, canonical_label
 from compressvqa.models.named import find_network
 from compressvqa.models.shipped import shipped
@@ -56,6 +56,7 @@ def find_scorers(
     device: str = "auto",
     runtime: str = "auto",
     allow_random_weights: bool = False,
+    sampled: int | None = None,
 ) -> list[Scorer]:
     """The scorers for some names; names that one pass can serve share a scorer.
 
@@ -70,8 +71,10 @@ def find_scorers(
         device: "auto", "cpu" or "cuda".
         runtime: what runs networks, see `score`.
         allow_random_weights: also take networks that were never trained.
+        sampled: a seed: networks score only a sample of each file, see `score`.
 
     Raises:
+        DataError: `sampled`, and what has this name is no network.
         RegistryError: nothing has this name.
         WeightsError: a network without weights, or with random ones.
     """
@@ -80,12 +83,15 @@ def find_scorers(
         "device": device,
         "runtime": runtime,
         "allow_random_weights": allow_random_weights,
+        "sampled": sampled,
     }
     found: list[Scorer] = []
     together: dict[object, list[str]] = {}
     named: dict[str, str] = {}
     for name in names:
         entry = _entry(name)
+        if sampled is not None and (entry is not None or str(name).startswith("pyiqa/")):
+            raise DataError(f"{name} is no network: only networks score a sample of a file", hint="without --sampled")
         if entry is not None and entry.facts.get("one_pass"):
             together.setdefault(entry.value, []).append(entry.name)
             named[entry.name] = (titles or {}).get(str(name), entry.name)

@@ -24,6 +24,7 @@ from compressvqa.models.named import SHIPS
 from compressvqa.models.scales import scale_of
 from compressvqa.registry import models
 from compressvqa.scoring.blocks import BlockScorer, Rooms
+from compressvqa.scoring.sampling import Sampling
 from compressvqa.scoring.scorer import Course, Facts
 from compressvqa.scoring.tiles import MAX_PIXELS, SMALLEST_MAX_PIXELS, tiles
 from compressvqa.user_code import tried
@@ -54,9 +55,11 @@ class NetworkScorer(BlockScorer):
         device: "auto", "cpu" or "cuda".
         runtime: "auto" or a registered runtime, see `compressvqa.deploy`.
         allow_random_weights: score by a network that was never trained too.
+        sampled: score only some blocks, and patches of them, drawn by this seed (`compressvqa.scoring.sampling`).
 
     Raises:
         WeightsError: the network was never trained.
+        DataError: a setting out of range, or a network that can't be shown patches.
     """
 
     def __init__(
@@ -69,8 +72,12 @@ class NetworkScorer(BlockScorer):
         device: str = "auto",
         runtime: str = "auto",
         allow_random_weights: bool = False,
+        sampled: int | None = None,
     ) -> None:
         check_runtime(runtime)
+        self.sampling = None if sampled is None else Sampling(sampled)
+        if sampled is not None and getattr(network, "cuts_patches", False):
+            raise DataError(f"{type(network).__name__} cuts patches itself, and can't be sampled")
         if max_pixels is not None and max_pixels < SMALLEST_MAX_PIXELS:
             raise DataError(f"max_pixels {max_pixels} is too small for a tile", hint=f"{SMALLEST_MAX_PIXELS} or more")
         try:
@@ -103,7 +110,9 @@ class NetworkScorer(BlockScorer):
             Facts(
                 self._name,
                 identity=f"network:{self._what()}:{code_digest(self.network)}:{self.max_pixels}:{self.device.type}:"
-                f"{self.runtime}" + ("" if self.scale is None else f":{json.dumps(self.scale.to_dict())}"),
+                f"{self.runtime}"
+                + ("" if self.scale is None else f":{json.dumps(self.scale.to_dict())}")
+                + ("" if self.sampling is None else f":{self.sampling}"),
                 mode=cast(Literal["FR", "NR"], self.spec.mode),
                 **self._read_as(),
                 pooling="the network's own, over the whole clip" if hasattr(self.network, "pool") else "mean",
@@ -122,7 +131,8 @@ class NetworkScorer(BlockScorer):
 
     def state(self) -> Any:
         """The network and how it is run; not what `start` decides for the files at hand."""
-        return self.network, self.spec, self.max_pixels, self.device.type, self.block, self.runtime, self.scale
+        held = (self.network, self.spec, self.max_pixels, self.device.type, self.block, self.runtime, self.scale)
+        return held if self.sampling is None else (*held, str(self.sampling))
 
     def _note(self) -> str:
         """Which network it is, and on which scale it speaks."""
@@ -152,6 +162,14 @@ class NetworkScorer(BlockScorer):
         whole = BlockSize(self.block, shown.height, shown.width)
         if rows_of(self.network, whole) is None and not getattr(self.network, "cuts_patches", False):
             self._grid = tiles(shown.height, shown.width, self.max_pixels)
+        if self.sampling is not None:
+            self._grid = self.sampling.patches(0, shown.height, shown.width)
+            if min(self._grid[0][2:]) < self.smallest_side:
+                raise DataError(
+                    f"{self.spec.name} needs {self.smallest_side} pixels a side, and a sample's patches have "
+                    f"{min(self._grid[0][2:])}",
+                    hint="without --sampled",
+                )
         sizes = {(height, width) for _, _, height, width in self._grid}
         frames = max((sight.frames or 0 for sight in sights), default=0) * len(sights)
         blocks = max(1, -(-frames // self.block)) if frames else 100
@@ -164,23 +182,33 @@ class NetworkScorer(BlockScorer):
             for size in sizes
         }
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
-        return {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
+        said = {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
+        if self.sampling is not None:
+            said = {"sampled": self.sampling.to_dict(shown.height, shown.width), **said, "tiles": 1}
+        return said
+
+    def takes(self, number: int, blocks: int | None) -> bool:
+        """Those that the sample holds, where there is one."""
+        return self.sampling is None or self.sampling.takes(number, blocks)
 
     def compare(self, reference: Frames | None, distorted: Sequence[Frames], rooms: Rooms) -> list[Tensor]:
         """For each file one number, or what the network's own `pool` reads."""
         del rooms
+        grid = self._grid
+        if self.sampling is not None:
+            grid = self.sampling.patches(self.number, *distorted[0].size)
         values = tried(
             lambda: [
                 self._prepared[tile[2:]].partials(
                     None if reference is None else reference.crop(*tile), [frames.crop(*tile) for frames in distorted]
                 )
-                for tile in self._grid
+                for tile in grid
             ],
             f"the network {self._name}",
         )
         if len(values) == 1:
             return values[0]
-        areas = [height * width for _, _, height, width in self._grid]
+        areas = [height * width for _, _, height, width in grid]
         weights = torch.tensor(areas, dtype=torch.float64) / sum(areas)
         return [
             (torch.tensor([self.pool([value]) for value in of_file], dtype=torch.float64) * weights).sum()

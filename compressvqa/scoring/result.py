@@ -173,6 +173,13 @@ class Score:
             found.append(("compared as", str(self.settings["compared as"])))
         if self.settings.get("tiles", 1) > 1:
             found.append(("tiles", f"{self.settings['tiles']} a frame, mean weighted by area"))
+        if "sampled" in self.settings:
+            what = self.settings["sampled"]
+            size = (
+                "whole pictures" if what["patches"] == 1 else f"{what['patches']} patches of {what['patch'][0]} pixels"
+            )
+            found.append(("sampled", f"{what['blocks']} blocks, {size}: {what['share_of_pixels']:.1%} of the pixels, "
+                                     f"seed {what['seed']}"))  # fmt: skip
         notes = {found.hint for found in self.differences} | set(self.settings.get("notes", ()))
         notes |= {
             f"{info.path.name}: {note}" for info in (self.reference, self.distorted) if info for note in info.notes

@@ -4,6 +4,7 @@ from compressvqa.stages.base import Stage, StageConfig, StageContext, StageResul
 from compressvqa.stages.distil import DistilStage
 from compressvqa.stages.pool import PoolStage
 from compressvqa.stages.prune import PruneStage
+from compressvqa.stages.quantise import QuantiseStage
 from compressvqa.stages.sparsify import SparsifyStage
 from compressvqa.stages.train import TrainStage
 
@@ -11,6 +12,7 @@ __all__ = [
     "DistilStage",
     "PoolStage",
     "PruneStage",
+    "QuantiseStage",
     "SparsifyStage",
     "Stage",
     "StageConfig",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from compressvqa.deploy.exporting.facts import block_of, facts_of, smallest_side
 from compressvqa.deploy.exporting.formats import ALL, FORMATS, Format
 from compressvqa.deploy.exporting.fresh_process import run_alone
 from compressvqa.deploy.exporting.graph import ScoringGraph
+from compressvqa.deploy.exporting.int8 import LOST, OpenVinoInt8
 from compressvqa.deploy.exporting.pictures import checks, example
 from compressvqa.deploy.graphs import need, quietly
 from compressvqa.errors import CompressVQAError, DataError, RuntimeRefusedError, WeightsError
@@ -47,7 +50,8 @@ class Exported:
         format: "onnx", "openvino" or "torch-export".
         free: which of batch, height and width may have any size.
         size: height and width of pictures; None: any.
-        error: the largest difference from PyTorch on the clips of the check, as a share of the range of scores.
+        error: the largest difference from PyTorch on the clips of the check, as a share of the range of scores; of an
+            int8 network 1 - SROCC between the two.
         clips: how many clips that were.
         notes: why sizes are not free, where they aren't.
         facts: what the file says of itself.
@@ -74,6 +78,13 @@ class Exported:
         batch = "batches of any size" if "batch" in self.free else "one pair at a time"
         if self.facts["mode"] == "NR":
             batch = batch.replace("pair", "clip")
+        rounded = self.facts.get("int8")
+        if rounded:
+            kept = ", ".join(rounded["layers_in_float"]) or "none"
+            return (
+                f"It takes {size} and {batch}. {rounded['layers']} layers are int8, in float: {kept}. Run by a new "
+                f"process on {self.clips} clips, its SROCC with PyTorch was {1 - self.error:.4f}."
+            )
         return (
             f"It takes {size} and {batch}. Run by a new process on {self.clips} clips, it differed from PyTorch by "
             f"{self.error:.1g} of the range of scores at most; {PARITY:g} is allowed."
@@ -89,6 +100,8 @@ def export(
     frames: int | None = None,
     name: str | None = None,
     licence: str | None = None,
+    int8: Iterable[tuple[Tensor, ...]] | None = None,
+    lost: float = LOST,
     allow_random_weights: bool = False,
 ) -> Exported:
     """Writes a network as a folder that scores without this package, and holds it against PyTorch in a new process.
@@ -108,17 +121,24 @@ def export(
         frames: of a block; None: the network's own.
         name: what it is called; None: the network's own name.
         licence: of the weights, SPDX. None: for networks that ship the licence that they ship under.
+        int8: clips to round by: what the network is called with, (1, frames, 3, height, width) each, 16 or more, of
+            several contents and qualities. Layers become int8 (openvino only) where the order of scores stays on every
+            second one of them, by which nothing was calibrated.
+        lost: 1 - SROCC between int8 and PyTorch that is allowed there.
         allow_random_weights: export a network that was never trained too.
 
     Raises:
-        DataError: there is no such format, or the folder holds something else.
+        DataError: there is no such format, it knows no int8, there are too few clips, or the folder holds something
+            else.
         WeightsError: no such weights, or random ones.
         MissingExtraError: what writes or reads the format is not installed.
         RuntimeRefusedError: the network can't be exported, or the file gives other scores; nothing is written then.
     """
     if format not in FORMATS:
         raise DataError(f"there is no format {format!r} to export to", hint=", ".join(FORMATS))
-    form, folder = FORMATS[format], Path(folder)
+    if int8 is not None and format != "openvino":
+        raise DataError(f"{format} is not written in int8", hint="format openvino")
+    form, folder = FORMATS[format] if int8 is None else OpenVinoInt8(int8, lost=lost), Path(folder)
     need(form.packages, form.extra)
     _refuse_foreign(folder)
     network, known_as, stated, notice = _network(model, allow_random_weights)
@@ -151,7 +171,7 @@ def export(
 
 
 def _first_that_agrees(
-    form: Format, graph: ScoringGraph, place: Path, facts: Mapping[str, Any], size: Any, frames: int
+    form: Format, graph: ScoringGraph, place: Path, facts: dict[str, Any], size: Any, frames: int
 ) -> tuple[tuple[str, ...], tuple[int, int] | None, float, int, tuple[str, ...]]:
     """Writes the graph with as many free sizes as give PyTorch's scores; says what kept others from being free."""
     notes: list[str] = []
@@ -173,7 +193,7 @@ def _first_that_agrees(
 
 
 def _written(
-    form: Format, graph: ScoringGraph, place: Path, facts: Mapping[str, Any], free: tuple[str, ...],
+    form: Format, graph: ScoringGraph, place: Path, facts: dict[str, Any], free: tuple[str, ...],
     fixed: tuple[int, int] | None, frames: int,
 ) -> tuple[float, int]:  # fmt: skip
     """Writes the file and runs it: the largest difference as a share of the range of scores, and on how many clips."""
@@ -185,15 +205,20 @@ def _written(
     seen = [(1, least, least), (3, least + 5, least + 35), (1, 290, 418)]
     sizes = seen if fixed is None else [(1, *fixed), (3, *fixed)] if free else [(1, *fixed)]
     clips = checks(graph.inputs, sizes, frames)
+    if isinstance(form, OpenVinoInt8):  # judged on real clips
+        clips = [dict(zip(graph.inputs, clip, strict=True)) for clip in form.held_out]
     name = type(graph.network).__name__
     with torch.no_grad():
         wanted = [[one.double().reshape(-1) for one in graph(*pair.values())] for pair in clips]
-    with _told(name), torch.no_grad(), quietly():
+    with _told(name), torch.no_grad(), quietly(), _no_output():
         form.write(graph, example(graph.inputs, *traced, frames), free, facts, place / form.file)
     found, said = run_alone(form, place / form.file, clips)
     if json.loads(said) != json.loads(json.dumps(facts)):
         raise RuntimeRefusedError("the file does not hold what has to be known of it")
-    return _difference(graph, facts, wanted, found), sum(len(one[0]) for one in wanted)
+    count = sum(len(one[0]) for one in wanted)
+    if isinstance(form, OpenVinoInt8):
+        return form.lost_by([one[-1] for one in wanted], [one[-1] for one in found]), count
+    return _difference(graph, facts, wanted, found), count
 
 
 def _difference(
@@ -234,6 +259,20 @@ def _told(name: str) -> Iterator[None]:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = (lines or [type(error).__name__])[0][:200]
         raise RuntimeRefusedError(f"{name} can't be exported ({said})") from error
+
+
+@contextmanager
+def _no_output() -> Iterator[None]:
+    """Without what exporters print from C++: the whole graph, where an operator is not known to them."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _size(size: Any, network: nn.Module) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +20,7 @@ SIDES = {0: "batch", 3: "height", 4: "width"}  # dimensions of an input that may
 ALL, BATCH, NONE = ("batch", "height", "width"), ("batch",), ()
 _ONNX_BYTES = 1_900_000_000  # a protobuf ends at 2 GiB
 
-Facts = Mapping[str, Any]
+Facts = dict[str, Any]
 
 
 class Format(ABC):
@@ -112,24 +111,26 @@ run = lambda clips: list(compiled(clips).values())
         self, graph: ScoringGraph, example: tuple[Tensor, ...], free: tuple[str, ...], facts: Facts, path: Path
     ) -> None:
         """As `Format.write`."""
+        self.save(self.model(graph, example, free), graph, facts, path)
+
+    @staticmethod
+    def save(model: Any, graph: ScoringGraph, facts: Facts, path: Path) -> None:
+        """Writes OpenVINO's graph with its facts, its inputs and outputs named."""
         openvino = importlib.import_module("openvino")
-        model = self.model(graph, example, free)
+        for ports, names in ((model.inputs, graph.inputs), (model.outputs, graph.outputs)):
+            for port, name in zip(ports, names, strict=True):
+                port.get_tensor().set_names({name})
         model.set_rt_info(json.dumps(facts), [KEY])
         openvino.save_model(model, str(path), compress_to_fp16=False)
 
     @staticmethod
     def model(graph: ScoringGraph, example: tuple[Tensor, ...], free: tuple[str, ...]) -> Any:
-        """The graph as OpenVINO holds it, its inputs and outputs named."""
+        """The graph as OpenVINO holds it."""
         openvino = importlib.import_module("openvino")
         if free == ALL:
             sizes = [[-1 if place in SIDES else side for place, side in enumerate(clip.shape)] for clip in example]
-            model = openvino.convert_model(graph, example_input=example, input=[tuple(one) for one in sizes])
-        else:
-            model = openvino.convert_model(program_of(graph, example, free))
-        for ports, names in ((model.inputs, graph.inputs), (model.outputs, graph.outputs)):
-            for port, name in zip(ports, names, strict=True):
-                port.get_tensor().set_names({name})
-        return model
+            return openvino.convert_model(graph, example_input=example, input=[tuple(one) for one in sizes])
+        return openvino.convert_model(program_of(graph, example, free))
 
 
 class TorchExport(Format):

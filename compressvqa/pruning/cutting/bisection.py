@@ -24,6 +24,7 @@ from compressvqa.pruning.recording.running import leaves_of, quiet, run, tensors
 from compressvqa.torch_private import tree_map_only
 
 Removable = Cut | str  # a group that shrinks, or the path of a dead module
+Part = tuple[Removable, ...]
 Judge = Callable[[Sequence[Cut], Sequence[str]], Verdict]
 P = TypeVar("P")
 
@@ -40,28 +41,32 @@ def groups_at_fault(proof: Proof, cuts: Sequence[Cut], dead: Sequence[str], fail
         failed: why.
     """
     last = read_last(proof.trace, [c.group for c in cuts])
+    together: dict[str, list[Cut]] = {}  # groups whose widths depend on each other can only be cut together
+    for c in cuts:
+        together.setdefault(c.group.coupling or c.group.name, []).append(c)
+    parts: list[Part] = [(path,) for path in dead] + [tuple(chosen) for chosen in together.values()]
     # The score is where most faults are: a distance of features over the square root of their number.
-    by_depth = [*(c for k, c in enumerate(cuts) if k not in last), *(c for k, c in enumerate(cuts) if k in last)]
-    parts: list[Removable] = [*dead, *by_depth]
+    parts.sort(key=lambda part: any(isinstance(p, Cut) and p.group.name in last for p in part))
     for judge, known in _judges(proof, failed):
         if parts and (reasons := _judge(judge, parts, known)):
             return reasons
     return {}
 
 
-def _judge(judge: Judge, parts: Sequence[Removable], known: Verdict | None) -> dict[str, str]:
-    """Names of the parts that do not pass, with the reason; `known` is what the judge says of all of them."""
-    last: dict[str, str] = {}
+def _judge(judge: Judge, parts: Sequence[Part], known: Verdict | None) -> dict[str, str]:
+    """Names of what does not pass, with the reason; `known` is what the judge says of all parts."""
+    last: dict[Part, str] = {}
 
-    def passes(chosen: list[Removable], verdict: Verdict | None = None) -> bool:
-        verdict = verdict or judge([p for p in chosen if isinstance(p, Cut)], [p for p in chosen if isinstance(p, str)])
+    def passes(chosen: list[Part], verdict: Verdict | None = None) -> bool:
+        inside = [p for part in chosen for p in part]
+        verdict = verdict or judge([p for p in inside if isinstance(p, Cut)], [p for p in inside if isinstance(p, str)])
         if not verdict.passed:
-            last[_name(chosen[-1])] = str(verdict)  # the part that was added last, when it was added alone
+            last[chosen[-1]] = str(verdict)  # the part that was added last, when it was added alone
         return verdict.passed
 
     if passes(list(parts), known):
         return {}
-    return {_name(part): last[_name(part)] for part in bisect(passes, parts)}
+    return {_name(p): last[part] for part in bisect(passes, parts) for p in part}
 
 
 def bisect(passes: Callable[[list[P]], bool], parts: Sequence[P]) -> list[P]:

@@ -36,7 +36,8 @@ def carried(trace: Trace, groups: Sequence[Group]) -> Callable[[Iterable[Value |
     return of
 
 
-def read_last(trace: Trace, groups: Sequence[Group]) -> set[int]:
-    """Numbers of the groups that the last operator reads which reads any."""
+def read_last(trace: Trace, groups: Sequence[Group]) -> set[str]:
+    """Names of the groups that the last operator reads which reads any."""
     of = carried(trace, groups)
-    return next((found for node in reversed(trace.graph.nodes) if (found := of(node.inputs()))), set())
+    found = next((numbers for node in reversed(trace.graph.nodes) if (numbers := of(node.inputs()))), set())
+    return {groups[number].name for number in found}

@@ -18,6 +18,7 @@ SUBJECTS = {
     "Pruning": ["prune", "prune_depth", "verify", "Verification", "density", "density_ratios"],
     "Cost": ["profile"],
     "Scoring and judging": ["score", "Score", "evaluate", "Evaluation"],
+    "Export": ["export", "Exported"],
     "Recipes and runs": ["Recipe", "run", "RunResult"],
 }
 PACKAGES = {

@@ -113,6 +113,30 @@ def test_a_number_that_only_changes_values_is_found() -> None:
     assert "off by" in pruned.plan.frozen["a"]
 
 
+def test_groups_that_only_go_together_are_not_blamed_for_another() -> None:
+    class Net(nn.Module):
+        """The widths of two layers depend on each other; features are divided by the root of a later layer's width."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.stem, self.qkv = nn.Linear(3, 8), nn.Linear(8, 16), nn.Linear(16, 48)
+            self.proj, self.tail, self.head = nn.Linear(16, 16), nn.Linear(16, 12), nn.Linear(12, 12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(self.first(x).relu())
+            b, n, c = x.shape
+            q, k, v = self.qkv(x).reshape(b, n, 3, 4, c // 4).unbind(2)
+            y = self.tail(x + self.proj((q * k + v).flatten(2))).relu()
+            return self.head(y / y.shape[2] ** 0.5).pow(2).sum(2).mean(1)
+
+    torch.manual_seed(4)
+    net, x = Net().eval(), torch.randn(2, 5, 3)
+    assert len({g.coupling for g in find_groups(trace(net, (x,))) if g.coupling is not None}) == 1
+    pruned = prune(net, (x,), ratios=0.5)
+    assert [note.partition(":")[0] for note in pruned.plan.notes if "kept whole after all" in note] == ["tail"]
+    assert {"first", "stem", "qkv", "head"} <= set(pruned.removed)
+
+
 def test_nothing_to_prune_is_an_error_that_names_the_layers() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1))
     with pytest.raises(PruneError, match=r"no channel can be removed: 0: .*softmax"):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compressvqa.errors import PruneError
 from compressvqa.pruning import prune
+from compressvqa.stages import PruneStage
 
 
 class Net(nn.Module):
@@ -49,6 +50,17 @@ def test_a_conflict_inside_a_group_is_said_and_the_smallest_ratio_wins() -> None
     result = pruned(ratios={"stem": 0.5, "back": 0.2})
     assert result.plan.kept["stem"] == 32
     assert any("stem 0.5" in note and "back 0.2" in note for note in result.plan.notes)
+
+
+def test_round_to_a_runtime_is_to_the_widths_that_it_likes() -> None:
+    for runtime, multiple in (("native", 4), ("openvino", 16)):
+        for share in (0.2, 0.45, 0.7):
+            found = widths(ratios=share, round_to=runtime)
+            assert found == widths(ratios=share, round_to=multiple)
+            assert all(width % multiple == 0 or width in (30, 40) for width in found.values())  # or whole
+    # What a recipe keeps is the number: it stays what it was, whatever runtimes come to like.
+    kept = PruneStage.Config(name="smaller", rule=None, target_macs=0.5, round_to="openvino")
+    assert kept.model_dump(mode="json")["round_to"] == 16
 
 
 def test_round_to_is_to_the_nearest_and_never_to_zero() -> None:
@@ -106,7 +118,8 @@ def test_the_plan_is_frozen_and_readable() -> None:
             {"target_params": 0.001},
             r"can't reach target_params=0.001 \(the least is 0.00\d+\); kept whole: head \(the net",
         ),
-        ({"ratios": 0.5, "round_to": 0}, r"round_to must be a whole number of at least 1, not 0"),
+        ({"ratios": 0.5, "round_to": 0}, r"round_to must be a whole number of at least 1, native or openvino, not 0"),
+        ({"ratios": 0.5, "round_to": "eager"}, r"round_to must be .* native or openvino, not 'eager'"),
         ({"ratios": 0.5, "importance": "l3"}, r"unknown importance 'l3'"),
     ],
 )
