@@ -357,7 +357,7 @@ def _tensor(tensor: Any, dice: random.Random) -> Any:
             dice.choice((torch.int64, torch.int8, torch.bool, torch.float16, torch.float64, torch.float8_e5m2))
         ),
         tensor.flatten,
-        lambda: tensor[:0].clone(),
+        tensor[:0].clone,
         lambda: torch.zeros(()),
         lambda: torch.zeros(1, *tensor.shape),
         lambda: torch.cat([tensor, tensor]),
