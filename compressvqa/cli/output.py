@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
+# Halves of characters (bytes of a file's name that are no UTF-8), C1 codes, marks that turn the direction of writing or
+# can't be seen. Other codes are escaped by `json` itself.
+NOT_SHOWN = "\ud800-\udfff\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
 _own: list[TextIO] = []  # standard output, while everything else that is printed goes to standard error
 
 
@@ -64,10 +67,10 @@ def print_json(value: Any) -> None:
 
 
 def emit_json(text: str) -> None:
-    r"""Prints JSON, every sign that the terminal's or file's encoding lacks as JSON escapes it (``\u00e9``)."""
+    r"""Prints JSON; what the encoding lacks and what a terminal would obey is escaped, as JSON does it (``\u00e9``)."""
     encoding = ((_own[-1] if _own else sys.stdout).encoding or "utf-8").lower().replace("-", "")
-    lacking = "[\ud800-\udfff]" if encoding.startswith("utf") else "[^\x00-\x7f]"
-    emit(re.sub(lacking, lambda sign: json.dumps(sign[0])[1:-1], text))
+    escaped = f"[{NOT_SHOWN}]" if encoding.startswith("utf") else "[^\x00-\x7e]"
+    emit(re.sub(escaped, lambda sign: json.dumps(sign[0])[1:-1], text))
 
 
 def print_names(rows: Sequence[tuple[str, ...]]) -> None:

@@ -109,6 +109,16 @@ def test_names_that_are_no_utf8_are_escaped(clips: Path, tmp_path: Path) -> None
     assert json.loads(done.stdout.decode("ascii"))["distorted"]["path"].endswith("caf\udce9.y4m")
 
 
+def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    from compressvqa.cli.output import print_json
+
+    name = "a\x1b[31m\x9b\u202e\x7f\udce9\U0001f600é"
+    print_json({name: [name]})
+    said = capsys.readouterr().out
+    assert json.loads(said) == {name: [name]}
+    assert not set(said) & set("\x1b\x9b\u202e\x7f\udce9") and "é" in said
+
+
 @pytest.mark.parametrize("leaf", leaves(), ids="_".join)
 def test_a_wrong_option_is_one_line(leaf: tuple[str, ...]) -> None:
     done = inside(*leaf, "--no-such-option")

@@ -73,7 +73,7 @@ def test_metrics():
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_no_figure_and_no_header_is_cut(files, columns):
-    metrics = ("-m", "psnr", "-m", "vmaf", "-m", "ms_ssim")
+    metrics = ("-m", "psnr", "-m", "vmaf", "-m", "ssim")
     done = inside("score", *files, *metrics, "--pool", "p5", "--pool", "mean", "--frames", "2", columns=columns)
     assert done.returncode == 0, done.stderr
     assert "…" not in done.stdout
