@@ -28,6 +28,7 @@ from compressvqa.data.kept_clips import PREFIX, ClipSampler, KeptClips, stacked,
 from compressvqa.errors import DataError
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import BY_COLUMN, Part, Side, check_parts, check_share, read_parts
+from compressvqa.plurals import count
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks
@@ -139,7 +140,7 @@ class MosSingles:
         sides = self._sides(Path(folder), progress)
         manifest, items = sides[part]
         if len(items) < 2:
-            raise DataError(f"{len(items)} items in the part {part!r}: there is nothing to tell apart",
+            raise DataError(f"{count(len(items), 'item')} in the part {part!r}: there is nothing to tell apart",
                             where=manifest.folder)  # fmt: skip
         if self.config.reference and manifest.no_reference:
             raise DataError("the data set has no references", where=manifest.folder, hint="data.reference=false")

@@ -23,6 +23,7 @@ from compressvqa.errors import DataError
 from compressvqa.fingerprint import file_digest
 from compressvqa.opinions import Item, Manifest
 from compressvqa.opinions.parts import Part, check_parts, check_share, read_parts
+from compressvqa.plurals import count
 from compressvqa.progress import Progress
 from compressvqa.registry import datasets
 from compressvqa.video.align import blocks, stacked
@@ -267,7 +268,9 @@ class MosPairs:
     def _part(self, part: Part) -> tuple[Manifest, list[Item]]:
         manifest, items = read_parts(self.config.source, self.config.validation, self.config.seed)[part]
         if len(items) < 2:
-            raise DataError(f"{len(items)} items in the part {part!r}: a pair needs two", where=manifest.folder)
+            raise DataError(
+                f"{count(len(items), 'item')} in the part {part!r}: a pair needs two", where=manifest.folder
+            )
         return manifest, items
 
 

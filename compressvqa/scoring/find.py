@@ -12,10 +12,10 @@ from torch import nn
 
 from compressvqa.errors import DataError, RegistryError
 from compressvqa.labels import LABELS, canonical_label
-from compressvqa.models.named import find_network
-from compressvqa.models.shipped import shipped
+from compressvqa.models.named import MAKE, find_network
+from compressvqa.models.shipped import not_shipped, shipped
 from compressvqa.registry import Entry, models, scorers
-from compressvqa.scoring.network import NetworkScorer
+from compressvqa.scoring.network import DEFAULT, NetworkScorer
 from compressvqa.scoring.scorer import Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 
@@ -138,6 +138,8 @@ def _one(name: str | Path | nn.Module, entry: Entry | None, settings: dict[str, 
 
 def _network(text: str, settings: dict[str, Any]) -> NetworkScorer:
     """A network by its name, as NAME=WEIGHTS, or by its folder."""
+    if text == DEFAULT and text not in shipped() and not Path(text).exists():  # in a version without weights
+        raise not_shipped(text, MAKE)
     found = find_network(text, random=settings["allow_random_weights"], others=[*scorers, *other_spellings()])
     return NetworkScorer(found.network, name=found.name, source=found.source, **settings)
 

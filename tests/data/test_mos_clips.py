@@ -305,7 +305,7 @@ def test_mistakes(tmp_path, known, manifest):
         prepared(tmp_path / "gone", source="gone", **WHOLE)
     assert not (tmp_path / "gone").exists()  # it is found out before anything is decoded
     known["one"] = replace(manifest, items=(manifest.items[0], *manifest.items[-3:]))
-    with pytest.raises(DataError, match="1 items in the part 'train'"):
+    with pytest.raises(DataError, match="1 item in the part 'train'"):
         prepared(tmp_path, source="one", **WHOLE)
     data, clips = prepared(tmp_path / "small", frames=1, resize=None, crop=150)
     for call in (lambda: data.batches(clips).batch_at(0), lambda: data.evaluate(clips, len)):

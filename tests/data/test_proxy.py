@@ -388,7 +388,7 @@ def test_headerless_clips_come_with_their_format(clips, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": 1}, "1 frames from frame None.*at least 2"),
+        ({"frames": 1}, "1 frame from frame None.*at least 2"),
         ({"start": -1}, "from frame -1"),
         ({"downscale": 0}, "a downscale of 0"),
         ({"label": "mos"}, "unknown label 'mos'.*psnr_y"),

@@ -55,7 +55,7 @@ class Excerpt:
     def __post_init__(self) -> None:
         if self.frames < MIN_FRAMES or (self.start is not None and self.start < 0):
             raise DataError(
-                f"{self.frames} frames from frame {self.start}", hint=f"at least {MIN_FRAMES} frames from 0 on"
+                f"{count(self.frames, 'frame')} from frame {self.start}", hint=f"at least {MIN_FRAMES} frames from 0 on"
             )
         if self.downscale != "auto" and self.downscale < 1:
             raise DataError(f"a downscale of {self.downscale}", hint='a whole number from 1 on, or "auto"')
@@ -140,7 +140,9 @@ def store_reference(clip: Clip, excerpt: Excerpt, stored: Path) -> Reference:
             raise DataError(f"no frame from frame {start} on", where=clip.path)
         frames = samples.stat().st_size // raw.frame_bytes
         if frames < MIN_FRAMES:
-            raise DataError(f"{frames} frames from frame {start} on; {MIN_FRAMES} are the least", where=clip.path)
+            raise DataError(
+                f"{count(frames, 'frame')} from frame {start} on; {MIN_FRAMES} are the least", where=clip.path
+            )
         sha256 = _sha256(samples)
         ffmpeg.run([*vmaf.raw_input(raw), "-i", samples.name, "-vf", vmaf.colour_tags(raw.colour),
                     "-c:v", "ffv1", "-level", "3", "-context", "1", "-g", "1000", "-slicecrc", "1", "-threads", "1",
