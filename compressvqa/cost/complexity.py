@@ -169,7 +169,7 @@ class _PlainSizes(TorchFunctionMode):
         return torch.Size(map(int, found)) if isinstance(found, tuple) else int(found)
 
 
-_SIZES = (Tensor.size, Tensor.numel, Tensor.shape.__get__)
+_SIZES = (Tensor.size, Tensor.numel, Tensor.shape.__get__)  # type: ignore[attr-defined]  # a descriptor
 
 
 def _flop_counter_macs(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:

@@ -118,13 +118,12 @@ class _Events:
         from tensorboard.compat.proto.event_pb2 import Event
         from torch.utils.tensorboard.summary import scalar
 
-        told = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
-        self._write(
-            [
-                Event(wall_time=time.time(), step=step, summary=scalar(f"{stage}/{name}", value))
-                for name, value in told.items()
-            ]
-        )
+        events = []
+        for name, value in figures.items():
+            if isinstance(value, (int, float)):
+                summary = scalar(f"{stage}/{name}", value)  # type: ignore[no-untyped-call]
+                events.append(Event(wall_time=time.time(), step=step, summary=summary))
+        self._write(events)
 
     def _write(self, events: list[Any]) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter

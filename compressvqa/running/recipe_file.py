@@ -99,9 +99,10 @@ def located(recipe: _Placed, *at: str | int) -> Iterator[None]:
 
 
 def _settings_at(recipe: Any, at: Place) -> Collection[str]:
-    node = recipe
+    node: Any = recipe
     for step in at:
-        node = node[step] if isinstance(node, (Mapping, list)) else getattr(node, str(step), None)
+        held = isinstance(node, (Mapping, list))
+        node = node[step] if held else getattr(node, str(step), None)
     return type(node).model_fields if isinstance(node, BaseModel) else ()
 
 

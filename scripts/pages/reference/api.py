@@ -17,6 +17,7 @@ SUBJECTS = {
     "Networks": ["create_model", "list_models", "example_inputs", "save", "load", "PerFrame", "WholeClip"],
     "Pruning": ["prune", "prune_depth", "verify", "Verification", "density", "density_ratios"],
     "Cost": ["profile"],
+    "Export": ["export", "Exported"],
     "Scoring and judging": ["score", "Score", "evaluate", "Evaluation"],
     "Export": ["export", "Exported"],
     "Recipes and runs": ["Recipe", "run", "RunResult"],
@@ -38,8 +39,9 @@ def page() -> str:
     """
     import compressvqa as cv
 
-    errors = importlib.import_module("compressvqa.errors")  # they have a part of their own
-    told = {name for names in SUBJECTS.values() for name in names} | set(PACKAGES) | set(vars(errors))
+    errors = importlib.import_module("compressvqa.errors")
+    kinds = [name for name, one in vars(errors).items() if isinstance(one, type) and one.__module__ == errors.__name__]
+    told = {name for names in SUBJECTS.values() for name in names} | set(PACKAGES) | set(kinds)
     if left := [name for name in cv.__all__ if name not in told and not name.startswith("register_")]:
         raise ValueError(f"no subject of scripts/pages/reference/api.py holds {', '.join(left)}")
     lines, shown = [HEAD], set()
@@ -55,7 +57,6 @@ def page() -> str:
         lines.append(f"## {subject}\n")
         lines += [_entry(f"cv.{package}.{name}", home) for name, home in members.items() if home not in shown]
     lines.append(_registering(cv))
-    kinds = [name for name, one in vars(errors).items() if isinstance(one, type) and one.__module__ == errors.__name__]
     lines.append("## Errors\n")
     lines += [_entry(f"compressvqa.errors.{name}", f"compressvqa.errors.{name}") for name in kinds]
     return "\n".join(lines)
