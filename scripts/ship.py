@@ -33,6 +33,7 @@ from compressvqa.data.patches import PatchSet
 from compressvqa.data.rank_pairs import RankPairs
 from compressvqa.errors import CompressVQAError, DataError, WeightsError
 from compressvqa.files import write_json
+from compressvqa.fingerprint import content_digest
 from compressvqa.models import example_inputs, load, save, spec_of
 from compressvqa.models import shipped as index
 from compressvqa.models.factory import is_untrained
@@ -100,7 +101,7 @@ def ship(
         name=name, model=spec.name, mode=spec.mode, params=counted.params, macs_conv_linear=counted.macs_conv_linear,
         inputs=str(inputs_title({"inputs": [list(tensor.shape) for tensor in inputs]})),
         label=results.get("label"), licence=licence, summary=_summary(spec.name, counted, scale_of(network)),
-        files={path.name: index.sha256(path) for path in sorted(place.iterdir())},
+        files={path.name: content_digest(path) for path in sorted(place.iterdir())},
     )  # fmt: skip
     entries = {**{one: facts.to_dict() for one, facts in known.items()}, name: entry.to_dict()}
     for facts in entries.values():

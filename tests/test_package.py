@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compressvqa.models.shipped import read_index, sha256
+from compressvqa.fingerprint import content_digest
+from compressvqa.models.shipped import read_index
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -51,7 +52,7 @@ def test_networks_that_ship_are_whole_licensed_and_small() -> None:
     found = read_index(WEIGHTS)
     assert {path.name for path in WEIGHTS.iterdir() if path.is_dir()} == set(found), "a folder without its entry"
     for name, facts in found.items():
-        files = {path.name: sha256(path) for path in (WEIGHTS / name).iterdir()}
+        files = {path.name: content_digest(path) for path in (WEIGHTS / name).iterdir()}
         assert files == facts.files and {"config.json", "model.safetensors", "README.md"} <= set(files)
         card = (WEIGHTS / name / "README.md").read_text(encoding="utf-8")
         assert f"license: {facts.licence}" in card and "## Limits" in card and "## How to train it again" in card

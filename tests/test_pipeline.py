@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from running import command
 
 import compressvqa as cv
 from compressvqa.data.patches import PatchSet
@@ -284,3 +285,15 @@ def test_results_tell_the_environment_of_each_stage(small_recipe: Path, small_da
     assert results["stage_environments"]["first"]["processor"] == "another one"
     assert results["stage_environments"]["second"] == results["environment"]
     assert "Stage first was made with processor another one" in (out / "report.html").read_text()
+
+
+def test_nothing_depends_on_the_hash_seed(
+    whole: Path, small_recipe: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    done = command("run", str(small_recipe), "--out", str(tmp_path / "run"), "--data-folder", str(small_data))
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path / "run") == digest(whole)
+    ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", whole))
+    for part in ("stages", "data", "curves"):
+        assert json.dumps(ours[part]) == json.dumps(theirs[part])  # also the order of what is in them

@@ -62,6 +62,9 @@ MISTAKES = {
     "optimiser": ("stages.teacher.optimizer.betas=[1.5, 0.9]", "stages.teacher.optimizer", "beta"),
     "clips that are too small": ("data={kind: rank-pairs, sources: SOURCES, sizes: [32], size: 96}", "data", "32"),
     "name of a device": ("runtime.device=cuda:0", "runtime.device", "'auto', 'cpu'"),
+    "no references": (
+        "model={name: image-backbone, options: {backbone: resnet18}}", "data", "a no-reference network, but rank"),
+    "objective": ("objective.kind=mos", "data", "rank-pairs hands out ranked pairs, the objective 'mos' takes scored"),
     "recompute": ("runtime.recompute=true", "runtime.recompute", "can't recompute"),
     "kind of data": ("stages.teacher={kind: pool, name: teacher, steps: 3}", "stages.teacher", "mos-pairs"),
 }  # fmt: skip

@@ -109,7 +109,7 @@ class KeptPictures:
         return digest(names, contents(self.folder, [self.files[source] for source in used]), self.settings)
 
 
-@datasets.register("distorted-images")
+@datasets.register("distorted-images", gives="scored clips")
 class DistortedImages:
     """Pictures without labels, distorted on the fly: for distillation on clips that nobody scored.
 
@@ -162,6 +162,8 @@ class DistortedImages:
             if isinstance(self.distortions, dict):
                 return [(distortion_named(name), levels) for name, levels in self.distortions.items()]
             return [(distortion_named(name), list(range(1, self.levels + 1))) for name in self.distortions]
+
+    references = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -40,7 +40,7 @@ from compressvqa.video.read import probe
 BUILTIN = "builtin"
 
 
-@datasets.register("mos-clips")
+@datasets.register("mos-clips", gives="scored clips")
 class MosSingles:
     """Single clips with an opinion each; training and validation share no content.
 

@@ -146,7 +146,7 @@ class MosClips:
         return math.ceil(math.ceil(self.frames[index] / self.block) / self.blocks)
 
 
-@datasets.register("mos-pairs")
+@datasets.register("mos-pairs", gives="pairs of scored clips")
 class MosPairs:
     """Random pairs of videos that viewers (or a proxy) scored; training and validation share no content.
 
@@ -184,6 +184,12 @@ class MosPairs:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def references(self) -> bool:
+        """Whether the data set has them."""
+        c = self.config
+        return not read_parts(c.source, c.validation, c.seed)["train"].manifest.no_reference
 
     def check(self) -> None:
         """Looks, before any work, whether the data set and all its files are there.

@@ -32,7 +32,7 @@ from compressvqa.video.vmaf import LabelName
 Places = str | list[str]
 
 
-@datasets.register("rank-pairs")
+@datasets.register("rank-pairs", gives="ranked pairs")
 class RankPairs:
     """Pairs of distorted patches of source videos and filmed photographs, ranked by VMAF.
 
@@ -144,6 +144,8 @@ class RankPairs:
             """
             coded: list[AnyRung] = [rung for choice in self.ladder for rung in choice.rungs()]
             return coded + [Filter(name, level) for name, levels in self.distortions.items() for level in levels]
+
+    references = True  # of every patch
 
     def __init__(self, config: Config) -> None:
         self.config = config

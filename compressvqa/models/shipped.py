@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from compressvqa.errors import WeightsError
+from compressvqa.fingerprint import content_digest
 
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 INDEX = "index.json"
 FORMAT = 1  # of the index
-BYTES_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -106,19 +105,10 @@ def shipped_folder(name: str) -> Path:
         path = folder / file
         if not path.is_file():
             raise WeightsError(f"the weights of {name} lack {file}", where=folder, hint="install compressvqa again")
-        if sha256(path) != expected:
+        if content_digest(path) != expected:
             raise WeightsError(f"is not the file that shipped with {name}: its SHA-256 differs", where=path,
                                hint="install compressvqa again")  # fmt: skip
     return folder
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while some := file.read(BYTES_AT_A_TIME):
-            digest.update(some)
-    return digest.hexdigest()
 
 
 def not_shipped(name: str, instead: str = "weights=PATH") -> WeightsError:

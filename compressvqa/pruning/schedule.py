@@ -116,7 +116,7 @@ class Schedule:
         if self._settings.scope == "global":
             return _rest(asked, part, self._channels, channels)
         found = {}
-        for path in outputs.keys() & self._outputs.keys():
+        for path in (path for path in self._outputs if path in outputs):
             pattern = closest(asked, path) if isinstance(asked, Mapping) else None
             if pattern is not None or not isinstance(asked, Mapping):
                 ratio = asked if pattern is None else asked[pattern]

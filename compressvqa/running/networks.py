@@ -6,8 +6,10 @@ import zlib
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
+from compressvqa import registry
 from compressvqa.errors import CompressVQAError, RecipeError, WeightsError
 from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
@@ -52,7 +54,10 @@ class Networks:
                 try_network(self._made[which], choice.registered, found[which])
                 if choice.weights is not None and weights:
                     self.identity[which] = weights_digest(self._made[which])
-        _check_references(recipe, {which: spec_of(network).mode for which, network in self._made.items()})
+        modes = {which: spec_of(network).mode for which, network in self._made.items()}
+        for part in ("data", "unlabelled") if recipe.unlabelled is not None else ("data",):
+            with located(recipe, part):
+                _check_references(recipe, getattr(recipe, part), modes)
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
         for which, shape in shapes.items():
@@ -83,19 +88,18 @@ class Networks:
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
 
-def _check_references(recipe: Recipe, modes: dict[str, str]) -> None:
+def _check_references(recipe: Recipe, data: BaseModel, modes: dict[str, str]) -> None:
     """Refuses data with references for a network that takes none, and the other way round."""
-    given = getattr(recipe.data, "reference", None)
+    dataset = registry.datasets[kind_of(data)].value(data)
+    given = getattr(data, "reference", getattr(dataset, "references", None))  # None: it does not say
     for which, mode in modes.items():
         choice = recipe.networks()[which]
         if given is not None and given != (mode == "FR"):
             has = "a full-reference network" if mode == "FR" else "a no-reference network"
-            data = f"{kind_of(recipe.data)} hands out {'references too' if given else 'no references'}"
+            said = f"{kind_of(data)} hands out {'references too' if given else 'no references'}"
             other = f"`data.reference: {str(not given).lower()}`"
-            hint = (
-                other if "reference" in type(recipe.data).model_fields else "data of another kind, or another network"
-            )
-            raise RecipeError(f"{which} {choice.registered} is {has}, but {data}", hint=hint)
+            hint = other if "reference" in type(data).model_fields else "data of another kind, or another network"
+            raise RecipeError(f"{which} {choice.registered} is {has}, but {said}", hint=hint)
 
 
 def _named(which: str) -> str:

@@ -39,6 +39,7 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
                 dataset = registry.datasets[kind_of(config)].value(config)
                 if hasattr(dataset, "check"):
                     dataset.check()
+                _feeds(kind_of(config), kind_of(recipe.objective))
     if weights:
         with located(recipe, "runtime", "device"):
             _is_there(recipe.runtime)
@@ -62,6 +63,15 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
                 teacher = config.network if first is None else works_on.get(first, first)
                 stage.check(networks.look(config.network), networks.look(teacher))
     return networks
+
+
+def _feeds(data: str, objective: str) -> None:
+    """Refuses batches of another kind than the objective takes, where both were registered with theirs."""
+    gives, takes = registry.datasets[data].facts.get("gives"), registry.objectives[objective].facts.get("takes")
+    if gives and takes and gives != takes:
+        fit = [name for name in registry.objectives if registry.objectives[name].facts.get("takes") == gives]
+        raise RecipeError(f"{data} hands out {gives}, the objective {objective!r} takes {takes}",
+                          hint="objective: " + " or ".join(fit))  # fmt: skip
 
 
 def _is_there(runtime: RuntimeChoice) -> None:

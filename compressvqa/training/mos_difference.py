@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compressvqa.data.mos_pairs import MosBatch
 
 
-@objectives.register("mos-difference")
+@objectives.register("mos-difference", takes="pairs of scored clips")
 class MosDifferenceObjective:
     """Squared error between score differences and differences of opinion scores, for pairs of any two clips."""
 

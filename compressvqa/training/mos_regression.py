@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compressvqa.data.scored import ScoredBatch
 
 
-@objectives.register("mos")
+@objectives.register("mos", takes="scored clips")
 class MosObjective:
     """Regression of single clips' scores on their opinion scores, by one or several losses."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compressvqa.data.pairs import RankBatch
 
 
-@objectives.register("rank-pairs")
+@objectives.register("rank-pairs", takes="ranked pairs")
 class RankPairsObjective:
     """Binary cross-entropy on which clip of a pair is better; the clips may have different references."""
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressvqa.errors import DataError
+from compressvqa.fingerprint import content_digest
 from compressvqa.plurals import count
 from compressvqa.video import ffmpeg, vmaf
 from compressvqa.video.clip import Clip
@@ -143,7 +144,7 @@ def store_reference(clip: Clip, excerpt: Excerpt, stored: Path) -> Reference:
             raise DataError(
                 f"{count(frames, 'frame')} from frame {start} on; {MIN_FRAMES} are the least", where=clip.path
             )
-        sha256 = _sha256(samples)
+        sha256 = content_digest(samples)
         ffmpeg.run([*vmaf.raw_input(raw), "-i", samples.name, "-vf", vmaf.colour_tags(raw.colour),
                     "-c:v", "ffv1", "-level", "3", "-context", "1", "-g", "1000", "-slicecrc", "1", "-threads", "1",
                     "-fflags", "+bitexact", stored.name], folder=stored.parent)  # fmt: skip
@@ -224,14 +225,6 @@ def _notes(info: VideoInfo, frames: int, excerpt: Excerpt, factor: int) -> list[
     if info.rotation:
         notes.append(f"stored as coded, a player turns it by {info.rotation} degrees")
     return notes
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def _equations(trace: Trace, groups: Sequence[Group]) -> list[_Equation]:
     tables = _Tables(trace)
     equations, seen = [], set()
     for constraint in constraints:
-        ids = {leaf: tables.ids(leaf, attributes) for leaf in set(leaves(constraint.origin))}
+        ids = {leaf: tables.ids(leaf, attributes) for leaf in dict.fromkeys(leaves(constraint.origin))}
         if any((own == FREE).any() for _, own in ids.values()):
             continue  # it follows some other tensor; the check of the pruned network tells whether it is right
         equation = _Equation(

@@ -117,7 +117,7 @@ def functions_of(model: nn.Module) -> dict[CodeType, FunctionType]:
     """The user's functions that a run of the network may come to: methods of its classes, what these name, and what its
     modules keep. Constructors and the like are left out."""
     found: dict[CodeType, FunctionType] = {}
-    for kind in {type(module) for _, module in modules_of(model)}:
+    for kind in dict.fromkeys(type(module) for _, module in modules_of(model)):
         hidden: set[str] = set()  # overridden, and not called by `super`
         for above in kind.__mro__:
             if above.__module__.startswith("torch.") or above is object:

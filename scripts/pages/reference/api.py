@@ -17,7 +17,6 @@ SUBJECTS = {
     "Networks": ["create_model", "list_models", "example_inputs", "save", "load", "PerFrame", "WholeClip"],
     "Pruning": ["prune", "prune_depth", "verify", "Verification", "density", "density_ratios"],
     "Cost": ["profile"],
-    "Export": ["export", "Exported"],
     "Scoring and judging": ["score", "Score", "evaluate", "Evaluation"],
     "Export": ["export", "Exported"],
     "Recipes and runs": ["Recipe", "run", "RunResult"],
