@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disk import full
 
 from compressvqa import files
 from compressvqa.errors import CompressVQAError
@@ -73,3 +74,11 @@ def test_outputs_are_tried_before_the_work(tmp_path: Path) -> None:
     if full.exists():  # a device that takes nothing, as a full disk does
         with pytest.raises(CompressVQAError, match="can't be written"):
             check_writable(Path("/proc/nothing/scores.csv"))
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("old")
+    with full(), pytest.raises(OSError, match="File too large") as caught:
+        write_json(tmp_path / "a.json", list(range(5000)))
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

@@ -63,8 +63,8 @@ MISTAKES = {
     "clips that are too small": ("data={kind: rank-pairs, sources: SOURCES, sizes: [32], size: 96}", "data", "32"),
     "name of a device": ("runtime.device=cuda:0", "runtime.device", "'auto', 'cpu'"),
     "no references": (
-        "model={name: image-backbone, options: {backbone: resnet18}}", "data", "a no-reference network, but rank"),
-    "objective": ("objective.kind=mos", "data", "rank-pairs hands out ranked pairs, the objective 'mos' takes scored"),
+        "model={name: image-backbone, options: {backbone: resnet18}}", "(model|data)", "a no-reference network, but"),
+    "objective": ("objective.kind=mos", "(objective|data)", "ranked pairs, the objective 'mos' takes scored"),
     "recompute": ("runtime.recompute=true", "runtime.recompute", "can't recompute"),
     "kind of data": ("stages.teacher={kind: pool, name: teacher, steps: 3}", "stages.teacher", "mos-pairs"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.models.factory import entry_of
 from compressvqa.running.recipe import Recipe, kind_of
-from compressvqa.running.recipe_file import located
+from compressvqa.running.recipe_file import Place, blamed, located
 
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
 
@@ -47,7 +47,7 @@ class Networks:
         self.identity: dict[str, str] = {}
         found: dict[str, tuple[Tensor, ...]] = {}
         for which, choice in self._choices.items():
-            with located(recipe, *(("teachers", which) if which in recipe.teachers else (which,))):
+            with located(recipe, *_place(recipe, which)):
                 _refuse_adapter(choice.registered)
                 self._made[which] = self._make(which)
                 found[which] = example_inputs(self._made[which], size=clip.size, frames=clip.frames)
@@ -56,8 +56,9 @@ class Networks:
                     self.identity[which] = weights_digest(self._made[which])
         modes = {which: spec_of(network).mode for which, network in self._made.items()}
         for part in ("data", "unlabelled") if recipe.unlabelled is not None else ("data",):
-            with located(recipe, part):
-                _check_references(recipe, getattr(recipe, part), modes)
+            for which, mode in modes.items():
+                with located(recipe, *blamed(recipe, (part,), _place(recipe, which))):
+                    _check_references(getattr(recipe, part), which, self._choices[which].registered, mode)
         self.inputs: tuple[Tensor, ...] = found["model"]
         shapes = {which: [tuple(tensor.shape) for tensor in inputs] for which, inputs in found.items()}
         for which, shape in shapes.items():
@@ -88,18 +89,22 @@ class Networks:
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
 
-def _check_references(recipe: Recipe, data: BaseModel, modes: dict[str, str]) -> None:
+def _place(recipe: Recipe, which: str) -> Place:
+    return ("teachers", which) if which in recipe.teachers else (which,)
+
+
+def _check_references(data: BaseModel, which: str, name: str, mode: str) -> None:
     """Refuses data with references for a network that takes none, and the other way round."""
     dataset = registry.datasets[kind_of(data)].value(data)
-    given = getattr(data, "reference", getattr(dataset, "references", None))  # None: it does not say
-    for which, mode in modes.items():
-        choice = recipe.networks()[which]
-        if given is not None and given != (mode == "FR"):
-            has = "a full-reference network" if mode == "FR" else "a no-reference network"
-            said = f"{kind_of(data)} hands out {'references too' if given else 'no references'}"
-            other = f"`data.reference: {str(not given).lower()}`"
-            hint = other if "reference" in type(data).model_fields else "data of another kind, or another network"
-            raise RecipeError(f"{which} {choice.registered} is {has}, but {said}", hint=hint)
+    given = getattr(data, "reference", getattr(dataset, "references", None))
+    if given is None or given == (mode == "FR"):  # None: it does not say
+        return
+    has = "a full-reference network" if mode == "FR" else "a no-reference network"
+    said = f"{kind_of(data)} hands out {'references too' if given else 'no references'}"
+    hint = "data of another kind, or another network"
+    if "reference" in type(data).model_fields:
+        hint = f"`data.reference: {str(not given).lower()}`"
+    raise RecipeError(f"{which} {name} is {has}, but {said}", hint=hint)
 
 
 def _named(which: str) -> str:

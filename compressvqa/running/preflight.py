@@ -15,7 +15,7 @@ from compressvqa.models.factory import entry_of
 from compressvqa.running.networks import Networks, try_network
 from compressvqa.running.precision import fabric_of
 from compressvqa.running.recipe import Recipe, RuntimeChoice, kind_of, teachers_of
-from compressvqa.running.recipe_file import located
+from compressvqa.running.recipe_file import blamed, located
 
 
 def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
@@ -39,6 +39,7 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
                 dataset = registry.datasets[kind_of(config)].value(config)
                 if hasattr(dataset, "check"):
                     dataset.check()
+            with located(recipe, *blamed(recipe, (part,), ("objective",))):
                 _feeds(kind_of(config), kind_of(recipe.objective))
     if weights:
         with located(recipe, "runtime", "device"):

@@ -98,6 +98,11 @@ def located(recipe: _Placed, *at: str | int) -> Iterator[None]:
         raise
 
 
+def blamed(recipe: _Placed, *places: Place) -> Place:
+    """Of several parts that don't go together the one that a ``--set`` changed, else the first."""
+    return next((at for at in places if "--set" in (recipe.place(*at) or "")), places[0])
+
+
 def _settings_at(recipe: Any, at: Place) -> Collection[str]:
     node: Any = recipe
     for step in at:

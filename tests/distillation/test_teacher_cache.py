@@ -1,5 +1,6 @@
 import pytest
 import torch
+from disk import full
 from torch import nn
 
 from compressvqa.distillation import TeacherCache, fingerprint
@@ -78,3 +79,20 @@ def test_the_fingerprint_sees_weights_buffers_and_types():
     with torch.no_grad():
         model[0].weight[0, 0] += 1e-3
     assert len({first, second, fingerprint(model), fingerprint(model.half())}) == 4
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+    cache = TeacherCache(tmp_path, max_bytes=2**20, teacher="t")
+    cache.put(["a"], [torch.zeros(5000)])
+    with full(), pytest.raises(DataError, match=r"can't be written: File too large"):
+        cache.flush()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    cache.flush()
+    assert "a" in TeacherCache(tmp_path, max_bytes=2**20, teacher="t")
+
+
+def test_what_a_kill_left_is_removed(tmp_path):
+    (folder := TeacherCache(tmp_path, max_bytes=2**20, teacher="t").folder).mkdir(exist_ok=True)
+    (folder / ".000000-x.safetensors.1-2.tmp").touch()
+    TeacherCache(tmp_path, max_bytes=2**20, teacher="t")
+    assert not list(folder.iterdir())

@@ -3,10 +3,12 @@
 import math
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
+from disk import full
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -132,3 +134,19 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 )
 def test_schedules(choice: ScheduleChoice, expected: list[float]) -> None:
     assert [choice.factor(step, 10) for step in range(5)] == pytest.approx(expected)
+
+
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(tmp_path: Path) -> None:
+    """PyTorch tells it as a RuntimeError of its own."""
+
+    def fill(step: int, figures: dict[str, float]) -> None:
+        if step == 3:
+            limit.enter_context(full(500))
+
+    whole = weights(train(tmp_path / "whole"))
+    with ExitStack() as limit, pytest.raises(TrainingError) as caught:
+        train(tmp_path, on_step=fill)
+    assert "checkpoint.pt: the checkpoint can't be written (File too large)" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["checkpoint.pt"]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert torch.equal(weights(train(tmp_path)), whole)
