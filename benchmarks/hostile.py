@@ -74,8 +74,8 @@ def killed(work: str, moments: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--inputs", type=int, default=1_000_000)
-    options.add_argument("--seconds", type=float, help="for each reader")
+    options.add_argument("--inputs", type=int, help="of each reader, however long it takes")
+    options.add_argument("--seconds", type=float, default=60, help="for each reader, without --inputs")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--reader", choices=READERS, action="append")
     options.add_argument("--killed", action="store_true")
@@ -89,7 +89,9 @@ def main() -> None:
                 print(f"{work:<14} {found['attempts']:>9,} disturbed  {len(found['faults'])} faults", flush=True)
         else:
             for reader in given.reader or READERS:
-                found = damaged(reader, inputs=given.inputs, seconds=given.seconds, seed=given.seed, folder=Path(place))
+                seconds = given.seconds if given.inputs is None else None
+                inputs = given.inputs or 10**9
+                found = damaged(reader, inputs=inputs, seconds=seconds, seed=given.seed, folder=Path(place))
                 held.setdefault("damaged", {})[reader] = found
                 print(f"{reader:<14} {found['inputs']:>9,} inputs  {found['read']:>9,} read  {found['refused']:>9,} "
                       f"refused  {len(found['faults'])} faults  {found['peak_mb']} MB at most", flush=True)  # fmt: skip

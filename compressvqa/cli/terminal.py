@@ -23,7 +23,13 @@ class ShownStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes text."""
+        """Writes text.
+
+        Raises:
+            TypeError: it is bytes; typer finds out so whether a stream takes them.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text is written here, not {type(text).__name__}")
         parts = _OURS.split(text) if self._stream.isatty() else [text]
         self._stream.write("".join(part if place % 2 else printable(part) for place, part in enumerate(parts)))
         return len(text)

@@ -18,6 +18,7 @@ from compressvqa.models.packaged_weights import PREFIX
 from compressvqa.models.shipped import not_shipped, shipped, shipped_folder
 from compressvqa.models.storage import CONFIG, WEIGHTS, load
 from compressvqa.registry import models
+from compressvqa.untrusted import is_folder, not_a_file
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", "")
 SHIPS = "ships with compressvqa"
@@ -96,6 +97,9 @@ def model_folder(path: str | Path) -> Path:
     path = Path(path)
     if path.name == WEIGHTS and path.is_file() and (path.parent / CONFIG).is_file():
         return path.parent
+    odd = not_a_file(path, missing="")
+    if odd and not is_folder(path):  # a pipe, a device, a link that leads nowhere: said before anything is opened
+        raise WeightsError(odd, where=path)
     if path.is_file():
         if path.suffix == ".py":
             raise WeightsError("is code, and no network yet", where=path, hint=f"{path}:FUNCTION, which returns it")
@@ -103,7 +107,7 @@ def model_folder(path: str | Path) -> Path:
             raise WeightsError("is neither a model folder nor a file of weights", where=path, hint=FORMS)
         raise WeightsError("a file of weights does not say which network it is", where=path,
                            hint=f"NAME={path}, where NAME is the network's")  # fmt: skip
-    if not path.is_dir():
+    if not is_folder(path):
         name = str(path)
         if name in shipped():
             return shipped_folder(name)

@@ -278,6 +278,9 @@ def described(function: F) -> F:
 
 def _refused(fault: Any, settings: type[BaseModel]) -> PruneError:
     """One complaint of pydantic's as a sentence of ours."""
+    own = fault.get("ctx", {}).get("error")
+    if isinstance(own, PruneError):  # pydantic catches it, since it is a ValueError
+        return own
     name = str(fault["loc"][0])
     if fault["type"] == "extra_forbidden":
         return PruneError(f"prune has no setting {name!r}")

@@ -75,7 +75,7 @@ def test_mistakes_of_an_evaluation(noise: Path, tmp_path: Path) -> None:
     assert "is none of the models" in fails("evaluate", "psnr", str(noise), "--teacher", "vmaf")
     assert "no score of" in fails("evaluate", "psnr", str(noise), "--lower-is-better", "psnr")
     (tmp_path / "file").write_text("")
-    assert "can't be kept here" in fails("evaluate", "psnr", str(noise), "--cache", str(tmp_path / "file"))
+    assert "scores can't be written" in fails("evaluate", "psnr", str(noise), "--cache", str(tmp_path / "file"))
 
 
 def test_check_says_what_is_missing(noise: Path, tmp_path: Path) -> None:
