@@ -32,7 +32,7 @@ PIECE = 20_000  # cases a process
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A process of this Python in the repository."""
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    settings = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
     )
@@ -45,7 +45,7 @@ def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folde
     while first < inputs and (seconds is None or time.monotonic() - started < seconds):
         last = min(inputs, first + PIECE)
         left = [] if seconds is None else ["--seconds", str(seconds - (time.monotonic() - started))]
-        done = python("-m", "tests.hostile.hammer", f"{reader}={last}", "--first", str(first), "--seed", str(seed),
+        done = python("-m", "hostile.hammer", f"{reader}={last}", "--first", str(first), "--seed", str(seed),
                       "--folder", str(folder), *left)  # fmt: skip
         found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         for one in found:
@@ -66,7 +66,7 @@ def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folde
 
 def killed(work: str, moments: int, folder: Path) -> dict[str, Any]:
     """Kills and fails work at so many of its moments."""
-    done = python("-m", "tests.hostile.interrupted", work, "--moments", str(moments), "--folder", str(folder))
+    done = python("-m", "hostile.interrupted", work, "--moments", str(moments), "--folder", str(folder))
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return dict(json.loads(lines[-1])) if lines else {"work": work, "faults": [done.stderr[-1000:]], "attempts": 0}
 

@@ -1,6 +1,6 @@
 """Feeds damaged input to our readers, in a process of its own with limits on time and memory.
 
-``python -m tests.hostile.hammer media --cases 2000 --seed 1 --folder F`` prints one JSON object: how many cases were
+``python -m hostile.hammer media --cases 2000 --seed 1 --folder F`` prints one JSON object: how many cases were
 read and refused, and every one that ended in another way, with the number that makes it again. It ends itself where a
 case takes too long, so that a hang shows as a case number and a traceback.
 """
@@ -115,7 +115,7 @@ def _limit_memory() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    from tests.hostile import subjects
+    from hostile import subjects
 
     options = argparse.ArgumentParser()
     options.add_argument("subjects", nargs="+", metavar="SUBJECT[=CASES]")

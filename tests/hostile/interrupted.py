@@ -5,7 +5,7 @@ renamed and removed, folders made. At the n-th deed it is killed (-9), or the de
 full disk. Then the folder must hold the old or the new state whole, and the same work, undisturbed, must come to the
 bytes of work that nothing ever disturbed.
 
-``python -m tests.hostile.interrupted model kept --moments 50 --folder F`` prints one JSON object for each.
+``python -m hostile.interrupted model kept --moments 50 --folder F`` prints one JSON object for each.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def disturb(work: Work, place: Path, *, moments: int, hows: tuple[str, ...] = HO
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    from tests.hostile.works import WORKS
+    from hostile.works import WORKS
 
     options = argparse.ArgumentParser()
     options.add_argument("works", nargs="+", choices=sorted(WORKS))

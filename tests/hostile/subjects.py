@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.clips import ffmpeg
-from tests.hostile.mutations import mutated_bytes, mutated_data, mutated_text
+from clips import ffmpeg
+
+from hostile.mutations import mutated_bytes, mutated_data, mutated_text
 
 Case = Callable[[random.Random], Callable[[], Any]]
 

@@ -1,6 +1,7 @@
 """Thousands of damaged inputs, each read or refused in one line: no crash, no hang, no growth, no deed outside.
 
-Each is made again by its subject, seed and number: ``python -m tests.hostile.hammer media --first 17 --cases 18``.
+Each is made again by its subject, seed and number:
+``PYTHONPATH=.:tests python -m hostile.hammer media --first 17 --cases 18 --folder F``.
 benchmarks/hostile.py is the long form.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.hammer import results
+from hostile.hammer import results
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes of a process are Linux's")
 
@@ -24,8 +25,8 @@ def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hammer")
     root = Path(__file__).parent.parent.parent
     subjects = [f"{name}={count}" for name, count in CASES.items()]
-    command = [sys.executable, "-m", "tests.hostile.hammer", *subjects, "--folder", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "hostile.hammer", *subjects, "--folder", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
     case = (folder / "case").read_text() if (folder / "case").exists() else "none"
     assert done.returncode == 0, f"ended at case {case}: {done.stderr[-3000:]}"

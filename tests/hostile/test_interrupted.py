@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.hammer import results
+from hostile.hammer import results
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of a process are Linux's")
 
@@ -21,9 +21,9 @@ WORKS = ("model", "manifest", "kept", "evaluation")
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory):
     root = Path(__file__).parent.parent.parent
-    command = [sys.executable, "-m", "tests.hostile.interrupted", *WORKS, "--moments", "20"]
+    command = [sys.executable, "-m", "hostile.interrupted", *WORKS, "--moments", "20"]
     command += ["--folder", str(tmp_path_factory.mktemp("interrupted"))]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return {one["work"]: one for one in results(done.stdout)}

@@ -7,7 +7,7 @@ import pytest
 from compressvqa.errors import RecipeError
 from compressvqa.running.recipe import Recipe
 from compressvqa.untrusted import parse_yaml
-from tests.hostile.subjects import RECIPE
+from hostile.subjects import RECIPE
 
 LETTERS = "abcdefghi"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -15,7 +15,7 @@ from compressvqa.video import sandbox, wire
 from compressvqa.video.clip import Clip
 from compressvqa.video.raw import RawFormat
 from compressvqa.video.read import probe, read_frames
-from tests.hostile.subjects import videos
+from hostile.subjects import videos
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no sandbox")
 

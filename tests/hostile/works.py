@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.hostile.interrupted import Work
-from tests.hostile.subjects import MANIFEST
+from hostile.interrupted import Work
+from hostile.subjects import MANIFEST
 
 
 def model() -> Work:
