@@ -30,7 +30,8 @@ _HOW = f"""How it was counted.
 - Share: multiply-accumulates after / before, as the plan has them; torch-pruning's by torch's FlopCounterMode.
 - Seconds: of one processor, the least of up to three runs, in a process of its own. "trace" is our trace with its
   groups, "prune" is trace, plan and surgery without the proof, "all" is with it. Ours leaves the network as it was and
-  looks for widths that meet the target; torch-pruning prunes in place by a ratio.
+  looks for widths that meet the target; torch-pruning prunes in place by a ratio. A network without seconds was timed
+  by ticks of 4 milliseconds, which is too coarse for it.
 - Memory: rise of the peak resident size over the loaded network, in a process that does nothing else and returns freed
   memory at once; for networks whose forward pass with weights takes more than {_LARGE // 2**20} MiB.
 - Saved: written by `save`, read by `load`, state and outputs equal to the bit; "twice": after a second pruning too."""

@@ -21,7 +21,7 @@ from compressvqa.pruning.cutting.proof.pair import gone_roots
 from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.modules import modules_of
-from compressvqa.pruning.recording.record import calling_place
+from compressvqa.pruning.recording.operators import calling_place
 from compressvqa.torch_private import TorchDispatchMode, operator_name
 
 _Over = tuple[int | None, Any]  # the dimension that holds the channels, and the positions that are kept
