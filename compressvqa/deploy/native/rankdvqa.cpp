@@ -215,6 +215,12 @@ int block_of(int left, int most) {
     return 1;
 }
 
+// The same for tokens, whose code is there in every size: blocks as large as registers hold, and alike.
+int token_block(int left) {
+    int blocks = (left + L::MOST_MERGED - 1) / L::MOST_MERGED;
+    return (left + blocks - 1) / blocks;
+}
+
 struct Taps {
     const Word* rows[3];
     int group_stride, part_stride;
@@ -404,15 +410,13 @@ NOINLINE void merge(const Scale& s, const MergeRows& reference, const MergeRows&
                 size_t group = size_t(g) * WINDOW * layout.stride;
                 const Word* r = reference.rows[ky] + frame_of[frame] * reference.frame_stride[ky] + group;
                 const Word* d = distorted.rows[ky] + frame_of[frame] * distorted.frame_stride[ky] + group;
-                Int words[3][4];
-                UNROLL for (int k = 0; k < 4; k++) {
-                    words[0][k] = L::load(r + offset[k]);
-                    words[1][k] = L::load(d + offset[k]);
-                    words[2][k] = K::difference(words[0][k], words[1][k]);
-                }
                 UNROLL for (int what = 0; what < 3; what++) {
+                    // Both sides are read again for their difference: sums take up the registers.
                     typename K::Word x[4];
-                    UNROLL for (int k = 0; k < 4; k++) x[k] = K::take(words[what][k]);
+                    UNROLL for (int k = 0; k < 4; k++) {
+                        Int word = L::load((what == 0 ? r : d) + offset[k]);
+                        x[k] = K::take(what == 2 ? K::difference(L::load(r + offset[k]), word) : word);
+                    }
                     UNROLL for (int kx = 0; kx < 3; kx++) {
                         UNROLL for (int o = 0; o < OUTPUTS; o++) {
                             sum[o][0] = K::dot(sum[o][0], x[kx], w + o * K::WEIGHT_WORDS);
@@ -434,13 +438,9 @@ using Merge = void (*)(const Scale&, const MergeRows&, const MergeRows&, const i
 
 template <class K> Merge merge_of(int outputs) {
     switch (outputs) {
-        case 1: return merge<K, 1>;
-        case 2: return merge<K, 2>;
 #define IF_IT_FITS(size) case size: return merge<K, size <= L::MOST_MERGED ? size : 1>;
-        IF_IT_FITS(3)
-        IF_IT_FITS(4)
-        IF_IT_FITS(6)
-        IF_IT_FITS(8)
+        IF_IT_FITS(1) IF_IT_FITS(2) IF_IT_FITS(3) IF_IT_FITS(4) IF_IT_FITS(5) IF_IT_FITS(6)
+        IF_IT_FITS(7) IF_IT_FITS(8) IF_IT_FITS(9) IF_IT_FITS(10) IF_IT_FITS(11) IF_IT_FITS(12)
 #undef IF_IT_FITS
     }
     return nullptr;
@@ -813,11 +813,12 @@ class Reader {
 };
 
 // [place][output] to blocks of outputs, in each [place][output of the block].
-std::vector<Word> blocked(const std::vector<Word>& from, size_t places, int outputs, int most, Kind kind) {
+template <class Block>
+std::vector<Word> blocked(const std::vector<Word>& from, size_t places, int outputs, Block size_of, Kind kind) {
     std::vector<Word> to;
     to.reserve(from.size() * weight_words(kind));
     for (int o = 0; o < outputs;) {
-        int block = block_of(outputs - o, most);
+        int block = size_of(outputs - o);
         for (size_t place = 0; place < places; place++)
             for (int i = 0; i < block; i++) put_weight(to, kind, from[place * outputs + o + i]);
         o += block;
@@ -833,7 +834,7 @@ Convolution read_convolution(Reader& from) {
     c.channels = from.number();
     c.groups = (c.channels_in + channels_of(c.in) - 1) / channels_of(c.in);
     c.weights = blocked(from.words(size_t(c.groups) * 9 * c.channels), size_t(c.groups) * 9, c.channels,
-                        L::MOST_OUTPUTS, c.in);
+                        [](int left) { return block_of(left, L::MOST_OUTPUTS); }, c.in);
     c.scale = from.floats(c.channels);
     c.bias = from.floats(c.channels);
     c.up = from.floats(c.channels);
@@ -852,7 +853,7 @@ Scale read_scale(Reader& from, int frames) {
     s.hidden = from.number();
     s.groups = (s.channels + channels_of(s.kind) - 1) / channels_of(s.kind);
     size_t places = size_t(frames) * s.groups * 27, C = s.merged, H = s.heads;
-    s.weights = blocked(from.words(places * C), places, s.merged, L::MOST_MERGED, s.kind);
+    s.weights = blocked(from.words(places * C), places, s.merged, token_block, s.kind);
     s.scale = from.floats(C);
     s.bias = from.floats(C);
     s.query_key = from.floats(H * C * C);
@@ -1117,7 +1118,7 @@ class Session {
                     for (auto& one : side.rows) one += window;
                 const Word* w = s.weights.data();
                 for (int o = 0; o < s.merged;) {
-                    int block = block_of(s.merged - o, L::MOST_MERGED);
+                    int block = token_block(s.merged - o);
                     Merge run = s.kind == FLOAT ? merge_of<Floats>(block) : merge_of<Bytes>(block);
                     run(s, here[0], here[1], frame_of, network_.frames, layout, i % WINDOW, w, o,
                         &attention_.tokens[size_t(i) * s.merged * N]);
