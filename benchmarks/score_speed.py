@@ -1,8 +1,8 @@
 """What scoring a pair of 1080p frames costs, beside libvmaf: CPU time, decoding included and left out.
 
-Claims (the networks that ship, runtime "native", in the precision that it takes; libvmaf is ffmpeg's, model vmaf_v0.6.1):
-mini costs no more than libvmaf, nano at most .8 and pico at most .6 of it; without decoding pico at most .35; none costs
-more than VMAF v1; one more distorted file costs at most .6 of the first.
+Claims (the networks that ship, runtime "native", in the precision that it takes; libvmaf is ffmpeg's, model
+vmaf_v0.6.1): mini costs no more than libvmaf, nano at most .8 and pico at most .6 of it; without decoding pico at most
+.35; none costs more than VMAF v1; one more distorted file costs at most .6 of the first.
 
 A reference and two x264 encodes of it are made, 8-bit 4:2:0 1080p. Every way is taken in turn, round after round, with
 one thread; user and system time by getrusage, medians. ``--json`` prints the figures and nothing else; without it a
@@ -63,7 +63,11 @@ def share_of_macs(model: RankDVQA) -> float:
 
 def make(folder: Path, source: Path | None, frames: int) -> list[Path]:
     """A reference and two encodes of it; a short source is shown again and again."""
-    given = ["-stream_loop", "-1", "-i", str(source)] if source else ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
+    given = (
+        ["-stream_loop", "-1", "-i", str(source)]
+        if source
+        else ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
+    )
     usual = ["-frames:v", str(frames), "-pix_fmt", "yuv420p", "-an", "-c:v", "libx264", "-preset", "fast"]
     ffmpeg.run([*given, "-vf", "scale=1920:1080:flags=bicubic", *usual, "-crf", "14", "reference.mp4"], folder=folder)
     for name, quality in (("distorted.mp4", "34"), ("other.mp4", "28")):
@@ -81,7 +85,17 @@ def spent(call: Callable[[], Any], who: int) -> float:
 
 def libvmaf(inputs: list[str], folder: Path, model: str = "vmaf_v0.6.1") -> None:
     """libvmaf on two inputs, the distorted one first."""
-    command = [ffmpeg.binary(), "-hide_banner", "-nostdin", "-loglevel", "error", "-threads", "1", "-filter_threads", "1"]
+    command = [
+        ffmpeg.binary(),
+        "-hide_banner",
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-threads",
+        "1",
+        "-filter_threads",
+        "1",
+    ]
     graph = f"libvmaf=n_threads=1:model=version={model}"
     subprocess.run([*command, *inputs, "-lavfi", graph, "-f", "null", "-"], cwd=folder, check=True)
 
@@ -210,7 +224,12 @@ def bounds(model: RankDVQA, precision: str, height: int, width: int, peak: dict[
 def table(figures: dict[str, Any], machine: str) -> str:
     """What is printed and written."""
     cpu, ratios = figures["cpu_ms"], figures["ratios"]
-    lines = ["# What a score costs", "", "CPU-ms (user and system time) for a pair of 1080p frames, one thread, medians.", ""]
+    lines = [
+        "# What a score costs",
+        "",
+        "CPU-ms (user and system time) for a pair of 1080p frames, one thread, medians.",
+        "",
+    ]
     lines += [
         "| | share of MACs | with decoding | of VMAF 0.6.1 | of VMAF v1 | decoded before | of 0.6.1 | of v1 | one more file |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -226,8 +245,11 @@ def table(figures: dict[str, Any], machine: str) -> str:
                 cells += [f"{ratios[one][beside]:.2f}" if one in ratios else "" for beside in VMAF]
             more = figures["one_more"].get(way)
             lines.append(f"| {' | '.join(cells)} | {'' if more is None else f'{more:.0%} of the first'} |")
-    lines += ["", f"Decoding alone (PyAV, both files): {cpu['decoding']:.1f}. Where frames were decoded before, libvmaf reads"]
-    lines[-1] += " raw files, and RankDVQA planes in memory. One more file: with decoding, its reference's features kept."
+    lines += [
+        "",
+        f"Decoding alone (PyAV, both files): {cpu['decoding']:.1f}. Where frames were decoded before, libvmaf",
+    ]
+    lines[-1] += " reads raw files, and RankDVQA planes in memory. One more file: with decoding, the reference kept."
     peaks = ", ".join(f"{value:.0f} G/s {kind}" for kind, value in figures["peak_gmac_s"].items())
     lines += ["", f"Where the time goes, and what its multiplications take at this core's peak ({peaks}):", ""]
     ways = [f"{name} {figures['taken'][name]}" for name in CLAIMS]
@@ -246,7 +268,11 @@ def misses(figures: dict[str, Any]) -> list[str]:
     found = []
     for name, (most, most_decoded) in CLAIMS.items():
         way = f"{name} {figures['taken'][name]}"
-        limits = [(way, "VMAF 0.6.1", most), (way, "VMAF v1", MOST_OF_V1), (f"{way}, decoded", "VMAF 0.6.1", most_decoded)]
+        limits = [
+            (way, "VMAF 0.6.1", most),
+            (way, "VMAF v1", MOST_OF_V1),
+            (f"{way}, decoded", "VMAF 0.6.1", most_decoded),
+        ]
         for one, beside, limit in limits:
             ratio = figures["ratios"][one][beside]
             if limit is not None and ratio > limit:
@@ -271,7 +297,9 @@ def main() -> None:
         files = make(Path(place), choice.source.resolve() if choice.source else None, choice.frames)
         figures = measure(files, Path(place), choice.rounds)
     source = choice.what or (choice.source.name if choice.source else "testsrc2")
-    machine = f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}, Python {platform.python_version()}"
+    machine = (
+        f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}, Python {platform.python_version()}"
+    )
     figures |= {"machine": machine, "source": source, "frames": choice.frames, "rounds": choice.rounds}
     figures["misses"] = misses(figures)
     if choice.json:

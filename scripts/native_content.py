@@ -2,10 +2,10 @@
 
     python scripts/native_content.py --photographs FOLDER --clips FOLDER
 
-Photographs are the Kodak Lossless True Color Image Suite (released for unrestricted use), seen by a camera that moves by
-two pixels a frame; clips are in the public domain or CC0. All pictures stand one after the other in one file for each
-rung of a ladder: `reference`, two x264 encodes, an x265 encode, and one at half the size. Those that are no x264 encode
-of their own are kept as nearly lossless ones, so that every PyAV reads them.
+Photographs are the Kodak Lossless True Color Image Suite (released for unrestricted use), seen by a camera that moves
+by two pixels a frame; clips are in the public domain or CC0. All pictures stand one after the other in one file for
+each rung of a ladder: `reference`, two x264 encodes, an x265 encode, and one at half the size. The last two are kept as
+x264 encodes of high quality, so that every PyAV reads them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ CONTENT = Path(__file__).resolve().parents[1] / "compressvqa" / "deploy" / "nati
 WIDTH, HEIGHT, FRAMES = 160, 128, 2  # of every picture; frames of each content
 # File, how many times smaller it is made, left and top of what is cut out of it then, first frame.
 PHOTOGRAPHS = (
-    ("kodak_03.png", 2, 40, 60), ("kodak_05.png", 2, 120, 60), ("kodak_08.png", 2, 100, 40), ("kodak_13.png", 2, 90, 120),
-    ("kodak_15.png", 1, 300, 150), ("kodak_19.png", 2, 40, 120), ("kodak_20.png", 2, 110, 30), ("kodak_23.png", 1, 420, 90),
+    ("kodak_03.png", 2, 40, 60), ("kodak_05.png", 2, 120, 60), ("kodak_08.png", 2, 100, 40),
+    ("kodak_13.png", 2, 90, 120), ("kodak_15.png", 1, 300, 150), ("kodak_19.png", 2, 40, 120),
+    ("kodak_20.png", 2, 110, 30), ("kodak_23.png", 1, 420, 90),
     ("kodak_07.png", 2, 120, 60), ("kodak_12.png", 1, 500, 40),
 )  # fmt: skip
 CLIPS = (
@@ -63,21 +64,39 @@ def main() -> None:
         for name, (coder, filters) in OTHERS.items():
             ffmpeg.run([*given, *(("-vf", filters) if filters else ()), *coder, "coded.mkv"], folder=folder)
             back = ["-vf", f"scale={WIDTH}:{HEIGHT}:flags=bicubic"]
-            ffmpeg.run(["-i", "coded.mkv", *back, *EXACT, "-crf", "18", *_tags(), str(CONTENT / f"{name}.mp4")], folder=folder)
+            ffmpeg.run(
+                ["-i", "coded.mkv", *back, *EXACT, "-crf", "18", *_tags(), str(CONTENT / f"{name}.mp4")], folder=folder
+            )
             (folder / "coded.mkv").unlink()
 
 
 def _raw(folder: Path, given: list[str], filters: str) -> bytes:
     """One content's frames as planes."""
     made = folder / "one.yuv"
-    ffmpeg.run([*given, "-vf", filters, "-frames:v", str(FRAMES), "-pix_fmt", "yuv420p", "-f", "rawvideo", made.name], folder=folder)
+    ffmpeg.run(
+        [*given, "-vf", filters, "-frames:v", str(FRAMES), "-pix_fmt", "yuv420p", "-f", "rawvideo", made.name],
+        folder=folder,
+    )
     found = made.read_bytes()
     made.unlink()
     return found
 
 
 def _tags() -> tuple[str, ...]:
-    return ("-colorspace", "bt709", "-color_range", "tv", "-an", "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-y")
+    return (
+        "-colorspace",
+        "bt709",
+        "-color_range",
+        "tv",
+        "-an",
+        "-map_metadata",
+        "-1",
+        "-fflags",
+        "+bitexact",
+        "-flags:v",
+        "+bitexact",
+        "-y",
+    )
 
 
 if __name__ == "__main__":

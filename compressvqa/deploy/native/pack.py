@@ -50,8 +50,8 @@ class _Steps:
 def kinds_of(precision: Precision, stages: int) -> list[tuple[int, int]]:
     """What the two convolutions of each stage read.
 
-    In "mixed" the first three stages read 16 bits: with bytes in one of their layers, flat parts of real pictures are off
-    by up to .03 of the range of scores; with bytes after them nothing changes (docs/speed.md).
+    In "mixed" the first three stages read 16 bits: with bytes in one of their layers, flat parts of real pictures are
+    off by up to .03 of the range of scores; with bytes after them nothing changes (docs/speed.md).
     """
     if precision == "float32":
         return [(FLOAT, FLOAT)] * stages

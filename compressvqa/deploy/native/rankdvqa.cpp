@@ -208,16 +208,9 @@ struct Convolution {
     std::vector<Word> border;         // of its input
 };
 
-// The channels that are made at once: as many as registers hold, in sizes that there is code for.
+// The channels that are made at once, of those that are left: as many as registers hold, in blocks that are alike.
 int block_of(int left, int most) {
-    for (int size : {12, 8, 6, 4, 3, 2})
-        if (size <= left && size <= most) return size;
-    return 1;
-}
-
-// The same for tokens, whose code is there in every size: blocks as large as registers hold, and alike.
-int token_block(int left) {
-    int blocks = (left + L::MOST_MERGED - 1) / L::MOST_MERGED;
+    int blocks = (left + most - 1) / most;
     return (left + blocks - 1) / blocks;
 }
 
@@ -264,14 +257,9 @@ using Convolve = void (*)(const Taps&, int, int, const Word*, const float*, cons
 
 template <class K, int STRIDE> Convolve convolve_of(int outputs) {
     switch (outputs) {
-        case 1: return convolve<K, 1, STRIDE>;
-        case 2: return convolve<K, 2, STRIDE>;
-        case 3: return convolve<K, 3, STRIDE>;
-        case 4: return convolve<K, 4, STRIDE>;
 #define IF_IT_FITS(size) case size: return convolve<K, size <= L::MOST_OUTPUTS ? size : 1, STRIDE>;
-        IF_IT_FITS(6)
-        IF_IT_FITS(8)
-        IF_IT_FITS(12)
+        IF_IT_FITS(1) IF_IT_FITS(2) IF_IT_FITS(3) IF_IT_FITS(4) IF_IT_FITS(5) IF_IT_FITS(6)
+        IF_IT_FITS(7) IF_IT_FITS(8) IF_IT_FITS(9) IF_IT_FITS(10) IF_IT_FITS(11) IF_IT_FITS(12)
 #undef IF_IT_FITS
     }
     return nullptr;
@@ -813,12 +801,11 @@ class Reader {
 };
 
 // [place][output] to blocks of outputs, in each [place][output of the block].
-template <class Block>
-std::vector<Word> blocked(const std::vector<Word>& from, size_t places, int outputs, Block size_of, Kind kind) {
+std::vector<Word> blocked(const std::vector<Word>& from, size_t places, int outputs, int most, Kind kind) {
     std::vector<Word> to;
     to.reserve(from.size() * weight_words(kind));
     for (int o = 0; o < outputs;) {
-        int block = size_of(outputs - o);
+        int block = block_of(outputs - o, most);
         for (size_t place = 0; place < places; place++)
             for (int i = 0; i < block; i++) put_weight(to, kind, from[place * outputs + o + i]);
         o += block;
@@ -834,7 +821,7 @@ Convolution read_convolution(Reader& from) {
     c.channels = from.number();
     c.groups = (c.channels_in + channels_of(c.in) - 1) / channels_of(c.in);
     c.weights = blocked(from.words(size_t(c.groups) * 9 * c.channels), size_t(c.groups) * 9, c.channels,
-                        [](int left) { return block_of(left, L::MOST_OUTPUTS); }, c.in);
+                        L::MOST_OUTPUTS, c.in);
     c.scale = from.floats(c.channels);
     c.bias = from.floats(c.channels);
     c.up = from.floats(c.channels);
@@ -853,7 +840,7 @@ Scale read_scale(Reader& from, int frames) {
     s.hidden = from.number();
     s.groups = (s.channels + channels_of(s.kind) - 1) / channels_of(s.kind);
     size_t places = size_t(frames) * s.groups * 27, C = s.merged, H = s.heads;
-    s.weights = blocked(from.words(places * C), places, s.merged, token_block, s.kind);
+    s.weights = blocked(from.words(places * C), places, s.merged, L::MOST_MERGED, s.kind);
     s.scale = from.floats(C);
     s.bias = from.floats(C);
     s.query_key = from.floats(H * C * C);
@@ -1118,7 +1105,7 @@ class Session {
                     for (auto& one : side.rows) one += window;
                 const Word* w = s.weights.data();
                 for (int o = 0; o < s.merged;) {
-                    int block = token_block(s.merged - o);
+                    int block = block_of(s.merged - o, L::MOST_MERGED);
                     Merge run = s.kind == FLOAT ? merge_of<Floats>(block) : merge_of<Bytes>(block);
                     run(s, here[0], here[1], frame_of, network_.frames, layout, i % WINDOW, w, o,
                         &attention_.tokens[size_t(i) * s.merged * N]);

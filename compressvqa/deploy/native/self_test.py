@@ -79,7 +79,9 @@ def check(kernel: Kernel, model: RankDVQA, eager: Sequence[float] | None = None)
 def pairs() -> list[tuple[list[Planes], list[list[Planes]]]]:
     """For each built-in content its reference and itself again and its encodes."""
     height, width = SIZE
-    clips = [[[frame.crop(0, 0, height, width) for frame in clip] for clip in content(rung)] for rung in (REFERENCE, *RUNGS)]
+    clips = [
+        [[frame.crop(0, 0, height, width) for frame in clip] for clip in content(rung)] for rung in (REFERENCE, *RUNGS)
+    ]
     return [(clips[0][number], [rung[number] for rung in clips]) for number in range(len(clips[0]))]
 
 

@@ -28,5 +28,7 @@ def content(rung: str = REFERENCE) -> tuple[tuple[Planes, ...], ...]:
     path = HERE / f"{rung}.mp4"
     frames = list(read_frames(path, threads=1))
     if len(frames) != CONTENTS * FRAMES:
-        raise DataError(f"has {len(frames)} frames, not {CONTENTS * FRAMES}", where=path, hint="install the package anew")
+        raise DataError(
+            f"has {len(frames)} frames, not {CONTENTS * FRAMES}", where=path, hint="install the package anew"
+        )
     return tuple(tuple(frames[first : first + FRAMES]) for first in range(0, len(frames), FRAMES))
