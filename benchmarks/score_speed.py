@@ -231,7 +231,7 @@ def table(figures: dict[str, Any], machine: str) -> str:
         "",
     ]
     lines += [
-        "| | share of MACs | with decoding | of VMAF 0.6.1 | of v1 | decoded before | of 0.6.1 | of v1 | one more file |",
+        "| | share of MACs | with decoding | of 0.6.1 | of v1 | decoded before | of 0.6.1 | of v1 | one more file |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [f"| {name} | | {cpu[name]:.1f} | | | {cpu[f'{name}, decoded']:.1f} | | | |" for name in VMAF]
