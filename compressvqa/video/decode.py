@@ -10,7 +10,7 @@ again with one thread where anything is odd: only then is it said what is wrong 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Walk:
         wanted: which of its video streams, as `choose` takes it.
         threads: decoder threads, 0: as many as the decoder likes.
         strict: whether errors that a decoder would patch over end the pass too.
+        opened: called with the stream before the first packet.
 
     Attributes:
         frames: how many frames were given so far.
@@ -47,8 +48,10 @@ class Walk:
         reached: the latest moment of any stream, in seconds; None if the file does not say.
     """
 
-    def __init__(self, path: Path, wanted: int | None, *, threads: int, strict: bool) -> None:
-        self.path, self.wanted, self.threads, self.strict = path, wanted, threads, strict
+    def __init__(
+        self, path: Path, wanted: int | None, *, threads: int, strict: bool, opened: Callable[[Any], None] | None = None
+    ) -> None:
+        self.path, self.wanted, self.threads, self.strict, self.opened = path, wanted, threads, strict, opened
         self.frames = self.packets = self.hidden = self.empty = self.lost = 0
         self.gaps: list[int] = []
         self.places: list[int] = []
@@ -68,6 +71,8 @@ class Walk:
 
     def __iter__(self) -> Iterator[Any]:
         with open_video(self.path, self.wanted) as (container, stream):
+            if self.opened is not None:
+                self.opened(stream)
             context = stream.codec_context
             stream.thread_type = "AUTO"
             context.thread_count = self.threads

@@ -145,12 +145,19 @@ def read_frames(
         moving = animation.is_animated_webp(path)
         frames = animation.read_webp(path) if moving else iter([pictures.read_picture(path)])
     else:
-        with open_video(path, clip.stream) as (_, chosen):
-            info = _info(path, chosen)  # refuses what is too large
-        frames = (planes_of_frame(frame, path) for frame in frames_of(path, clip.stream, threads))
-        if info.codec in ONE_MATRIX and not info.rgb:
-            frames = (replace(one, colour=replace(one.colour, matrix=info.colour.matrix)) for one in frames)
+        frames = _decoded(path, clip.stream, threads)
     yield from itertools.islice(frames, start, stop)
+
+
+def _decoded(path: Path, stream: int | None, threads: int) -> Iterator[Planes]:
+    facts: list[VideoInfo] = []
+    # Facts are read where the file is opened to decode it, and refuse what is too large: opening decodes some frames.
+    for frame in frames_of(path, stream, threads, opened=lambda chosen: facts.append(_info(path, chosen))):
+        planes = planes_of_frame(frame, path)
+        info = facts[0]
+        if info.codec in ONE_MATRIX and not info.rgb:
+            planes = replace(planes, colour=replace(planes.colour, matrix=info.colour.matrix))
+        yield planes
 
 
 def _clip(file: str | Path | Clip, raw: RawFormat | None, stream: int | None) -> Clip:

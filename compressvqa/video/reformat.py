@@ -25,11 +25,15 @@ def planar_name(chroma: Chroma, depth: int) -> str:
 
 
 def planes_of(frame: Any, chroma: Chroma, colour: Colour) -> Planes:
-    """The samples of a planar frame, copied: a decoder uses its buffer again."""
+    """The samples of a planar frame where they lie, to be read only: 3 MB a frame of 1080p that are not copied.
+
+    Each array holds on to the frame, and FFmpeg writes a picture to memory that nobody holds.
+    """
     planes = []
     for plane, (rows, columns) in zip(frame.planes, plane_shapes(frame.height, frame.width, chroma), strict=False):
-        samples = np.frombuffer(plane, sample_type(colour.bitdepth)).reshape(plane.height, -1)
-        planes.append(samples[:rows, :columns].copy())
+        samples = np.frombuffer(plane, sample_type(colour.bitdepth)).reshape(plane.height, -1)[:rows, :columns]
+        samples.flags.writeable = False
+        planes.append(samples)
     u, v = (None, None) if chroma == "400" else planes[1:3]
     return Planes(planes[0], u, v, chroma, colour)
 

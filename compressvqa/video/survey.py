@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -171,13 +171,21 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def frames_of(path: Path, wanted: int | None = None, threads: int = 0) -> Iterator[Any]:
+def frames_of(
+    path: Path, wanted: int | None = None, threads: int = 0, opened: Callable[[Any], None] | None = None
+) -> Iterator[Any]:
     """PyAV's frames of a file's video, in order of display.
+
+    Args:
+        path: a local file.
+        wanted: which of its video streams, as `compressvqa.video.container.choose` takes it.
+        threads: decoder threads, 0: as many as the decoder likes.
+        opened: called with the stream once the file is open; what it raises ends the reading.
 
     Raises:
         DataError: no video; or, after the frames before it, a frame that is damaged or cut off.
     """
-    walk = Walk(path, wanted, threads=threads, strict=True)
+    walk = Walk(path, wanted, threads=threads, strict=True, opened=opened)
     yield from walk
     if not walk.frames or walk.odd or matroska.first_fault(path) is not None:
         found = survey(path, wanted)

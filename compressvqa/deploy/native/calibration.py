@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from compressvqa.deploy.native.content import REFERENCE, content
 from compressvqa.deploy.native.pack import Ranges
 from compressvqa.models.rankdvqa import RankDVQA
 
-SIDE = 192
+# Rungs of the built-in pictures whose first frames are looked at.
+RUNGS = (REFERENCE, "x264-41", "half-size")
 
 
 def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list[tuple[Ranges, Ranges]]:
@@ -23,7 +24,7 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
             built-in ones.
     """
     stages = list(model.extractor.stages)[: len(model.scales)]
-    found: list[list[Ranges]] = [[] for _ in range(2 * len(stages))]
+    found: list[list[Tensor]] = [[] for _ in range(2 * len(stages))]
     device = next(model.parameters()).device
     with torch.inference_mode():
         for clip in builtin_pictures() if pictures is None else pictures:
@@ -31,45 +32,19 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
             for k, stage in enumerate(stages):
                 for j, part in enumerate((stage[:2], stage[2:])):
                     values = part(values)
-                    found[2 * k + j].append(_ranges(values))
-    joined = [
-        Ranges(
-            np.min([one.least for one in clips], axis=0),
-            np.max([one.most for one in clips], axis=0),
-            np.mean([one.mean for one in clips], axis=0),
-            np.mean([one.unit_mean for one in clips], axis=0),
-        )
-        for clips in found
-    ]
-    return list(zip(joined[::2], joined[1::2], strict=True))
+                    found[2 * k + j].append(values.cpu())
+    ranges = [_ranges(clips) for clips in found]
+    return list(zip(ranges[::2], ranges[1::2], strict=True))
 
 
-def _ranges(values: Tensor) -> Ranges:
-    over = (0, 2, 3)
-    unit = torch.nn.functional.normalize(values, dim=1)
-    ends = (values.amin(over), values.amax(over), values.mean(over), unit.mean(over))
-    return Ranges(*(one.double().cpu().numpy() for one in ends))
+def _ranges(clips: list[Tensor]) -> Ranges:
+    """Of maps (N, C, h, w), of several sizes maybe."""
+    values = torch.cat([clip.transpose(0, 1).flatten(1) for clip in clips], 1)
+    unit = torch.nn.functional.normalize(values, dim=0)
+    ends = (values.amin(1), values.amax(1), values.double().mean(1), unit.double().mean(1))
+    return Ranges(*(one.double().numpy() for one in ends))
 
 
-def builtin_pictures(seed: int = 0) -> list[Tensor]:
-    """Pictures like those that are filmed, and harder ones: 1/f noise of several contrasts and tints, edges, flats."""
-    dice = torch.Generator().manual_seed(seed)
-    clips = []
-    for contrast in (0.1, 0.3, 0.6):
-        base = _one_over_f(6, 1, dice) + 0.3 * _one_over_f(6, 3, dice)
-        tint = torch.rand((6, 3, 1, 1), generator=dice)
-        clips.append((tint * 0.6 + 0.2 + contrast * base).clamp(0, 1))
-    cells = torch.rand((4, 3, SIDE // 16, SIDE // 16), generator=dice)
-    patches = cells.repeat_interleave(16, 2).repeat_interleave(16, 3)
-    lines = (torch.arange(SIDE) // torch.tensor([[1], [2], [3], [5]]) % 2).float()
-    stripes = torch.stack([lines, lines.flip(0)])[:, :, None, None, :].expand(2, 4, 3, SIDE, SIDE)
-    flat = torch.tensor([0.0, 1.0, 0.5]).view(3, 1, 1, 1).expand(3, 3, SIDE, SIDE)
-    return [*clips, patches, stripes[0], stripes[1].transpose(2, 3), flat]
-
-
-def _one_over_f(number: int, channels: int, dice: torch.Generator) -> Tensor:
-    """Noise as natural pictures have it: amplitude falls with spatial frequency; standard deviation 1."""
-    noise = torch.fft.rfft2(torch.randn((number, channels, SIDE, SIDE), generator=dice))
-    y, x = torch.fft.fftfreq(SIDE)[:, None], torch.fft.rfftfreq(SIDE)[None]
-    shaped = torch.fft.irfft2(noise / (y.square() + x.square()).sqrt().clamp_min(1 / SIDE), s=(SIDE, SIDE))
-    return (shaped - shaped.mean(dim=(2, 3), keepdim=True)) / shaped.std(dim=(1, 2, 3), keepdim=True)
+def builtin_pictures() -> list[Tensor]:
+    """The first frame of each built-in content, at several rungs."""
+    return [torch.stack([clip[0].to_rgb() for clip in content(rung)]) for rung in RUNGS]

@@ -32,8 +32,8 @@ class Kernel:
     Args:
         model: its weights are read once; later changes of it are not seen.
         precision: "float32" is exact but for rounding; "int16" has an extractor of 16-bit numbers; "mixed" its first
-            stage only, the rest of 8 bits; "int8" all but the very first layer. All but "float32" compare features of
-            8 bits.
+            three stages only, the rest of 8 bits; "int8" has 8 bits in all but the very first layer. All but "float32"
+            compare features of 8 bits.
         ranges: what the extractor's layers put out, as `calibrate` finds it; None: found on built-in pictures.
         instructions: a name of `build.SETS`; None: the best that this processor has.
         strip: rows of the picture that all frames go forward by in turn.

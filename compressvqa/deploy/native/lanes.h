@@ -14,7 +14,7 @@ struct Lanes {
     static constexpr const char* NAME = "avx512-vnni";
     static constexpr int N = 16;
     static constexpr int MOST_OUTPUTS = 12;  // channels whose two sums each stay in registers through a convolution
-    static constexpr int MOST_MERGED = 8;    // the same beside the eight vectors of two frames
+    static constexpr int MOST_MERGED = 12;   // the same of tokens
     static constexpr int BYTE_WEIGHT_WORDS = 1;
     using Int = __m512i;
     using Float = __m512;

@@ -208,11 +208,10 @@ struct Convolution {
     std::vector<Word> border;         // of its input
 };
 
-// The channels that are made at once: as many as registers hold, in sizes that there is code for.
+// The channels that are made at once, of those that are left: as many as registers hold, in blocks that are alike.
 int block_of(int left, int most) {
-    for (int size : {12, 8, 6, 4, 3, 2})
-        if (size <= left && size <= most) return size;
-    return 1;
+    int blocks = (left + most - 1) / most;
+    return (left + blocks - 1) / blocks;
 }
 
 struct Taps {
@@ -258,14 +257,9 @@ using Convolve = void (*)(const Taps&, int, int, const Word*, const float*, cons
 
 template <class K, int STRIDE> Convolve convolve_of(int outputs) {
     switch (outputs) {
-        case 1: return convolve<K, 1, STRIDE>;
-        case 2: return convolve<K, 2, STRIDE>;
-        case 3: return convolve<K, 3, STRIDE>;
-        case 4: return convolve<K, 4, STRIDE>;
 #define IF_IT_FITS(size) case size: return convolve<K, size <= L::MOST_OUTPUTS ? size : 1, STRIDE>;
-        IF_IT_FITS(6)
-        IF_IT_FITS(8)
-        IF_IT_FITS(12)
+        IF_IT_FITS(1) IF_IT_FITS(2) IF_IT_FITS(3) IF_IT_FITS(4) IF_IT_FITS(5) IF_IT_FITS(6)
+        IF_IT_FITS(7) IF_IT_FITS(8) IF_IT_FITS(9) IF_IT_FITS(10) IF_IT_FITS(11) IF_IT_FITS(12)
 #undef IF_IT_FITS
     }
     return nullptr;
@@ -404,15 +398,13 @@ NOINLINE void merge(const Scale& s, const MergeRows& reference, const MergeRows&
                 size_t group = size_t(g) * WINDOW * layout.stride;
                 const Word* r = reference.rows[ky] + frame_of[frame] * reference.frame_stride[ky] + group;
                 const Word* d = distorted.rows[ky] + frame_of[frame] * distorted.frame_stride[ky] + group;
-                Int words[3][4];
-                UNROLL for (int k = 0; k < 4; k++) {
-                    words[0][k] = L::load(r + offset[k]);
-                    words[1][k] = L::load(d + offset[k]);
-                    words[2][k] = K::difference(words[0][k], words[1][k]);
-                }
                 UNROLL for (int what = 0; what < 3; what++) {
+                    // Both sides are read again for their difference: sums take up the registers.
                     typename K::Word x[4];
-                    UNROLL for (int k = 0; k < 4; k++) x[k] = K::take(words[what][k]);
+                    UNROLL for (int k = 0; k < 4; k++) {
+                        Int word = L::load((what == 0 ? r : d) + offset[k]);
+                        x[k] = K::take(what == 2 ? K::difference(L::load(r + offset[k]), word) : word);
+                    }
                     UNROLL for (int kx = 0; kx < 3; kx++) {
                         UNROLL for (int o = 0; o < OUTPUTS; o++) {
                             sum[o][0] = K::dot(sum[o][0], x[kx], w + o * K::WEIGHT_WORDS);
@@ -434,13 +426,9 @@ using Merge = void (*)(const Scale&, const MergeRows&, const MergeRows&, const i
 
 template <class K> Merge merge_of(int outputs) {
     switch (outputs) {
-        case 1: return merge<K, 1>;
-        case 2: return merge<K, 2>;
 #define IF_IT_FITS(size) case size: return merge<K, size <= L::MOST_MERGED ? size : 1>;
-        IF_IT_FITS(3)
-        IF_IT_FITS(4)
-        IF_IT_FITS(6)
-        IF_IT_FITS(8)
+        IF_IT_FITS(1) IF_IT_FITS(2) IF_IT_FITS(3) IF_IT_FITS(4) IF_IT_FITS(5) IF_IT_FITS(6)
+        IF_IT_FITS(7) IF_IT_FITS(8) IF_IT_FITS(9) IF_IT_FITS(10) IF_IT_FITS(11) IF_IT_FITS(12)
 #undef IF_IT_FITS
     }
     return nullptr;

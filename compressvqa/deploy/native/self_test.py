@@ -1,30 +1,30 @@
-"""Native code against eager PyTorch on built-in pictures: what differs by more than it may is refused."""
+"""Native code against eager PyTorch on photographs and camera clips: what differs by more than it may is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from compressvqa.deploy.native.content import REFERENCE, RUNGS, content
 from compressvqa.deploy.native.kernel import Kernel
 from compressvqa.errors import RuntimeRefusedError
 from compressvqa.models.rankdvqa import RankDVQA
-from compressvqa.video.frames import Colour, Planes, Samples
+from compressvqa.video.frames import Planes
 
-SIZE = 109, 150  # odd, no multiple of a window, and wider than a vector at every scale but the last
-FRAMES = 3  # the block is filled up with its last frame
-# Of what scores differ by between a picture and a badly distorted one.
-TOLERANCES = {"float32": 1e-4, "int16": 0.01, "mixed": 0.03, "int8": 0.03}
+SIZE = 127, 159  # odd, no multiple of a window
+# Of what scores differ by between good and bad encodes.
+TOLERANCES = {"float32": 1e-4, "int16": 0.02, "mixed": 0.02, "int8": 0.02}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Scores of both for the same built-in pairs of clips.
+    """Scores of both for the same built-in pairs of clips, content by content; the first pair of each is identical.
 
     Args:
-        eager: of eager PyTorch, in the order of growing distortion; the first pair is identical.
+        eager: of eager PyTorch.
         native: of native code.
     """
 
@@ -44,34 +44,28 @@ class Agreement:
         return found / max(self.span, 1e-3 * max(1.0, *(abs(score) for score in self.eager)))
 
 
-def agreement(kernel: Kernel, model: RankDVQA) -> Agreement:
-    """Scores some built-in pairs by both."""
-    reference = _clip(0.0, 0)
-    levels = (0.0, 0.02, 0.08, 0.3)
-    eager, native = [], []
-    modes = [(module, module.training) for module in model.modules()]
-    device = next(model.parameters()).device
-    try:
-        model.eval()
-        with torch.inference_mode():
-            left = model.prepare(_rgb(reference).to(device))
-            for blur, level in enumerate(levels):
-                distorted = _clip(level, blur)
-                eager.append(float(model.partial(left, _rgb(distorted).to(device)).reshape(-1)[0]))
-                native.append(kernel.score(reference, distorted))
-    finally:
-        for module, training in modes:
-            module.training = training
-    return Agreement(tuple(eager), tuple(native))
+def agreement(kernel: Kernel, model: RankDVQA, eager: Sequence[float] | None = None) -> Agreement:
+    """Scores the built-in pairs by both.
+
+    Args:
+        kernel: native code.
+        model: the network.
+        eager: what `eager_scores` gave for it, where several kernels are held against it.
+    """
+    native = []
+    for reference, others in pairs():
+        features = kernel.features(reference)
+        native += [kernel.score_kept(features, distorted) for distorted in others]
+    return Agreement(tuple(eager_scores(model) if eager is None else eager), tuple(native))
 
 
-def check(kernel: Kernel, model: RankDVQA) -> Agreement:
+def check(kernel: Kernel, model: RankDVQA, eager: Sequence[float] | None = None) -> Agreement:
     """As `agreement`; refuses a kernel that is not within its tolerance.
 
     Raises:
         RuntimeRefusedError: it differs from eager by more than `TOLERANCES` allows, or gives no number.
     """
-    found = agreement(kernel, model)
+    found = agreement(kernel, model, eager)
     most = TOLERANCES[kernel.precision]
     if not found.error <= most:  # also where it is not a number
         raise RuntimeRefusedError(
@@ -82,34 +76,34 @@ def check(kernel: Kernel, model: RankDVQA) -> Agreement:
     return found
 
 
-def _rgb(frames: Sequence[Planes]) -> torch.Tensor:
-    return torch.stack([planes.to_rgb() for planes in frames])[None]
-
-
-def _clip(noise: float, blur: int) -> list[Planes]:
-    """A moving texture with sharp edges and strong colours, 8-bit 4:2:0, blurred and with noise on top."""
-    dice = np.random.default_rng(1)
+def pairs() -> list[tuple[list[Planes], list[list[Planes]]]]:
+    """For each built-in content its reference and itself again and its encodes."""
     height, width = SIZE
-    small = (-(-height // 2), -(-width // 2))
-    planes = [_texture(size, dice) for size in (SIZE, small, small)]
-    frames = []
-    for number in range(FRAMES):
-        made = []
-        for plane in planes:
-            moved = np.roll(plane, 2 * number, axis=1)
-            for _ in range(blur):
-                moved = (moved + np.roll(moved, 1, 0) + np.roll(moved, 1, 1) + np.roll(moved, -1, 1)) / 4
-            dirty = moved + noise * (dice.random(moved.shape) - 0.5)
-            made.append(np.clip(np.round(255 * dirty), 0, 255).astype(np.uint8))
-        frames.append(Planes(made[0], made[1], made[2], "420", Colour()))
-    return frames
+    clips = [
+        [[frame.crop(0, 0, height, width) for frame in clip] for clip in content(rung)] for rung in (REFERENCE, *RUNGS)
+    ]
+    return [(clips[0][number], [rung[number] for rung in clips]) for number in range(len(clips[0]))]
 
 
-def _texture(size: tuple[int, int], dice: np.random.Generator) -> Samples:
-    """Squares of several sizes over each other, in [0, 1]."""
-    height, width = size
-    total = np.zeros(size)
-    for side, weight in ((16, 0.4), (5, 0.3), (1, 0.15)):
-        cells = dice.random((height // side + 1, width // side + 1))
-        total += weight * np.kron(cells, np.ones((side, side)))[:height, :width]
-    return 0.08 + total
+def eager_scores(model: RankDVQA) -> list[float]:
+    """Scores of `pairs` by eager PyTorch, in their order."""
+    modes = [(module, module.training) for module in model.modules()]
+    device = next(model.parameters()).device
+    scores: list[float] = []
+    try:
+        model.eval()
+        with torch.inference_mode():
+            for reference, others in pairs():
+                left = _maps(model, reference, device)
+                scores += [float(model.compare(left, _maps(model, one, device)).reshape(-1)[0]) for one in others]
+    finally:
+        for module, training in modes:
+            module.training = training
+    return scores
+
+
+def _maps(model: RankDVQA, frames: Sequence[Planes], device: torch.device) -> list[Tensor]:
+    """A block's maps, its last frame repeated; that one is worked through once."""
+    rgb = torch.stack([planes.to_rgb() for planes in frames]).to(device)
+    repeated = [min(number, len(frames) - 1) for number in range(model.frames)]
+    return [one[repeated] for one in model.extractor(model.range_shift(rgb))]
