@@ -49,9 +49,18 @@ class Branching(Difference):
         return super().forward(reference, distorted) * factor
 
 
+class Squares(Difference):
+    """Takes pictures of one size only, and says so in its own words."""
+
+    def forward(self, reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
+        if reference.shape[-2:] != (64, 64):
+            raise ValueError("64x64 only, please")
+        return super().forward(reference, distorted)
+
+
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    for made in (Difference, OfOneSize, Branching):
+    for made in (Difference, OfOneSize, Branching, Squares):
         cv.register_model(f"test-{made.__name__.lower()}", mode="FR", frames=3, smallest_side=32)(made)
 
 
@@ -127,6 +136,14 @@ def test_a_graph_that_knows_one_size_is_not_said_to_know_all(tmp_path: Path) -> 
     assert made.size == (256, 256) and "height" not in made.free
     assert "not for any size of picture" in made.notes[0] and "differs from PyTorch" in made.notes[0]
     assert "256x256 only" in (made.folder / "README.md").read_text()
+
+
+def test_a_network_of_one_size_is_exported_for_that_size(tmp_path: Path) -> None:
+    network = small("squares").train()
+    made = cv.export(network, tmp_path / "made", format="torch-export", size=64, allow_random_weights=True)
+    assert made.size == (64, 64) and network.training
+    with pytest.raises(RuntimeRefusedError, match="64x64 only, please"):
+        cv.export(network, tmp_path / "none", format="torch-export", size=80, allow_random_weights=True)
 
 
 def test_an_export_that_differs_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
