@@ -1,6 +1,7 @@
 """Exports: run by a new process, held against PyTorch there, refused where they differ, and of use without us."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import clips
 import numpy as np
 import pytest
 import torch
+from running import command
 from torch import nn
 
 import compressvqa as cv
@@ -195,3 +197,26 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 def test_facts_of_a_network_without_a_scale_say_so() -> None:
     facts = facts_of(small(scaled=False), 3, name="x", licence=None)
     assert facts["scale"] is None and "raw" in facts["output"]["score"]
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        (["rankdvqa-pico", "--size", "big"], "'big' is no size of pictures"),
+        (["rankdvqa-pico", "--int8", str(tmp_path)], "--int8: onnx is not written in int8"),
+        (["rankdvqa-pico", "--format", "openvino", "--int8", str(tmp_path)], "no finished set of patches"),
+        (["deepqa"], "the weights of deepqa are random"),
+    ):
+        done = command("export", *arguments, "--out", str(tmp_path / "made"))
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert re.search(message, done.stderr)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_the_command_exports_and_says_what_it_checked(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    done = command("export", "rankdvqa-pico", "--size", "96", "--out", str(tmp_path / "made"), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["size"] == [96, 96] and said["error"] < 1e-4 and said["facts"]["licence"] == "Apache-2.0"
