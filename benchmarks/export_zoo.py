@@ -79,7 +79,13 @@ def row(name: str, make: Callable[[], nn.Module]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 made = cv.export(network, Path(folder) / "made", format=form, allow_random_weights=True)
-                found[form] = {"free": made.free, "size": made.size, "error": made.error, "clips": made.clips}
+                found[form] = {
+                    "free": made.free,
+                    "size": made.size,
+                    "error": made.error,
+                    "clips": made.clips,
+                    "notes": made.notes,
+                }
             except CompressVQAError as error:
                 found[form] = {"refused": error.what}
         gc.collect()

@@ -62,7 +62,7 @@ def rewrites(network: Any, size: int) -> list[Rewrite]:
     return [
         _one_batch(network, left, right),
         _range_shift(network, left),
-        _dead_stage(network, left),
+        _dead_stage(cv.create_model("rankdvqa", weights="pretrained").eval(), left),
         *(
             one(network, size, dice)
             for one in (_unit_length, _unfolded, _reference_once, _weight_map, _folded_attention)
@@ -120,7 +120,12 @@ def _dead_stage(network: Any, left: Tensor) -> Rewrite:
         return torch.cat(found, 1)
 
     stages = list(network.extractor.stages)[:5]
-    return Rewrite("the sixth stage out", Form(before, network.extractor), Form(after, *stages), (left,))
+    return Rewrite(
+        "the sixth stage out (rankdvqa: pruned networks have none)",
+        Form(before, network.extractor),
+        Form(after, *stages),
+        (left,),
+    )
 
 
 def _unit_length(network: Any, size: int, dice: torch.Generator) -> Rewrite:
@@ -267,25 +272,29 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     network = cv.create_model(arguments.model, weights="pretrained").eval()
-    lines = ["| rewrite | largest difference | PyTorch, CPU-ms | OpenVINO, CPU-ms |", "|---|---:|---:|---:|"]
     rows = []
     for one in rewrites(network, arguments.size):
-        off = difference(one)
         eager, openvino = (cost(one, runtime, arguments.calls) for runtime in ("eager", "openvino"))
-        rows.append({"name": one.name, "difference": off, "eager": eager, "openvino": openvino})
-        cells = (f"{a:.2f} -> {b:.2f} ({b / a - 1:+.0%})" for a, b in (eager, openvino))
-        lines.append(f"| {one.name} | {off:.0e} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    table = "\n".join(lines) + (
-        f"\n\n{arguments.model}, {FRAMES} frames of {arguments.size}x{arguments.size}, second scale where one is "
-        f"meant; float32, one thread, the least of {arguments.calls} calls in turn; {processor()}, shared with other "
-        "work.\n"
-    )
-    write_json(RESULTS / "rewrites.json", {"rows": rows, "model": arguments.model, "processor": processor()})
-    write_text(RESULTS / "rewrites.md", table)
+        rows.append({"name": one.name, "difference": difference(one), "eager": eager, "openvino": openvino})
+    what = {"model": arguments.model, "size": arguments.size, "calls": arguments.calls, "processor": processor()}
+    write_json(RESULTS / "rewrites.json", {"rows": rows, **what})
+    write_text(RESULTS / "rewrites.md", table(rows, what))
+    print(table(rows, what))
     wrong = [row["name"] for row in rows if row["difference"] > EXACT]
     if wrong:
         raise SystemExit(f"not exact: {', '.join(wrong)}")
+
+
+def table(rows: list[dict[str, Any]], what: dict[str, Any]) -> str:
+    """The rows as markdown."""
+    lines = ["| rewrite | largest difference | PyTorch, CPU-ms | OpenVINO, CPU-ms |", "|---|---:|---:|---:|"]
+    for row in rows:
+        cells = (f"{a:.2f} -> {b:.2f} ({b / a - 1:+.0%})" for a, b in (row["eager"], row["openvino"]))
+        lines.append(f"| {row['name']} | {row['difference']:.0e} | {' | '.join(cells)} |")
+    return "\n".join(lines) + (
+        f"\n\n{what['model']}, {FRAMES} frames of {what['size']}x{what['size']}, second scale where one is meant; "
+        f"float32, one thread, the least of {what['calls']} calls in turn; {what['processor']}, shared with others.\n"
+    )
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def export(
     check_writable(out / FACTS)
     check_new(out, FACTS, overwrite=overwrite, what="an export")
 
+    if int8 is not None and format != "openvino":
+        raise CompressVQAError(f"{format} is not written in int8", where="--int8", hint="--format openvino")
     made = export_network(
         model, out, format=format, size=_size(size), frames=frames, name=name, licence=licence,
         int8=None if int8 is None else _patches(int8, clips), allow_random_weights=allow_random_weights,

@@ -1,6 +1,7 @@
 """Exports: run by a new process, held against PyTorch there, refused where they differ, and of use without us."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import clips
 import numpy as np
 import pytest
 import torch
+from running import command
 from torch import nn
 
 import compressvqa as cv
@@ -49,9 +51,18 @@ class Branching(Difference):
         return super().forward(reference, distorted) * factor
 
 
+class Squares(Difference):
+    """Takes pictures of one size only, and says so in its own words."""
+
+    def forward(self, reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
+        if reference.shape[-2:] != (64, 64):
+            raise ValueError("64x64 only, please")
+        return super().forward(reference, distorted)
+
+
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    for made in (Difference, OfOneSize, Branching):
+    for made in (Difference, OfOneSize, Branching, Squares):
         cv.register_model(f"test-{made.__name__.lower()}", mode="FR", frames=3, smallest_side=32)(made)
 
 
@@ -129,6 +140,14 @@ def test_a_graph_that_knows_one_size_is_not_said_to_know_all(tmp_path: Path) -> 
     assert "256x256 only" in (made.folder / "README.md").read_text()
 
 
+def test_a_network_of_one_size_is_exported_for_that_size(tmp_path: Path) -> None:
+    network = small("squares").train()
+    made = cv.export(network, tmp_path / "made", format="torch-export", size=64, allow_random_weights=True)
+    assert made.size == (64, 64) and network.training
+    with pytest.raises(RuntimeRefusedError, match="64x64 only, please"):
+        cv.export(network, tmp_path / "none", format="torch-export", size=80, allow_random_weights=True)
+
+
 def test_an_export_that_differs_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(RuntimeRefusedError):
@@ -178,3 +197,26 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 def test_facts_of_a_network_without_a_scale_say_so() -> None:
     facts = facts_of(small(scaled=False), 3, name="x", licence=None)
     assert facts["scale"] is None and "raw" in facts["output"]["score"]
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        (["rankdvqa-pico", "--size", "big"], "'big' is no size of pictures"),
+        (["rankdvqa-pico", "--int8", str(tmp_path)], "--int8: onnx is not written in int8"),
+        (["rankdvqa-pico", "--format", "openvino", "--int8", str(tmp_path)], "no finished set of patches"),
+        (["deepqa"], "the weights of deepqa are random"),
+    ):
+        done = command("export", *arguments, "--out", str(tmp_path / "made"))
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert re.search(message, done.stderr)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_the_command_exports_and_says_what_it_checked(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    done = command("export", "rankdvqa-pico", "--size", "96", "--out", str(tmp_path / "made"), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["size"] == [96, 96] and said["error"] < 1e-4 and said["facts"]["licence"] == "Apache-2.0"

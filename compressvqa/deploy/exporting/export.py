@@ -24,7 +24,7 @@ from compressvqa.deploy.exporting.graph import ScoringGraph
 from compressvqa.deploy.exporting.int8 import LOST, OpenVinoInt8
 from compressvqa.deploy.exporting.pictures import checks, example
 from compressvqa.deploy.graphs import need, quietly
-from compressvqa.errors import CompressVQAError, DataError, RuntimeRefusedError, WeightsError
+from compressvqa.errors import CompressVQAError, DataError, MissingExtraError, RuntimeRefusedError, WeightsError
 from compressvqa.files import replacing, write_json, write_text
 from compressvqa.models import spec_of
 from compressvqa.models.factory import is_untrained
@@ -151,7 +151,9 @@ def export(
     count = frames or block_of(network)
     facts = facts_of(network, count, name=name or known_as, licence=licence or stated)
     modes = [(module, module.training) for module in network.modules()]
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
+        network.cpu()
         graph = ScoringGraph(network.eval(), scale_of(network), full_reference=spec.mode == "FR")
         with replacing(folder) as place:
             place.mkdir(parents=True)
@@ -165,6 +167,7 @@ def export(
             if folder.exists():
                 shutil.rmtree(folder)
     finally:
+        network.to(device)
         for module, training in modes:
             module.training = training
     return made
@@ -208,7 +211,7 @@ def _written(
     if isinstance(form, OpenVinoInt8):  # judged on real clips
         clips = [dict(zip(graph.inputs, clip, strict=True)) for clip in form.held_out]
     name = type(graph.network).__name__
-    with torch.no_grad():
+    with _told(name, "can't be run on these clips"), torch.no_grad():
         wanted = [[one.double().reshape(-1) for one in graph(*pair.values())] for pair in clips]
     with _told(name), torch.no_grad(), quietly(), _no_output():
         form.write(graph, example(graph.inputs, *traced, frames), free, facts, place / form.file)
@@ -249,16 +252,16 @@ def _difference(
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What an exporter says of a network that it does not take, in one line."""
+def _told(name: str, what: str = "can't be exported") -> Iterator[None]:
+    """What an exporter, or the network itself, says of clips of these sizes, in one line."""
     try:
         yield
-    except CompressVQAError:
+    except (MissingExtraError, RuntimeRefusedError):
         raise
-    except Exception as error:  # each exporter has errors of its own
+    except Exception as error:  # each exporter has errors of its own, and so has each network
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = (lines or [type(error).__name__])[0][:200]
-        raise RuntimeRefusedError(f"{name} can't be exported ({said})") from error
+        raise RuntimeRefusedError(f"{name} {what} ({said})") from error
 
 
 @contextmanager

@@ -44,4 +44,4 @@ def _pair(batch: int, height: int, width: int, frames: int, damage: float) -> Cl
 
 def _blurred(clips: Tensor) -> Tensor:
     flat = nn.functional.avg_pool2d(clips.flatten(0, 1), 5, 1, 2, count_include_pad=False)
-    return flat.unflatten(0, clips.shape[:2])
+    return flat.reshape(clips.shape)
