@@ -41,7 +41,7 @@ class _TerminalBar(Bar):
         self._progress, self._task = progress, progress.add_task(description, total=total, note="")
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        self._progress.update(self._task, completed=done, total=total, note=note)  # type: ignore[arg-type]
+        self._progress.update(self._task, completed=done, total=total, note=note)
 
 
 class Lines(Bar):
