@@ -67,7 +67,7 @@ def _summary(rows: list[dict[str, Any]], removed: Mapping[str, Any], before: Map
             f"Pruning removed {gone:,} of {total:,} channels ({percent(gone / total)}), in {count(cut, 'layer')}."
         )
     shares = sorted(row["density"] for row in rows if row["density"] is not None)
-    if shares:
+    if shares and shares[0] < 1:  # without sparsity there is nothing to tell
         words.append(
             f"Before it, layers kept {percent(shares[0])} to {percent(shares[-1])} of their weights "
             f"(median {percent(shares[len(shares) // 2])})."

@@ -1,0 +1,1 @@
+"""Runs the blocks of the documents and compares what they print."""
