@@ -1,8 +1,8 @@
 """How rankdvqa-mini and PSNR score two ladders of encodes, beside VMAF 0.6.1: the points of the page "Judging".
 
-Two pans over the photographs that come with scikit-learn, 24 frames of 320x180, each through six qualities of x264 and of
-x265. It needs no data and takes a minute or two. These are 24 encodes of two contents: they show what a scatter plot looks
-like, and say little of the network, whose figures are on its card. Writes benchmarks/results/ladder_scores.csv.
+Two pans over the photographs that come with scikit-learn, 24 frames of 320x180, each through six qualities of x264 and
+of x265. It needs no data and takes a minute or two. These are 24 encodes of two contents: they show what a scatter plot
+looks like, and say little of the network, whose figures are on its card. Writes benchmarks/results/ladder_scores.csv.
 
 Run it: python benchmarks/ladder_scores.py
 """

@@ -1,4 +1,4 @@
-"""Runs notebooks/compress.ipynb and writes its page, docs/notebook.md, with its pictures: `python scripts/notebook_page.py`.
+"""Runs notebooks/compress.ipynb and writes its page and pictures: `python scripts/notebook_page.py`, docs/notebook.md.
 
 The notebook is kept without outputs. A test runs it, and holds its cells against the page.
 """

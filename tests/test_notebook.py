@@ -30,7 +30,9 @@ def printed(notebook) -> str:
 
 
 def test_it_shows_a_trade_off_and_a_map(done):
-    pictures = [output for cell in done.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    pictures = [
+        output for cell in done.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]
     assert len(pictures) == 2
     text = printed(done)
     assert text.count("exact: True") == 3

@@ -1,6 +1,7 @@
 """Draws the pictures of the concepts: `python docs/concepts/draw.py`. A test compares the files with this script.
 
-The points of "judging" are benchmarks/results/ladder_scores.csv, the curve of "scale" is that of the rankdvqa-mini that ships.
+The points of "judging" are benchmarks/results/ladder_scores.csv, the curve of "scale" is that of the rankdvqa-mini that
+ships.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ class Picture:
 
 def rank_pairs() -> str:
     """Two encodes of one reference, one network for both, one answer."""
-    picture = Picture(860, 260, "Two distorted clips go through the same network; the margin of scores is compared with a label")
+    picture = Picture(
+        860, 260, "Two distorted clips go through the same network; the margin of scores is compared with a label"
+    )
     picture.box(30, 30, 150, 60, "clip A\nx264, CRF 23", GREEN)
     picture.box(30, 170, 150, 60, "clip B\nx265, CRF 41", ORANGE)
     picture.text(105, 135, "and the reference of each", 12, QUIET)
@@ -109,8 +112,16 @@ def sparsity() -> str:
     for number, (title, lives, note) in enumerate(
         [
             ("trained", lambda row, column: True, "every weight counts"),
-            ("OBProx-SG", lambda row, column: (row, column) in left, "single weights are zero:\nhow many says how far to cut"),
-            ("half-space, progressive", lambda row, column: row in kept, "whole channels are zero:\nthey go without any loss"),
+            (
+                "OBProx-SG",
+                lambda row, column: (row, column) in left,
+                "single weights are zero:\nhow many says how far to cut",
+            ),
+            (
+                "half-space, progressive",
+                lambda row, column: row in kept,
+                "whole channels are zero:\nthey go without any loss",
+            ),
         ]
     ):
         x = 40 + number * 280
@@ -155,7 +166,11 @@ def distillation() -> str:
     picture.box(220, 180, 150, 60, "student\npruned", ORANGE)
     picture.line((150, 125), (185, 125), (185, 60), (220, 60))
     picture.line((150, 145), (185, 145), (185, 210), (220, 210))
-    levels = [("instance", "each pair: how sure, which"), ("batch", "how the pairs relate"), ("class", "how the answers relate")]
+    levels = [
+        ("instance", "each pair: how sure, which"),
+        ("batch", "how the pairs relate"),
+        ("class", "how the answers relate"),
+    ]
     for number, (name, what) in enumerate(levels):
         y = 52 + number * 62
         picture.box(480, y, 110, 42, name)
@@ -171,10 +186,12 @@ def judging() -> str:
     picture = Picture(860, 330, "Scores of 24 encodes beside VMAF: rankdvqa-mini and PSNR")
     with (ROOT / "benchmarks" / "results" / "ladder_scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    colours = {content: colour for content, colour in zip(sorted({r["content"] for r in rows}), (BLUE, ORANGE), strict=True)}
+    colours = dict(zip(sorted({row["content"] for row in rows}), (BLUE, ORANGE), strict=True))
     for number, (metric, span) in enumerate({"rankdvqa-mini": (0, 100), "psnr": (15, 45)}.items()):
         unit = "0 to 100" if metric != "psnr" else "dB"
-        place = picture.axes((70 + number * 410, 50, 320, 210), span, (0, 100), (f"{metric}, {unit}", "VMAF 0.6.1, the label"))
+        place = picture.axes(
+            (70 + number * 410, 50, 320, 210), span, (0, 100), (f"{metric}, {unit}", "VMAF 0.6.1, the label")
+        )
         for row in rows:
             picture.dot(*place(float(row[metric]), float(row["vmaf_v0.6.1"])), colours[row["content"]])
     told = ", ".join(f"{'blue' if colour == BLUE else 'orange'}: {content}" for content, colour in colours.items())
@@ -190,11 +207,15 @@ def scale() -> str:
     kept = json.loads((WEIGHTS_FOLDER / "rankdvqa-mini" / "config.json").read_text(encoding="utf-8"))["scale"]
     curve = ScoreScale(tuple(kept["raw"]), tuple(kept["readable"]))
     picture = Picture(860, 330, "The curve from raw scores of rankdvqa-mini to 0 to 100")
-    place = picture.axes((90, 50, 700, 210), (-30, 5), (0, 100), ("raw score of rankdvqa-mini", "0 to 100, reads like VMAF 0.6.1"))
+    place = picture.axes(
+        (90, 50, 700, 210), (-30, 5), (0, 100), ("raw score of rankdvqa-mini", "0 to 100, reads like VMAF 0.6.1")
+    )
     picture.line(*(place(raw / 4, curve(raw / 4)) for raw in range(-120, 21)), colour=BLUE, head=False, width=2.5)
     for raw, readable in zip(kept["raw"], kept["readable"], strict=True):
         picture.dot(*place(raw, readable), ORANGE)
-    picture.text(430, 318, "dots: the six knots, fitted to 1,272 validation patches; the curve never stands still", 12, QUIET)
+    picture.text(
+        430, 318, "dots: the six knots, fitted to 1,272 validation patches; the curve never stands still", 12, QUIET
+    )
     return picture.svg()
 
 

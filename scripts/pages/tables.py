@@ -17,7 +17,9 @@ def filled(root: Path) -> dict[Path, str]:
     for page in sorted([root / "README.md", *(root / "docs").rglob("*.md")]):
         text = page.read_text(encoding="utf-8")
         if MARK.search(text):
-            found[page] = MARK.sub(lambda at: at[1] + TABLES[at["name"]](root / "benchmarks" / "results") + "\n" + at[3], text)
+            found[page] = MARK.sub(
+                lambda at: at[1] + TABLES[at["name"]](root / "benchmarks" / "results") + "\n" + at[3], text
+            )
     return found
 
 

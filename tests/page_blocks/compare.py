@@ -1,8 +1,8 @@
 """Whether what was printed is what the document says.
 
-Spaces at the ends of lines and empty lines count for nothing. `...` stands for anything, within a line or as a line for any
-lines. A number agrees with one that differs by at most one in its last printed digit or by a five-thousandth, so that
-processors may round; whole numbers must be the same.
+Spaces at the ends of lines and empty lines count for nothing. `...` stands for anything, within a line or as a line for
+any lines. A number agrees with one that differs by at most one in its last printed digit or by a five-thousandth, so
+that processors may round; whole numbers must be the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The blocks of a document, in order.
 
-A block of Python whose output is compared is followed by a block ```` ```text title="output" ````. A block of a terminal
-(`console`) holds `$ commands` and what they print; a block of commands alone is `sh`. A block `title="mine.py"` is also
+A block of Python whose output is compared is followed by a block ```` ```text title="output" ````. A block of a
+terminal (`console`) holds `$ commands` and what they print; a block of commands alone is `sh`. A block
+`title="mine.py"` is also
 written to that file. A block that can't run has the reason in a comment on the line before it:
 `<!-- not run: it needs a GPU -->`.
 """

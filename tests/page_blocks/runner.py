@@ -1,9 +1,9 @@
 """Runs the blocks of documents: `python -m tests.page_blocks.runner ROOT FILES DOCUMENT...`, one JSON line a block.
 
-PyTorch takes seconds to import, and a document has a dozen commands. So one process imports it, and each document, and each
-command in it, is a fork of that process: it begins with nothing registered and nothing computed. Python blocks of a document
-run in one fork, in order, each with names of its own, as somebody would try them in one session; what they register,
-commands don't know.
+PyTorch takes seconds to import, and a document has a dozen commands. So one process imports it, and each document, and
+each command in it, is a fork of that process: it begins with nothing registered and nothing computed. Python blocks of
+a document run in one fork, in order, each with names of its own, as somebody would try them in one session; what
+they register, commands don't know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from typing import Any
 
 from tests.page_blocks.parse import Block, blocks, commands
 
-WARM = ("torch", "compressvqa.scoring.engine", "compressvqa.pruning", "compressvqa.models", "compressvqa.running.pipeline")
+WARM = (
+    "torch",
+    "compressvqa.scoring.engine",
+    "compressvqa.pruning",
+    "compressvqa.models",
+    "compressvqa.running.pipeline",
+)
 
 
 def main(root: Path, files: Path, documents: list[Path]) -> None:
