@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*.md")])
+
+
 def test_readme_and_contributing_have_examples():
     assert (ROOT / "README.md").read_text().count("```python\n") >= 3
     kinds = set(re.findall(r"^@cv\.register_(\w+)", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE))
