@@ -104,8 +104,8 @@ class OpenVinoInt8(OpenVino):
 
 
 def layers_of(model: Any) -> tuple[tuple[str, ...], int]:
-    """Names of the convolutions and products that stayed in float, and how many are int8."""
-    kept, rounded = [], 0
+    """Paths of the layers (convolutions and products) that stayed in float in a call; how many are int8."""
+    kept, rounded = set[str](), set[str]()
     for op in model.get_ops():
         if op.get_type_name() not in HEAVY:
             continue
@@ -114,11 +114,8 @@ def layers_of(model: Any) -> tuple[tuple[str, ...], int]:
             weights = weights.input_value(0).get_node()
         sides = {op.input_value(0).get_node().get_type_name(), op.input_value(1).get_node().get_type_name()}
         is_int8 = "FakeQuantize" in sides or weights.get_element_type().get_type_name() in ("i8", "u8")
-        if is_int8:
-            rounded += 1
-        else:
-            kept.append(_path(op.get_friendly_name()))
-    return tuple(sorted(set(kept))), rounded
+        (rounded if is_int8 else kept).add(_path(op.get_friendly_name()))
+    return tuple(sorted(kept)), len(rounded - kept)
 
 
 def _path(name: str) -> str:
