@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -35,6 +35,7 @@ class General:
 
 
 general = General()
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def begin() -> None:
@@ -150,7 +151,7 @@ class Application(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(cls=Group, no_args_is_help=True, rich_markup_mode=None, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_F], _F]:
         """Registers a command."""
         return super().command(name, **{"cls": Command, **settings})
 

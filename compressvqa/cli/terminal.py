@@ -46,6 +46,6 @@ class ShownStream:
 def show_text_only() -> None:
     """From here on standard output and standard error are such streams."""
     if not isinstance(sys.stdout, ShownStream):
-        sys.stdout = ShownStream(sys.stdout)  # type: ignore[assignment]  # all that is asked of it is text
+        sys.stdout = ShownStream(sys.stdout)
     if not isinstance(sys.stderr, ShownStream):
-        sys.stderr = ShownStream(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = ShownStream(sys.stderr)

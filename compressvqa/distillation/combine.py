@@ -118,7 +118,7 @@ class DistillationLoss(nn.Module):
             power = entry.facts.get("temperature_power", 0)
             terms = []
             for temperature in self.temperatures:
-                how = {"temperature": temperature, "symmetric": self.symmetric}
+                how: dict[str, Any] = {"temperature": temperature, "symmetric": self.symmetric}
                 p, q = _mean_probabilities(theirs, teacher.shares, **how), to_probabilities(ours, **how)
                 terms.append(temperature**power * _value(entry, p, q, settings))
             return torch.stack(terms).sum()

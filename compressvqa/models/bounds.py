@@ -65,11 +65,11 @@ def built(make: Callable[[], nn.Module], limit: int, where: object) -> nn.Module
         raise WeightsError(what, where=where) from error
 
 
-class _Bounded(TorchDispatchMode):
+class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the memory of tensors that are made anew, before they are made."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.limit, self.taken = limit, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -111,7 +111,7 @@ class FeatureDistance(nn.Module):
         check_pair(reference, distorted, smallest_side=SMALLEST_SIDE)
         views = [self.view(clip) for clip in (reference, distorted)]
         scores = few_at_a_time(self._frame_scores, *(view.flatten(0, 1) for view in views))
-        return scores.unflatten(0, views[0].shape[:2]).mean(dim=1)
+        return scores.reshape(views[0].shape[:2]).mean(dim=1)
 
     def _frame_scores(self, reference: Tensor, distorted: Tensor) -> Tensor:
         """Two (N, 3, H, W), normalised, to (N,) scores."""
@@ -120,8 +120,8 @@ class FeatureDistance(nn.Module):
         maps = self.backbone(pictures.contiguous(memory_format=torch.channels_last))
         distances = []
         for number, scale in enumerate(maps):
-            pair = at_least_single(scale).chunk(2)
-            found = compare(*pair, windows(scale, reference.shape[-2:], self.window), self.terms)
+            one, other = at_least_single(scale).chunk(2)
+            found = compare(one, other, windows(scale, reference.shape[-2:], self.window), self.terms)
             distances += [self.weighing[term][number](channels) for term, channels in found.items()]  # type: ignore[index]
         return -self.gain.exp() * torch.stack(distances).mean(dim=0)
 

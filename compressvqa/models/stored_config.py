@@ -47,7 +47,7 @@ class StoredSpec(BaseModel):
         return value
 
 
-class StoredConfig(BaseModel):
+class StoredConfig(BaseModel):  # type: ignore[no-redef]  # of the plugin: a field is called kwargs
     """A ``config.json``; entries that are not known here are of newer versions and are not read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)

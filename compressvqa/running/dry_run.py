@@ -28,7 +28,11 @@ def plan(recipe: Recipe, out: Path | None = None, data_folder: Path | None = Non
         "data": chosen.get("data"),
         "unlabelled": chosen.get("unlabelled"),
         "stages": [
-            {"kind": stage.kind, "name": stage.name, **stage.model_dump(mode="json", exclude_defaults=True)}
+            {
+                "kind": stage.kind,  # type: ignore[attr-defined]  # every registered one has it
+                "name": stage.name,
+                **stage.model_dump(mode="json", exclude_defaults=True),
+            }
             for stage in recipe.stages
         ],
         "model": folder / "model",

@@ -15,7 +15,8 @@ from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
 from compressvqa.models.factory import entry_of
 from compressvqa.running.recipe import Recipe, kind_of
-from compressvqa.running.recipe_file import Place, blamed, located
+from compressvqa.running.recipe_file import blamed, located
+from compressvqa.untrusted.yaml_text import Place
 
 TOO_LARGE_TO_TRY = 200_000_000  # parameters; a call of a larger network may take a minute
 

@@ -137,6 +137,7 @@ class _Run:
 
     def _prepare_unlabelled(self) -> Any:
         choice = self.recipe.unlabelled
+        assert choice is not None
         self.unlabelled_dataset = registry.datasets[kind_of(choice)].value(choice)
         with bar("data: unlabelled") as progress:
             examples = self.unlabelled_dataset.prepare(self.data_folder / "unlabelled", part="train", progress=progress)

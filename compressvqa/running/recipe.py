@@ -30,7 +30,6 @@ from compressvqa import registry
 from compressvqa.errors import RecipeError
 from compressvqa.running.recipe_file import (
     LARGEST,
-    Place,
     StageFaultError,
     come_along,
     explain,
@@ -40,7 +39,7 @@ from compressvqa.running.recipe_file import (
     place_of,
 )
 from compressvqa.untrusted import not_a_file, read_text
-from compressvqa.untrusted.yaml_text import MAX_BYTES
+from compressvqa.untrusted.yaml_text import MAX_BYTES, Place
 
 # YAML reads a plain 32 as a number.
 Precision = Annotated[

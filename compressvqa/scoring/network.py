@@ -176,7 +176,7 @@ class NetworkScorer(BlockScorer):
         # A network of a stranger's folder may be of sound layers that do not fit each other.
         self._prepared = {
             size: tried(
-                lambda size=size: prepare(self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks),
+                functools.partial(prepare, self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks),
                 f"the network {self._name}",
             )
             for size in sizes
@@ -197,7 +197,7 @@ class NetworkScorer(BlockScorer):
         grid = self._grid
         if self.sampling is not None:
             grid = self.sampling.patches(self.number, *distorted[0].size)
-        values = tried(
+        values: list[list[Tensor]] = tried(
             lambda: [
                 self._prepared[tile[2:]].partials(
                     None if reference is None else reference.crop(*tile), [frames.crop(*tile) for frames in distorted]

@@ -70,7 +70,8 @@ def _lacks_index(path: Path) -> bool:
     """Whether a file begins as MP4 does and has no box that says where its frames are."""
     length = path.stat().st_size
     with path.open("rb") as file:
-        place, names = 0, []
+        place = 0
+        names: list[bytes] = []
         while place + 8 <= length and len(names) < MOST_BOXES:
             file.seek(place)
             head = file.read(16)

@@ -64,7 +64,8 @@ def read_log(path: Path, frames: int) -> Labels:
         if all(value is None for value in values):
             labels[label] = None
             continue
-        numbers = [value if type(value) in (int, float) else math.nan for value in values]
+        numbers = [float(value) if isinstance(value, (int, float)) and value is not True and value is not False
+                   else math.nan for value in values]  # fmt: skip
         mean = float(np.mean(numbers))
         if not math.isfinite(mean):
             raise DataError(f"libvmaf gave no number for {label}", where=path)

@@ -203,7 +203,7 @@ def _written(
     for file in place.iterdir():
         file.unlink()
     least = max(facts["input"]["smallest_side"], 96)
-    traced = (2 if free else 1, *(fixed or (least + 43, least + 75)))
+    height, width = fixed or (least + 43, least + 75)
     # The last and largest one: a size at which a network does something else than for small pictures.
     seen = [(1, least, least), (3, least + 5, least + 35), (1, 290, 418)]
     sizes = seen if fixed is None else [(1, *fixed), (3, *fixed)] if free else [(1, *fixed)]
@@ -214,7 +214,9 @@ def _written(
     with _told(name, "can't be run on these clips"), torch.no_grad():
         wanted = [[one.double().reshape(-1) for one in graph(*pair.values())] for pair in clips]
     with _told(name), torch.no_grad(), quietly(), _no_output():
-        form.write(graph, example(graph.inputs, *traced, frames), free, facts, place / form.file)
+        form.write(
+            graph, example(graph.inputs, 2 if free else 1, height, width, frames), free, facts, place / form.file
+        )
     found, said = run_alone(form, place / form.file, clips)
     if json.loads(said) != json.loads(json.dumps(facts)):
         raise RuntimeRefusedError("the file does not hold what has to be known of it")
@@ -237,8 +239,9 @@ def _difference(
         eager = torch.cat([one[place] for one in wanted])
         other = torch.cat([one[place].double() for one in found])
         known = facts["output"]["range"] if output == "score" else None
-        bounded = known is not None and None not in known
-        span = float(known[1] - known[0]) if bounded else float(eager.max() - eager.min())
+        span = (
+            float(known[1] - known[0]) if known is not None and None not in known else float(eager.max() - eager.min())
+        )
         # Scores that hardly differ can't be told apart better than their digits allow.
         span = max(span, ROUNDING / PARITY * float(eager.abs().max()))
         share = float((eager - other).abs().max()) / max(span, 1e-12)

@@ -77,7 +77,7 @@ run = lambda clips: session.run(None, clips)
             raise RuntimeRefusedError("a network of more than 1.9 GB does not fit into one ONNX file",
                                       hint="--format openvino or torch-export")  # fmt: skip
         onnx = importlib.import_module("onnx")
-        names = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
+        names: dict[str, Any] = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
         if free == ALL:
             axes = dict.fromkeys(graph.inputs, SIDES) | {name: {0: "batch"} for name in graph.outputs}
             torch.onnx.export(graph, example, str(path), dynamo=False, dynamic_axes=axes, opset_version=OPSET, **names)
@@ -94,8 +94,9 @@ class OpenVino(Format):
     """OpenVINO's IR: ``model.xml`` and, beside it, ``model.bin`` with the weights, in float32."""
 
     file = "model.xml"
-    packages, extra = ("openvino",), "openvino"
-    ways = (ALL, BATCH, NONE)
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    extra = "openvino"
+    ways: ClassVar[tuple[tuple[str, ...], ...]] = (ALL, BATCH, NONE)
     reads = """
 import openvino
 core = openvino.Core()

@@ -30,7 +30,7 @@ def calibrate(model: RankDVQA, pictures: Iterable[Tensor] | None = None) -> list
         for clip in builtin_pictures() if pictures is None else pictures:
             values = model.range_shift(clip.to(device))
             for k, stage in enumerate(stages):
-                for j, part in enumerate((stage[:2], stage[2:])):
+                for j, part in enumerate((stage[:2], stage[2:])):  # type: ignore[index]
                     values = part(values)
                     found[2 * k + j].append(values.cpu())
     ranges = [_ranges(clips) for clips in found]

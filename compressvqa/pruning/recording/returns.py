@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -38,11 +38,14 @@ def may_end_otherwise(model: nn.Module, entries: Sequence[Entry]) -> bool:
             called = getattr(called, name)
         function = called.forward if isinstance(called, nn.Module) else called
         code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-        tree = tree_of(code) if isinstance(code, CodeType) else None
+        if not isinstance(code, CodeType):
+            continue
+        tree = tree_of(code)
         if tree is None or not tree.args.args:
             continue
         itself = FollowedCall(code, {}, {tree.args.args[0].arg: getattr(function, "__self__", None)}, None)
-        flow = Flow(tree, lambda item, tree=tree: _always_runs(item, tree), lambda _: False, _layer_calls(tree, itself))
+        always = partial(_always_runs, tree=tree)
+        flow = Flow(tree, always, lambda _: False, _layer_calls(tree, itself))
         if flow.otherwise or flow.given or any(True for _ in _told(flow, tree)):
             return True
     return False
@@ -111,11 +114,9 @@ def _always_runs(statement: ast.stmt, tree: Function) -> bool:
     above = parent_of(statement)
     if above is not tree and not isinstance(above, (ast.With, ast.AsyncWith)):
         return False
-    body: list[ast.stmt] = above.body  # type: ignore[attr-defined]
+    body: list[ast.stmt] = above.body
     before = (node for item in body[: body.index(statement)] for node in ast.walk(item))
-    return not any(isinstance(node, ast.Return) for node in before) and (
-        above is tree or _always_runs(above, tree)  # type: ignore[arg-type]
-    )
+    return not any(isinstance(node, ast.Return) for node in before) and (above is tree or _always_runs(above, tree))
 
 
 def _layer_calls(tree: Function, call: FollowedCall) -> list[ast.Call]:
@@ -131,7 +132,7 @@ def _layers_of(node: ast.Call, tree: Function, call: FollowedCall) -> list[nn.Mo
 
 def _called_by(node: ast.Call, tree: Function) -> ast.AST:
     """What a call calls."""
-    return node.func.args[0] if is_getattr(node.func) else _origin(node.func, tree)  # type: ignore[attr-defined,no-any-return]
+    return node.func.args[0] if is_getattr(node.func) else _origin(node.func, tree)  # type: ignore[attr-defined]
 
 
 def _origin(node: ast.AST, tree: Function) -> ast.AST:
