@@ -55,7 +55,7 @@ def run_rows(rows: Sequence[Row], setup: Setup, out: Path, data: Path, hours: fl
                 continue
             if time.monotonic() >= ends:
                 continue
-            known = share(recipe, out / row.name, out)
+            known = share(recipe, out / row.name, out, data)
             print(f"[{number}/{len(rows)}] {row.name}" + (f" (known: {', '.join(known)})" if known else ""), flush=True)
             began = time.monotonic()
             result = cv.run(recipe, out=out / row.name, data_folder=data)

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
 from compressvqa.cost.operators import FREE, RULES
-from compressvqa.torch_private import HOOK_TABLES
+from compressvqa.torch_private import HOOK_TABLES, TorchFunctionMode
 
 CONVENTION = (
     "One MAC is one multiply-accumulate, of every input given (full-reference networks: reference and distorted). "

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from compressvqa.errors import CompressVQAError, WeightsError
+from compressvqa.torch_private import CONVOLUTION, TorchDispatchMode
 
 # What a constructor may take at least, whatever the file holds, and as a multiple of the file beyond that: pruning
 # leaves a few percent of what the constructor makes.
@@ -195,7 +195,7 @@ _HOME = "torch.nn."
 
 
 def _fault(layer: nn.Module) -> str | None:
-    if not type(layer).__module__.startswith(_HOME) and not isinstance(layer, nn.modules.conv._ConvNd):
+    if not type(layer).__module__.startswith(_HOME) and not isinstance(layer, CONVOLUTION):
         return None  # other people's layers may mean anything by such names
     for name, value in vars(layer).items():
         numbers = [item for item in (value if isinstance(value, (tuple, list)) else (value,)) if _is_number(item)]
@@ -205,7 +205,7 @@ def _fault(layer: nn.Module) -> str | None:
             return f"{name} {value}"
         if name in _MOST and any(not -_MOST[name] <= item <= _MOST[name] for item in numbers):
             return f"{name} {value}"
-    return _conv_fault(layer) if isinstance(layer, nn.modules.conv._ConvNd) else None
+    return _conv_fault(layer) if isinstance(layer, CONVOLUTION) else None
 
 
 def _is_number(value: object) -> bool:
@@ -213,7 +213,8 @@ def _is_number(value: object) -> bool:
 
 
 def _conv_fault(layer: Any) -> str | None:
-    if "weight" not in layer._parameters:  # worked out anew at each look, which a parametrization may count
+    # Worked out anew at each look, which a parametrization may count.
+    if "weight" not in dict(layer.named_parameters(recurse=False)):
         return None
     out, inner = (1, 0) if layer.transposed else (0, 1)
     shape = layer.weight.shape

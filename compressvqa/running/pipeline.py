@@ -112,7 +112,9 @@ class _Run:
         log.info("%s: %s, in %s", recipe.name, count(len(recipe.stages), "stage"), self.folder.path)
         self.train, self.validation = self._prepare("train"), self._prepare("validation")
         self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
-        self.identity = self.networks.identity | self._identity_of_data()
+        self.identity = self.networks.identity | identity_of_data(
+            {"train": self.train, "validation": self.validation, "unlabelled": self.unlabelled}
+        )
         with closing(MetricsLog(self.folder.path, {config.name for config in recipe.stages})) as self.metrics:
             for index, config in enumerate(recipe.stages):
                 self._stage(index, config)
@@ -143,17 +145,6 @@ class _Run:
             examples = self.unlabelled_dataset.prepare(self.data_folder / "unlabelled", part="train", progress=progress)
         log.info("data: unlabelled: %s", _brief(examples.summary()))
         return examples
-
-    def _identity_of_data(self) -> dict[str, str]:
-        """What the content of the data is told by: the data set's own word for it, else all that it says of itself."""
-        found = {}
-        parts = {"train": self.train, "validation": self.validation, "unlabelled": self.unlabelled}
-        for name, examples in parts.items():
-            if examples is not None:
-                summary = plain(examples.summary())
-                said = summary.get("identity") or json.dumps(summary, sort_keys=True)
-                found[name] = hashlib.sha256(str(said).encode()).hexdigest()
-        return found
 
     def _stage(self, index: int, config: Any) -> None:
         folder = self.folder.stage(self.recipe, index, self.identity)
@@ -333,3 +324,18 @@ def _recompute(network: nn.Module, recipe: Recipe) -> None:
 def _brief(figures: dict[str, Any]) -> str:
     plain = {k: v for k, v in figures.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items() if k != "stage")
+
+
+def identity_of_data(parts: Mapping[str, Any]) -> dict[str, str]:
+    """What the content of data is told by: the data set's own word for it, else all that it says of itself.
+
+    Args:
+        parts: {name: prepared examples, or None}.
+    """
+    found = {}
+    for name, examples in parts.items():
+        if examples is not None:
+            summary = plain(examples.summary())
+            said = summary.get("identity") or json.dumps(summary, sort_keys=True)
+            found[name] = hashlib.sha256(str(said).encode()).hexdigest()
+    return found

@@ -118,13 +118,13 @@ def test_equal_stages_are_run_once(done):
     assert (one / "04-distilled" / sharing.ANSWERS).samefile(other / "04-distilled" / sharing.ANSWERS)
 
 
-def test_a_shared_stage_is_only_taken_for_an_equal_recipe(done, small_recipe, teacher, tmp_path):
+def test_a_shared_stage_is_only_taken_for_an_equal_recipe(done, small_recipe, small_data, teacher, tmp_path):
     _, place = done
     row = next(row for row in rows.all_rows() if row.name == RUN[0])
     for change, found in (([], 4), (["data.gap=7"], 0)):
         base = recipes.base_of(str(small_recipe), [f"model.options={json.dumps(WIDTHS)}", *change])
         recipe = recipes.recipe_of(row, recipes.Setup(base, teacher, None, 2, 2, 5))
-        assert len(sharing.share(recipe, tmp_path / f"run{found}", place / "out")) == found
+        assert len(sharing.share(recipe, tmp_path / f"run{found}", place / "out", small_data)) == found
 
 
 def test_intervals_draw_whole_contents(small_data):

@@ -205,7 +205,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
         (["rankdvqa-pico", "--size", "big"], "'big' is no size of pictures"),
         (["rankdvqa-pico", "--int8", str(tmp_path)], "--int8: onnx is not written in int8"),
         (["rankdvqa-pico", "--format", "openvino", "--int8", str(tmp_path)], "no finished set of patches"),
-        (["deepqa"], "the weights of deepqa are random"),
+        (["deepqa"], "no trained weights of deepqa ship"),
     ):
         done = command("export", *arguments, "--out", str(tmp_path / "made"))
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr

@@ -61,7 +61,7 @@ def test_an_int8_file_keeps_the_order_and_says_what_it_is(tmp_path: Path) -> Non
     assert facts["int8"]["calibrated_on"] == facts["int8"]["judged_on"] == 16
     assert "2 layers are int8" in (made.folder / "README.md").read_text()
     # Nearly equal clips, whose order int8 can't tell apart, refuse it; nothing is left.
-    alike = [(reference, (reference + 1e-4 * n).clamp(0, 1)) for n, (reference, _) in enumerate(clips(32))]
+    alike = [(reference, (reference + 2e-6 * n).clamp(0, 1)) for n, (reference, _) in enumerate(clips(32))]
     with pytest.raises(RuntimeRefusedError, match="in int8 the order of scores differs"):
         cv.export(network, tmp_path / "none", format="openvino", int8=alike, lost=1e-6, allow_random_weights=True)
     assert not (tmp_path / "none").exists()

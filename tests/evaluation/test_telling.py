@@ -118,7 +118,7 @@ def test_the_network_stays_in_its_mode_and_uncounted_cost_is_said_before_scoring
             raise RuntimeError("out of memory")
 
     broken = Broken().train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DataError, match="the network Broken: fails with RuntimeError: out of memory"):
         evaluate([NetworkScorer(broken)], [noise_set], cache=cache, resamples=0)
     assert broken.training and broken.inner.training
 

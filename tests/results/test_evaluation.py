@@ -151,7 +151,7 @@ def test_gaps_and_what_is_no_number_count_as_not_there(judged):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "damaged"), ("[]", "not an evaluation"), ("{}", "datasets is empty")]
+    ("text", "words"), [("{", "is no JSON"), ("[]", "not an evaluation"), ("{}", "datasets is empty")]
 )
 def test_files_that_are_none(text, words, tmp_path):
     file = tmp_path / "evaluation.json"
