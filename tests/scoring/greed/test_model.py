@@ -85,7 +85,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"\x80\x04pickle")
     with pytest.raises(WeightsError, match="is not UTF-8 text"):
         GreedModel.load(tmp_path / "x.json")
-    with pytest.raises(WeightsError, match="can be read"):
+    with pytest.raises(WeightsError, match="is a folder, not a file"):
         GreedModel.load(tmp_path)
 
 
