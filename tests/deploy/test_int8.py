@@ -70,7 +70,7 @@ def test_an_int8_file_keeps_the_order_and_says_what_it_is(tmp_path: Path, monkey
     assert "2 layers are int8" in (made.folder / "README.md").read_text()
     # The order of scores that another network gives refuses the file; nothing is left.
     monkeypatch.setattr(OpenVinoInt8, "lost_by", partialmethod(_turned, OpenVinoInt8.lost_by))
-    with pytest.raises(RuntimeRefusedError):
+    with pytest.raises(RuntimeRefusedError, match="in int8 the order of scores differs"):
         cv.export(network, tmp_path / "none", format="openvino", int8=clips(32), allow_random_weights=True)
     assert not (tmp_path / "none").exists()
 

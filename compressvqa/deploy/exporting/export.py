@@ -21,7 +21,7 @@ from compressvqa.deploy.exporting.facts import block_of, facts_of, smallest_side
 from compressvqa.deploy.exporting.formats import ALL, FORMATS, Format
 from compressvqa.deploy.exporting.fresh_process import run_alone
 from compressvqa.deploy.exporting.graph import ScoringGraph
-from compressvqa.deploy.exporting.int8 import LOST, OpenVinoInt8
+from compressvqa.deploy.exporting.int8 import LOST, OpenVinoInt8, OrderLostError
 from compressvqa.deploy.exporting.pictures import checks, example
 from compressvqa.deploy.graphs import need, quietly
 from compressvqa.errors import CompressVQAError, DataError, MissingExtraError, RuntimeRefusedError, WeightsError
@@ -186,6 +186,8 @@ def _first_that_agrees(
         try:
             error, clips = _written(form, graph, place, facts, free, fixed, frames)
             return free, fixed, error, clips, tuple(notes)
+        except OrderLostError:
+            raise
         except RuntimeRefusedError as error_:
             refused = error_
             what = "any size of picture" if free == ALL else "any batch" if free else "one size"

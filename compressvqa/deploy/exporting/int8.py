@@ -29,6 +29,10 @@ _AROUND = "^aten::"
 Clips = tuple[Tensor, ...]
 
 
+class OrderLostError(RuntimeRefusedError):
+    """Scores are in another order in int8; no other way of writing the file changes that."""
+
+
 class OpenVinoInt8(OpenVino):
     """OpenVINO's IR with int8 convolutions and products, where these keep the order of scores.
 
@@ -91,12 +95,12 @@ class OpenVinoInt8(OpenVino):
         """1 - SROCC between PyTorch's scores of the judging clips and the file's.
 
         Raises:
-            RuntimeRefusedError: it is more than is allowed.
+            OrderLostError: it is more than is allowed.
         """
         eager, other = (torch.cat(list(some)).double().numpy() for some in (wanted, found))
         lost = 1 - (correlation(other, eager, "none").srocc if np.ptp(other) > 0 else 0.0)
         if not lost <= self.lost:
-            raise RuntimeRefusedError(
+            raise OrderLostError(
                 f"in int8 the order of scores differs: 1 - SROCC is {lost:.2g} on {len(eager)} clips, {self.lost:g} is "
                 "allowed", hint="more clips, or float32",
             )  # fmt: skip
