@@ -139,7 +139,6 @@ def export(
     if int8 is not None and format != "openvino":
         raise DataError(f"{format} is not written in int8", hint="format openvino")
     form, folder = FORMATS[format] if int8 is None else OpenVinoInt8(int8, lost=lost), Path(folder)
-    need(form.packages, form.extra)
     _refuse_foreign(folder)
     network, known_as, stated, notice = _network(model, allow_random_weights)
     spec = spec_of(network)
@@ -148,6 +147,7 @@ def export(
     if is_untrained(network) and not allow_random_weights:
         raise WeightsError(f"the weights of {spec.name} are random: its scores would mean nothing",
                            hint="a network that was trained, or --allow-random-weights")  # fmt: skip
+    need(form.packages, form.extra)  # last: whoever installs it for a wrong argument's sake has installed it in vain
     count = frames or block_of(network)
     facts = facts_of(network, count, name=name or known_as, licence=licence or stated)
     modes = [(module, module.training) for module in network.modules()]
