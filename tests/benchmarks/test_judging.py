@@ -199,6 +199,19 @@ def test_elements_are_found_again_by_their_values():
     assert torch.equal(large[kept_elements(large, large[::2, 1::3])], large[::2, 1::3].flatten())
 
 
+def test_a_block_is_found_where_a_line_of_it_holds_equal_values():
+    dice = torch.Generator().manual_seed(0)
+    before = torch.randint(0, 4000, (300, 2000), generator=dice).float()
+    rows, columns = (torch.randperm(n, generator=dice)[: n // 3].sort().values for n in before.shape)
+    wanted = torch.zeros(before.shape, dtype=torch.bool)
+    wanted[rows[:, None], columns] = True
+    after = before[rows][:, columns]
+    assert torch.equal(kept_elements(before, after), wanted)
+    after[5, 7] += 1
+    with pytest.raises(UnjudgedError):
+        kept_elements(before, after)
+
+
 def test_values_are_distinct_and_keep_their_order():
     model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
     order = model[0].weight.flatten().argsort()

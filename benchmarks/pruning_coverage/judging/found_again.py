@@ -80,18 +80,27 @@ def _block(before: Tensor, after: Tensor, name: str) -> Tensor:
     if before.ndim != after.ndim or before.ndim < 2:
         raise doubt
     for corner in (before == after[(0,) * after.ndim]).nonzero().tolist()[:50]:
-        kept = torch.ones_like(before, dtype=torch.bool)
-        rows = []
+        rows, several = [], []
         for d in range(before.ndim):
             fibre = before[tuple(slice(None) if k == d else corner[k] for k in range(before.ndim))]
-            wanted = after[tuple(slice(None) if k == d else 0 for k in range(after.ndim))]
+            wanted = after[tuple(slice(None) if k == d else 0 for k in range(after.ndim))].contiguous()
             values, order = fibre.sort()
-            place = torch.searchsorted(values, wanted.contiguous()).clamp(max=len(values) - 1)
-            if not torch.equal(values[place], wanted) or len(order[place].unique()) < len(wanted):
+            first = torch.searchsorted(values, wanted).clamp(max=len(values) - 1)
+            if not torch.equal(values[first], wanted):
                 break
-            rows.append(order[place])
+            after_last = torch.searchsorted(values, wanted, right=True)
+            rows.append(order[first])
+            several += [
+                (d, number, order[first[number] : after_last[number]])
+                for number in (after_last - first > 1).nonzero().flatten().tolist()
+            ]
         else:
+            for d, number, candidates in several:  # equal values on that one line; the rest of their slices tells
+                rows[d][number] = max(candidates, key=lambda c: _agreement(before, after, rows, d, number, c))
+            if any(len(row.unique()) < len(row) for row in rows):
+                continue
             part = before
+            kept = torch.ones_like(before, dtype=torch.bool)
             for d, row in enumerate(rows):
                 part = part.index_select(d, row)
                 shape = [-1 if k == d else 1 for k in range(before.ndim)]
@@ -99,6 +108,14 @@ def _block(before: Tensor, after: Tensor, name: str) -> Tensor:
             if torch.equal(part, after):
                 return kept
     raise doubt
+
+
+def _agreement(before: Tensor, after: Tensor, rows: list[Tensor], d: int, number: int, candidate: Tensor) -> int:
+    """How many elements of a slice of `after` are those of a slice of `before`, as far as the other lines are known."""
+    part = before.select(d, int(candidate))
+    for k, row in enumerate(row for other, row in enumerate(rows) if other != d):
+        part = part.index_select(k, row)
+    return int((part == after.select(d, number)).sum())
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.steps import parts_of, replaced
-from compressvqa.torch_private import COMPILED_IN_PLACE, tree_leaves
+from compressvqa.torch_private import COMPILED_IN_PLACE, CONVOLUTION, tree_leaves
 
 
 def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -94,10 +94,11 @@ def _worked_out(held: Any) -> list[Tensor]:
 @cache
 def _is_copied_as_any(kind: Any) -> bool:
     """Whether a class of modules leaves it to Python how its objects are copied."""
-    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
+    return all(getattr(kind, name, None) in (getattr(nn.Module, name, None), _ADDS) for name in _COPYING)
 
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
 _TABLES = frozenset({dict, OrderedDict})
 _OF_TENSORS = frozenset({"_parameters", "_buffers"})
+_ADDS = CONVOLUTION.__setstate__  # gives a padding mode to those that were pickled before there were several
 _COPYING = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from compressvqa.pruning.recording.regions import reads_of, stores_of
-from compressvqa.pruning.recording.source import Function
+from compressvqa.pruning.recording.source import Function, nodes_in
 
 Live = dict[str, bool]  # names that flow into a return, and whether through something that did not run
 _SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -44,7 +44,7 @@ class Flow:
     feeding: list[ast.stmt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._inside = {node for layer in self.layers for node in ast.walk(layer)}
+        self._inside = {node for layer in self.layers for node in nodes_in(layer)}
         self._block(self.tree.body, {}, None)
 
     def _block(self, body: Sequence[ast.stmt], after: Live, around: ast.stmt | None) -> Live:
@@ -109,7 +109,7 @@ class Flow:
         return _joined([live, dict.fromkeys(self._reads(statement), missed or any(stored.values()))])
 
     def _reads(self, part: ast.AST) -> set[str]:
-        tests = {node for choice in _conditional(part) for node in ast.walk(choice.test)}
+        tests = {node for choice in _conditional(part) for node in nodes_in(choice.test)}
         return reads_of(part, self._inside | tests)
 
     def _give(self, part: ast.AST, names: frozenset[str]) -> None:
@@ -163,4 +163,4 @@ def _names(target: ast.expr) -> Iterator[str]:
 
 
 def _conditional(part: ast.AST) -> list[ast.IfExp]:
-    return [node for node in ast.walk(part) if isinstance(node, ast.IfExp)]
+    return [node for node in nodes_in(part) if isinstance(node, ast.IfExp)]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.lines import FollowedCall
-from compressvqa.pruning.recording.source import Function, chain_of, parent_of
+from compressvqa.pruning.recording.source import Function, chain_of, nodes_in, parent_of
 
 
 class FunctionCall:
@@ -35,7 +35,7 @@ class FunctionCall:
         """The innermost statements on a line."""
         found = [
             node
-            for node in ast.walk(self.tree)
+            for node in nodes_in(self.tree)
             if isinstance(node, ast.stmt)
             and node is not self.tree
             and node.lineno <= line <= (node.end_lineno or node.lineno)
@@ -43,7 +43,7 @@ class FunctionCall:
         ]
         return found or [
             node
-            for node in ast.walk(self.tree)
+            for node in nodes_in(self.tree)
             if isinstance(node, ast.stmt) and node is not self.tree and node.lineno == line
         ]
 
@@ -85,7 +85,7 @@ class Region:
         before: ast.stmt | None,
         aside: Sequence[ast.AST] = (),
     ) -> None:
-        self._aside = {inner for part in aside for inner in ast.walk(part)}
+        self._aside = {inner for part in aside for inner in nodes_in(part)}
         self.function, self.mention, self.node = function, mention, node
         self.missed = not function.ran(node)
         place = before or node
@@ -122,12 +122,12 @@ class Region:
     @property
     def returns(self) -> bool:
         """Whether its result may end the call: then what the call returned may be something else."""
-        return any(isinstance(node, ast.Return) for part in self._parts[0] for node in ast.walk(part))
+        return any(isinstance(node, ast.Return) for part in self._parts[0] for node in nodes_in(part))
 
     def inside(self) -> Iterator[ast.AST]:
         """Everything in it that has to do with the mention."""
         for part in self._parts[1]:
-            yield from (node for node in ast.walk(part) if node not in self._aside)
+            yield from (node for node in nodes_in(part) if node not in self._aside)
 
     def reads(self) -> set[Value]:
         """What the names that it reads held when it was come to."""
@@ -159,7 +159,7 @@ class Region:
 
     def attributes(self) -> set[str]:
         """Attributes that its result flows into."""
-        nodes = (node for part in self._parts[0] for node in ast.walk(part))
+        nodes = (node for part in self._parts[0] for node in nodes_in(part))
         return {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
 
 
@@ -180,7 +180,7 @@ def _other_values(mention: ast.AST | None) -> list[ast.AST]:
 def reads_of(part: ast.AST, aside: Collection[ast.AST] = ()) -> set[str]:
     """Names whose tensors a piece of code reads; sizes of a tensor are no reading of it."""
     found = set()
-    for node in ast.walk(part):
+    for node in nodes_in(part):
         if node in aside:
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -195,7 +195,7 @@ def reads_of(part: ast.AST, aside: Collection[ast.AST] = ()) -> set[str]:
 def stores_of(part: ast.AST) -> set[str]:
     """Names that a piece of code sets, or changes: by a method call (`rows.append(y)`) or a part (`rows[0] = y`)."""
     found = set()
-    for node in ast.walk(part):
+    for node in nodes_in(part):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):

@@ -25,7 +25,7 @@ from compressvqa.pruning.recording.flows import Flow
 from compressvqa.pruning.recording.graph import Value
 from compressvqa.pruning.recording.lines import FollowedCall
 from compressvqa.pruning.recording.regions import FunctionCall
-from compressvqa.pruning.recording.source import Function, chain_of, is_getattr, look_up, parent_of, tree_of
+from compressvqa.pruning.recording.source import Function, chain_of, is_getattr, look_up, nodes_in, parent_of, tree_of
 
 Otherwise = dict[int, tuple[Value, str]]
 
@@ -109,13 +109,14 @@ def _held(call: FollowedCall, place: ast.stmt, names: Set[str]) -> Iterator[Valu
                 yield from held[name]
 
 
+@lru_cache(maxsize=16384)
 def _always_runs(statement: ast.stmt, tree: Function) -> bool:
     """Whether a statement stands in no branch and after none that may return."""
     above = parent_of(statement)
     if above is not tree and not isinstance(above, (ast.With, ast.AsyncWith)):
         return False
     body: list[ast.stmt] = above.body
-    before = (node for item in body[: body.index(statement)] for node in ast.walk(item))
+    before = (node for item in body[: body.index(statement)] for node in nodes_in(item))
     return not any(isinstance(node, ast.Return) for node in before) and (above is tree or _always_runs(above, tree))
 
 
@@ -144,7 +145,7 @@ def _origin(node: ast.AST, tree: Function) -> ast.AST:
 def _origins_in(tree: Function) -> dict[str, ast.AST]:
     """Where each local name of a function comes from, the first time."""
     found: dict[str, ast.AST] = {}
-    for node in ast.walk(tree):
+    for node in nodes_in(tree):
         targets: Sequence[ast.AST] = ()
         if isinstance(node, (ast.For, ast.comprehension)):
             targets, value = [node.target], node.iter
@@ -157,7 +158,7 @@ def _origins_in(tree: Function) -> dict[str, ast.AST]:
 
 @lru_cache(maxsize=4096)
 def _calls_in(tree: Function) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [node for node in nodes_in(tree) if isinstance(node, ast.Call)]
 
 
 def _is_one_of(call: FollowedCall, nodes: Sequence[ast.Call], tree: Function) -> bool:
@@ -205,12 +206,12 @@ def _told(flow: Flow, tree: Function) -> Iterator[ast.Call]:
     options = {argument.arg for argument in [*given.args[first:], *given.kwonlyargs]}
     options |= {argument.arg for argument in (given.vararg, given.kwarg) if argument is not None}
     for statement in flow.feeding:
-        for node in ast.walk(statement):
+        for node in nodes_in(statement):
             if isinstance(node, ast.Call):
                 arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-                if any(isinstance(n, ast.Name) and n.id in options for a in arguments for n in ast.walk(a)):
+                if any(isinstance(n, ast.Name) and n.id in options for a in arguments for n in nodes_in(a)):
                     yield node
 
 
 def _names_in(target: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
+    return {node.id for node in nodes_in(target) if isinstance(node, ast.Name)}

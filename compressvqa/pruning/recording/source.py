@@ -92,6 +92,12 @@ def tree_of(code: CodeType) -> Function | None:
     return tree
 
 
+@lru_cache(maxsize=16384)
+def nodes_in(part: ast.AST) -> tuple[ast.AST, ...]:
+    """`ast.walk(part)`, walked once: the trees of a file are kept, and the same pieces are asked for in every trace."""
+    return tuple(ast.walk(part))
+
+
 @lru_cache(maxsize=4096)
 def words_of(code: CodeType) -> frozenset[str]:
     """Names, attributes and string constants in a function, also in those inside it."""
