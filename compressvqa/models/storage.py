@@ -103,7 +103,8 @@ def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> nn.Module:
 
     Args:
         folder: the model folder.
-        dtype: of the floating-point weights; by default half-precision files become float32 and others stay.
+        dtype: of the floating-point weights; by default those of half-precision files become float32, except where
+            the network was built in half precision, and others stay.
 
     Raises:
         WeightsError: missing, damaged, of a newer format, or of another network than it says.
@@ -143,7 +144,9 @@ def restore(
     limit = most_bytes((folder / WEIGHTS).stat().st_size)
     model = built(lambda: build(entry, {**settings, **(kwargs or {})}), limit, folder / CONFIG)
     check_kinds(model, tensors, folder / WEIGHTS)
-    tensors = {key: _cast(tensor, dtype) for key, tensor in tensors.items()}
+    on_purpose = {key for key, tensor in model.state_dict().items() if _is_half(tensor)}  # its forward counts on that
+    tensors = {key: tensor if key in on_purpose and dtype is None else _cast(tensor, dtype)
+               for key, tensor in tensors.items()}  # fmt: skip
     changes = Changes.from_dict(config["changes"], where=folder / CONFIG)
     if fresh:
         tensors |= _drawn(model, tensors)
@@ -233,8 +236,12 @@ def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     if dtype is None:
-        return tensor.float() if tensor.element_size() < 4 else tensor
+        return tensor.float() if _is_half(tensor) else tensor
     return tensor.to(dtype)
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() < 4
 
 
 def _json(config: dict[str, Any]) -> str:

@@ -117,6 +117,26 @@ def test_half_precision_files_come_back_as_float32_unless_asked(tmp_path):
     assert {p.dtype for p in load(save(small().double(), tmp_path / "wide")).parameters()} == {torch.float64}
 
 
+class HalfInside(nn.Module):
+    """A network that works in half precision inside, on purpose."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Linear(4, 4).bfloat16(), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(self.features(x.bfloat16()).float())
+
+
+def test_what_was_built_in_half_precision_stays_so(tmp_path):
+    models.register("half-inside", mode="NR", inputs="vectors")(HalfInside)
+    model = create_model("half-inside").eval()
+    loaded = load(save(model, tmp_path / "net"))
+    assert [p.dtype for p in loaded.parameters()] == [p.dtype for p in model.parameters()]
+    assert torch.equal(loaded(torch.ones(1, 4)), model(torch.ones(1, 4)))
+    assert {p.dtype for p in load(tmp_path / "net", dtype=torch.float64).parameters()} == {torch.float64}
+
+
 class Tied(nn.Module):
     """A network whose two layers share their weight, with a counter, a constant and statistics."""
 
