@@ -30,12 +30,13 @@ from compressvqa.data.shared import working_in
 from compressvqa.data.sources import Cutting, Reference, Source
 from compressvqa.errors import DataError
 from compressvqa.files import replacing, write_json
+from compressvqa.plurals import count
 from compressvqa.progress import Progress
 from compressvqa.video.raw import RawFormat
 
 log = logging.getLogger(__name__)
 # Names of what a build writes.
-SHARD = re.compile(r"[\w.+-]+-[0-9a-f]{12}\.(npy|json)")
+SHARD = re.compile(r"(?!index-[0-9a-f]{12}\.json)[\w.+-]+-[0-9a-f]{12}\.(npy|json)")
 
 
 def build(
@@ -125,7 +126,7 @@ def _finish(folder: Path, index: str, wanted: dict[str, Any], notes: list[str]) 
     others = [p for p in folder.iterdir() if SHARD.fullmatch(p.name) and p.stem not in wanted["names"]]
     if others:
         size = sum(path.stat().st_size for path in others)
-        log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
+        log.info("%s: %s (%.0f MB) of other settings stay there", folder, count(len(others), "file"), size / 1e6)
 
 
 class _Build:

@@ -29,6 +29,7 @@ from compressvqa.data.shared import working_in
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
 from compressvqa.fingerprint import file_digest
+from compressvqa.plurals import count
 from compressvqa.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def keep(
         others = [path for path in folder.glob(f"{prefix}*.npy") if path.name not in makers]
         if others:
             size = sum(path.stat().st_size for path in others)
-            log.info("%s: %d files (%.0f MB) there are of other settings", folder, len(others), size / 1e6)
+            log.info("%s: %s (%.0f MB) of other settings stay there", folder, count(len(others), "file"), size / 1e6)
     except OSError as error:
         hint = "free some space, then run it again: finished files are kept"
         raise DataError(f"frames can't be written ({error.strerror or error})", where=folder, hint=hint) from error

@@ -135,6 +135,8 @@ class DistilStage:
                 for name in ("task_weight", "teacher_task_weight"):
                     if getattr(self, name) > 0:
                         raise ValueError(f"`data: unlabelled` has no labels to learn the task from: set `{name}: 0`")
+            if self.fake_int8 and self.teacher_task_weight > 0:
+                raise ValueError("`fake_int8` rounds a teacher that learns along as well: set `teacher_task_weight: 0`")
             if self.teacher_lr is not None and self.teacher_task_weight == 0:
                 raise ValueError("`teacher_lr` is set, but the teacher does not learn: set `teacher_task_weight`")
             return self
@@ -246,7 +248,8 @@ class DistilStage:
             margins = torch.stack([objective.margins(scores) for scores in each])
             # Hooks are set on the network itself: under Fabric's wrapper the module paths are other ones.
             with FeatureTaps(student, list(pairs), channels=self.config.channels) as taps:
-                scores = model(*inputs).float()
+                with self.config.rounding():
+                    scores = model(*inputs).float()
                 features = taps.take()
             return (
                 theirs._replace(margins=margins[0] if theirs.shares is None else margins),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
+from compressvqa.training.fake_int8 import FakeInt8
 from compressvqa.training.loop import FitSettings, Stateful, StepLoss, fit
 from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
 
@@ -24,6 +26,15 @@ class TrainingConfig(StageConfig):
     clip_norm: float | None = Field(0.1, gt=0, description="largest norm of the gradient; null: not clipped")
     checkpoint_seconds: float = Field(60, gt=0, description="time between checkpoints in seconds")
     schedule: ScheduleChoice = Field(ScheduleChoice(), description="the learning-rate schedule")
+    fake_int8: bool = Field(
+        False,
+        description="layers of the network that learns round their weights and inputs as int8 does, so that a later "
+        "`quantise` costs less; the weights stay floats",
+    )
+
+    def rounding(self) -> contextlib.AbstractContextManager[object]:
+        """What the network in training is called within."""
+        return FakeInt8() if self.fake_int8 else contextlib.nullcontext()
 
     def fit(
         self,
@@ -47,7 +58,9 @@ class TrainingConfig(StageConfig):
         objective = context.objective
 
         def task_loss(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
-            return objective.loss(model(*objective.inputs(batch)), batch), {}
+            with self.rounding():
+                scores = model(*objective.inputs(batch))
+            return objective.loss(scores, batch), {}
 
         fit(
             fabric or context.fabric(),

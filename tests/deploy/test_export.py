@@ -216,7 +216,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_exports_and_says_what_it_checked(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    done = command("export", "rankdvqa-pico", "--size", "96", "--out", str(tmp_path / "made"), "--json")
+    done = command("export", "rankdvqa-pico", "--size", "96", "--out", "made", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["size"] == [96, 96] and said["error"] < 1e-4 and said["facts"]["licence"] == "Apache-2.0"

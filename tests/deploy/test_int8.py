@@ -51,7 +51,9 @@ def test_what_can_not_be_rounded_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="8 clips don't say how int8 may round"):
         cv.export(network, tmp_path / "made", format="openvino", int8=clips(8), allow_random_weights=True)
     with pytest.raises(DataError, match="onnx is not written in int8"):
-        cv.export(network, tmp_path / "made", int8=clips(16), allow_random_weights=True)
+        cv.export(network, tmp_path / "made", int8=clips(32), allow_random_weights=True)
+    with pytest.raises(DataError, match="the clips are 32x40, not 96"):
+        cv.export(network, tmp_path / "made", format="openvino", size=96, int8=clips(32), allow_random_weights=True)
 
 
 def _turned(form: OpenVinoInt8, real: Any, wanted: Any, found: Any) -> float:

@@ -153,6 +153,7 @@ def test_check_names_the_nearest_paths(student: nn.Module, teacher: nn.Module) -
         ({"data": "unlabelled"}, "has no labels.*set `task_weight: 0`"),
         ({"data": "unlabelled", "task_weight": 0, "teacher_task_weight": 1.0}, "set `teacher_task_weight: 0`"),
         ({"teacher_lr": 1e-3}, "the teacher does not learn"),
+        ({"fake_int8": True, "teacher_task_weight": 1.0}, "rounds a teacher that learns along"),
         ({"positions": "pool"}, "'equal', 'resize' or 'mean'"),
         ({"teacher_precision": "16"}, "'32' or 'bf16'"),
         ({"teachers": {"a": 1.0}}, "one of the two"),

@@ -1,5 +1,6 @@
 """Stages as a recipe uses them; the whole pipeline is in test_pipeline.py."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,29 @@ def test_the_student_comes_nearer_to_the_teacher(network: torch.nn.Module, conte
     # Each of the eight clips was scored by the teacher once, though all 25 steps asked for them.
     assert result.figures["clips_scored_by_the_teacher"] == 8
     assert result.figures["scores_asked_of_the_teacher"] == 200
+
+
+@pytest.mark.parametrize("kind", ["train", "distil"])
+def test_fake_int8_rounds_the_network_that_learns_and_no_other(
+    kind: str, network: torch.nn.Module, context: StageContext, tmp_path: Path
+) -> None:
+    called = []
+    context.network_of("teacher").register_forward_hook(lambda _m, _i, output: called.append(output.detach().clone()))
+    start, found = copy.deepcopy(network.state_dict()), {}
+    for rounded in (False, True):
+        network.load_state_dict(start)
+        context.folder = tmp_path / str(rounded)
+        context.folder.mkdir()
+        settings = {"name": kind, "steps": 2, "batch": 2, "fake_int8": rounded}
+        if kind == "train":
+            TrainStage(TrainStage.Config(**settings)).run(network, context)
+        else:
+            DistilStage(DistilStage.Config(**settings, teacher="teacher")).run(network, context)
+        found[rounded] = weights(network)
+    assert 0 < (found[True] - found[False]).abs().max() < 0.01
+    half = len(called) // 2
+    assert half > 0 or kind == "train"
+    assert all(map(torch.equal, called[:half], called[half:]))
 
 
 def test_sparsity_without_a_target_uses_lambda_as_it_is(network: torch.nn.Module, context: StageContext) -> None:

@@ -121,7 +121,7 @@ def export(
         frames: of a block; None: the network's own.
         name: what it is called; None: the network's own name.
         licence: of the weights, SPDX. None: for networks that ship the licence that they ship under.
-        int8: clips to round by: what the network is called with, (1, frames, 3, height, width) each, 16 or more, of
+        int8: clips to round by: what the network is called with, (1, frames, 3, height, width) each, 32 or more, of
             several contents and qualities. Layers become int8 (openvino only) where the order of scores stays on every
             second one of them, by which nothing was calibrated.
         lost: 1 - SROCC between int8 and PyTorch that is allowed there.
@@ -139,6 +139,8 @@ def export(
     if int8 is not None and format != "openvino":
         raise DataError(f"{format} is not written in int8", hint="format openvino")
     form, folder = FORMATS[format] if int8 is None else OpenVinoInt8(int8, lost=lost), Path(folder)
+    if isinstance(form, OpenVinoInt8) and size is not None and _size(size, None) != form.size:
+        raise DataError(f"int8: the clips are {form.size[0]}x{form.size[1]}, not {size}", hint="no size")
     _refuse_foreign(folder)
     network, known_as, stated, notice = _network(model, allow_random_weights)
     spec = spec_of(network)
@@ -182,7 +184,9 @@ def _first_that_agrees(
     for free in form.ways:
         if free == ALL and (size is not None or getattr(graph.network, "cuts_patches", False)):
             continue
-        fixed = None if free == ALL else _size(size, graph.network)
+        # In one size only, int8 is written for that of the clips that it is judged on.
+        wanted = form.size if isinstance(form, OpenVinoInt8) and size is None else size
+        fixed = None if free == ALL else _size(wanted, graph.network)
         try:
             error, clips = _written(form, graph, place, facts, free, fixed, frames)
             return free, fixed, error, clips, tuple(notes)
@@ -264,7 +268,10 @@ def _told(name: str, what: str = "can't be exported") -> Iterator[None]:
     except (MissingExtraError, RuntimeRefusedError):
         raise
     except Exception as error:  # each exporter has errors of its own, and so has each network
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # OpenVINO says first in which of its files, then why.
+        lines = [
+            line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from")
+        ]
         said = (lines or [type(error).__name__])[0][:200]
         raise RuntimeRefusedError(f"{name} {what} ({said})") from error
 
@@ -283,10 +290,12 @@ def _no_output() -> Iterator[None]:
         os.close(nothing)
 
 
-def _size(size: Any, network: nn.Module) -> tuple[int, int]:
+def _size(size: Any, network: nn.Module | None) -> tuple[int, int]:
     """Height and width of pictures where they are not free."""
     if isinstance(size, (tuple, list)):
         return int(size[0]), int(size[1])
+    if network is None:
+        return int(size), int(size)
     views = [one.size for one in network.modules() if isinstance(one, View) and one.size is not None]
     side = size or (views[0] if views else max(SIZE, smallest_side_of(network)))
     return int(side), int(side)

@@ -37,7 +37,8 @@ def run_alone(form: Format, path: Path, clips: list[Clips]) -> tuple[list[list[T
         given = Path(place) / "given.npz"
         arrays = {f"{number}/{name}": one.numpy() for number, pair in enumerate(clips) for name, one in pair.items()}
         np.savez(given, **arrays)  # type: ignore[arg-type]
-        values = {"path": str(path), "given": str(given), "found": place, "count": len(clips), "names": list(clips[0])}
+        full = str(path.absolute())  # the process runs elsewhere
+        values = {"path": full, "given": str(given), "found": place, "count": len(clips), "names": list(clips[0])}
         head = "import sys\nimport numpy\n" + "".join(f"{name} = {value!r}\n" for name, value in values.items())
         # No path of ours: what is found is what is installed.
         around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
