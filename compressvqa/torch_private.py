@@ -27,8 +27,8 @@ __all__ = [
     "COMPILED_IN_PLACE",
     "CONVOLUTION",
     "DECOMPOSITIONS",
+    "DispatchMode",
     "HOOK_TABLES",
-    "TorchDispatchMode",
     "TorchFunctionMode",
     "WeakTensorKeyDictionary",
     "compiled_inside",
@@ -95,6 +95,20 @@ def weight_hooks(module: nn.Module) -> list[Any]:
 def flatten_weights_anew(module: nn.RNNBase) -> None:
     """Lets a recurrent layer find its weights again after they were exchanged."""
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+# -- modes ------------------------------------------------------------------------------------------------------------
+
+
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """torch's TorchDispatchMode, but its compiler is not imported at the first operator (170 MB, more than a second).
+
+    torch wraps `__torch_dispatch__` so that nothing inside is compiled; nothing inside of ours is.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 # -- operators --------------------------------------------------------------------------------------------------------

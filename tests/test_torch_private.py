@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,7 @@ def test_recurrent_layers_find_exchanged_weights() -> None:
     assert torch.equal(layer(x)[0], other(x)[0])
 
 
-class Seen(private.TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Seen(private.DispatchMode):
     """Notes operators."""
 
     def __init__(self) -> None:
@@ -135,6 +137,22 @@ class Seen(private.TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.operators.append(func)
         return func(*args, **kwargs or {})
+
+
+def test_a_dispatch_mode_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch\n"
+        "from compressvqa.torch_private import DispatchMode\n"
+        "class Mode(DispatchMode):\n"
+        "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
+        "        print('seen')\n"
+        "        return func(*args, **kwargs or {})\n"
+        "with Mode():\n"
+        "    torch.zeros(1)\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["seen", "False"]
 
 
 def test_a_dispatch_mode_sees_operators_and_their_signatures() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from compressvqa.errors import CompressVQAError, WeightsError
-from compressvqa.torch_private import CONVOLUTION, TorchDispatchMode
+from compressvqa.torch_private import CONVOLUTION, DispatchMode
 
 # What a constructor may take at least, whatever the file holds, and as a multiple of the file beyond that: pruning
 # leaves a few percent of what the constructor makes.
@@ -65,7 +65,7 @@ def built(make: Callable[[], nn.Module], limit: int, where: object) -> nn.Module
         raise WeightsError(what, where=where) from error
 
 
-class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Bounded(DispatchMode):
     """Counts the memory of tensors that are made anew, before they are made."""
 
     def __init__(self, limit: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressvqa.torch_private import TorchDispatchMode, operator_name, tree_leaves
+from compressvqa.torch_private import DispatchMode, operator_name, tree_leaves
 
 # The input passes these in its own order, ...
 _VIEWS = frozenset({
@@ -121,7 +121,7 @@ class _Running:
         return found
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watch(DispatchMode):
     """Shows every operator to the blocks that are running."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from compressvqa.pruning.recording.graph import Graph, Node, Value
 from compressvqa.pruning.recording.lines import unfollowed
 from compressvqa.pruning.recording.operators import calling_place, facts, flat, may_be_index, same_layout, written_to
 from compressvqa.pruning.recording.running import leaves_of, tensors_of
-from compressvqa.torch_private import DECOMPOSITIONS, TorchDispatchMode, WeakTensorKeyDictionary
+from compressvqa.torch_private import DECOMPOSITIONS, DispatchMode, WeakTensorKeyDictionary
 
 
 class _Store:
@@ -38,7 +38,7 @@ class _Seen:
     version: int
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(DispatchMode):
     """Sees every operator below autograd."""
 
     def __init__(self, model: nn.Module, known: Callable[[str], bool]) -> None:

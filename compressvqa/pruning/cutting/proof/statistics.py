@@ -22,7 +22,7 @@ from compressvqa.pruning.dependency.rules.by_hand import STATISTICS
 from compressvqa.pruning.dependency.trace import Trace
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.operators import calling_place
-from compressvqa.torch_private import TorchDispatchMode, operator_name
+from compressvqa.torch_private import DispatchMode, operator_name
 
 _Over = tuple[int | None, Any]  # the dimension that holds the channels, and the positions that are kept
 
@@ -106,7 +106,7 @@ def _positions(over: _Over, shape: Sequence[int], size: int) -> int:
     return total
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Mode(DispatchMode):
     """Sees every operator and takes the statistics that are booked in another way."""
 
     def __init__(self, statistics: KeptStatistics, stack: Sequence[str]) -> None:
