@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.stats
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.correlation import pearson

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
-from scipy.special import expit
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.values import Array, Values, finite, pair
@@ -69,10 +68,10 @@ def evaluate(name: str, parameters: tuple[float, ...] | list[float], x: Values) 
         raise DataError(f"{name} has {PARAMETERS[name]} parameters, not {len(parameters)}")
     if name == "logistic4":
         high, low, middle, width = parameters
-        return np.asarray((high - low) * expit((values - middle) / max(abs(width), 1e-300)) + low)
+        return np.asarray((high - low) * scipy.special.expit((values - middle) / max(abs(width), 1e-300)) + low)
     if name == "logistic5":
         height, steepness, middle, slope, offset = parameters
-        return np.asarray(height * (expit(steepness * (values - middle)) - 0.5) + slope * values + offset)
+        return np.asarray(height * (scipy.special.expit(steepness * (values - middle)) - 0.5) + slope * values + offset)
     if name == "linear":
         return parameters[0] * values + parameters[1]
     return values.copy()
@@ -221,7 +220,7 @@ _Projection = Callable[[Array, float, float, Array], "tuple[Array, Array]"]
 
 
 def _project4(z: Array, middle: float, width: float, target: Array) -> tuple[Array, Array]:
-    bend = expit((z - middle) / width)
+    bend = scipy.special.expit((z - middle) / width)
     spread = bend - bend.mean()
     square = float(spread @ spread)
     height = float(spread @ target) / square if square > 1e-18 * z.size else 0.0
@@ -229,7 +228,7 @@ def _project4(z: Array, middle: float, width: float, target: Array) -> tuple[Arr
 
 
 def _project5(z: Array, middle: float, width: float, target: Array) -> tuple[Array, Array]:
-    columns = np.stack([expit((z - middle) / width) - 0.5, z, np.ones_like(z)])
+    columns = np.stack([scipy.special.expit((z - middle) / width) - 0.5, z, np.ones_like(z)])
     centred = columns[:2] - columns[:2].mean(axis=1, keepdims=True)
     sizes = np.maximum(np.sqrt(np.sum(centred**2, axis=1)), 1e-9)
     # The cut keeps a bend that is all but straight from trading huge weights with the straight part.

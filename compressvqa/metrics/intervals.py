@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
-from scipy.special import ndtr, ndtri
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.fits import fit_scores
@@ -264,11 +263,11 @@ def _interval(whole: float, drawn: Array, left_out: Array | None, level: float) 
 
 def _corrected(whole: float, drawn: Array, left_out: Array, tails: Array) -> Array:
     """Efron (1987), equations 2.3 and 6.6: shares of resamples below the ends, moved by bias and acceleration."""
-    bias = ndtri((np.sum(drawn < whole) + np.sum(drawn <= whole)) / (2 * drawn.size))
+    bias = scipy.special.ndtri((np.sum(drawn < whole) + np.sum(drawn <= whole)) / (2 * drawn.size))
     pull = left_out.mean() - left_out
     acceleration = np.sum(pull**3) / (6 * np.sum(pull**2) ** 1.5)
-    moved = bias + ndtri(tails)
-    return np.asarray(ndtr(bias + moved / (1 - acceleration * moved)))
+    moved = bias + scipy.special.ndtri(tails)
+    return np.asarray(scipy.special.ndtr(bias + moved / (1 - acceleration * moved)))
 
 
 def _large_kendall(x: Array, y: Array, without: Chunks, level: float) -> Interval:
@@ -282,5 +281,5 @@ def _large_kendall(x: Array, y: Array, without: Chunks, level: float) -> Interva
         return Interval(float("nan"), float("nan"), "none")
     # On Fisher's scale, where the ends can't leave -1 to 1.
     error = np.sqrt((values.size - 1) * values.var()) / (1 - whole**2)
-    half = float(ndtri((1 + level) / 2) * error)
+    half = float(scipy.special.ndtri((1 + level) / 2) * error)
     return Interval(float(np.tanh(np.arctanh(whole) - half)), float(np.tanh(np.arctanh(whole) + half)), "jackknife")

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.roc import Roc, roc

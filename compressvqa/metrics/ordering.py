@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.values import Values, finite
@@ -70,7 +70,7 @@ def srocc_within(scores: Values, labels: Values, contents: Sequence[Hashable]) -
     found = []
     for kept in places.values():
         if len(kept) >= 3 and np.ptp(truth[kept]) > 0:
-            ranks = rankdata(values[kept]), rankdata(truth[kept])
+            ranks = scipy.stats.rankdata(values[kept]), scipy.stats.rankdata(truth[kept])
             found.append(float(np.corrcoef(*ranks)[0, 1]) if np.ptp(values[kept]) > 0 else 0.0)
     return float(np.mean(found)) if found else float("nan")
 

@@ -16,9 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import scipy.optimize
-from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
-from scipy.special import expit, logit
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.errors import DataError
 from compressvqa.metrics.values import Array, Values, finite, pair
@@ -67,7 +65,7 @@ class ScoreScale:
 
     def map(self, raw: Values) -> Array:
         """Readable scores: (n,) to (n,)."""
-        return np.asarray(HIGHEST * expit(_odds(self.raw, self.readable)(finite(raw, "raw scores"))))
+        return np.asarray(HIGHEST * scipy.special.expit(_odds(self.raw, self.readable)(finite(raw, "raw scores"))))
 
     def curve(self) -> tuple[Array, Array, Array]:
         """Raw scores, log-odds of the readable ones and slopes at the knots, (knots,) each: the curve itself.
@@ -102,10 +100,12 @@ class _Odds:
 
     def __init__(self, raw: Array, odds: Array) -> None:
         secants = np.diff(odds) / np.diff(raw)
-        slopes = PchipInterpolator(raw, odds).derivative()(raw) if raw.size > 2 else np.full(2, secants[0])
+        slopes = (
+            scipy.interpolate.PchipInterpolator(raw, odds).derivative()(raw) if raw.size > 2 else np.full(2, secants[0])
+        )
         slopes[[0, -1]] = secants[[0, -1]]  # not the estimate of that method, which may be 0 at an end
         self.raw, self.odds, self.slopes = raw, odds, slopes
-        self.between = CubicHermiteSpline(raw, odds, slopes)
+        self.between = scipy.interpolate.CubicHermiteSpline(raw, odds, slopes)
 
     def __call__(self, x: Array) -> Array:
         inside = np.clip(x, self.raw[0], self.raw[-1])
@@ -115,7 +115,7 @@ class _Odds:
 
 @functools.lru_cache(maxsize=64)
 def _odds(raw: tuple[float, ...], readable: tuple[float, ...]) -> _Odds:
-    return _Odds(np.array(raw), logit(np.array(readable) / HIGHEST))
+    return _Odds(np.array(raw), scipy.special.logit(np.array(readable) / HIGHEST))
 
 
 def fit_scale(
@@ -160,7 +160,7 @@ def fit_scale(
 
     def residual(steps: Array) -> Array:
         odds = odds_at(steps)
-        errors = np.sqrt(weights) * (expit(_Odds(knots, odds)(x)) - y) / scale
+        errors = np.sqrt(weights) * (scipy.special.expit(_Odds(knots, odds)(x)) - y) / scale
         bends = np.diff(np.diff(odds) / np.diff(knots)) * (knots[-1] - knots[0]) / knots.size**2
         return np.concatenate([errors, _STIFFNESS * bends])
 
@@ -168,7 +168,7 @@ def fit_scale(
     lowest, highest = np.full_like(first, -12.0), np.full_like(first, 4.0)
     highest[0] = 12.0
     found = scipy.optimize.least_squares(residual, first, bounds=(lowest, highest))
-    readable = HIGHEST * expit(np.clip(odds_at(found.x), -16, 16))
+    readable = HIGHEST * scipy.special.expit(np.clip(odds_at(found.x), -16, 16))
     return ScoreScale(tuple(map(float, knots)), tuple(map(float, readable)), fitted_to)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
-from scipy.special import gammaln
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.scoring.greed.filters import Array
 
 BLOCK = 5
 NOISE_VARIANCE = 0.1  # of the neural noise, in squared steps of an 8 bit picture
 _SHAPES = np.arange(0.2, 10, 0.001)
-_KURTOSES = np.exp(gammaln(5 / _SHAPES) + gammaln(1 / _SHAPES) - 2 * gammaln(3 / _SHAPES))
 
 
 def gaussian_window(radius: int, deviation: float) -> Array:
@@ -38,8 +39,16 @@ def shape_of_kurtosis(kurtosis: Array) -> Array:
     """
     # Where nothing varies there is no kurtosis; its entropy is scaled by a variance of 0 then.
     known = np.nan_to_num(kurtosis, nan=np.inf, posinf=np.inf)
-    shape: Array = np.interp(known, _KURTOSES[::-1], _SHAPES[::-1])
+    shape: Array = np.interp(known, _kurtoses()[::-1], _SHAPES[::-1])
     return shape
+
+
+@cache
+def _kurtoses() -> Array:
+    """Of the shapes in the table."""
+    of = scipy.special.gammaln
+    kurtoses: Array = np.exp(of(5 / _SHAPES) + of(1 / _SHAPES) - 2 * of(3 / _SHAPES))
+    return kurtoses
 
 
 def ggd_entropy(shape: Array, deviation: Array) -> Array:
@@ -54,8 +63,8 @@ def ggd_entropy(shape: Array, deviation: Array) -> Array:
     >>> float(ggd_entropy(np.array(2.0), np.array(1.0)).round(4))  # log(2 pi e) / 2
     1.4189
     """
-    scale = deviation * np.exp((gammaln(1 / shape) - gammaln(3 / shape)) / 2)
-    entropy: Array = 1 / shape - np.log(shape / (2 * scale)) + gammaln(1 / shape)
+    scale = deviation * np.exp((scipy.special.gammaln(1 / shape) - scipy.special.gammaln(3 / shape)) / 2)
+    entropy: Array = 1 / shape - np.log(shape / (2 * scale)) + scipy.special.gammaln(1 / shape)
     return entropy
 
 

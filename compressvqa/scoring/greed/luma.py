@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import correlate1d
+import scipy  # a part of it is imported when it is first used
 
 from compressvqa.scoring.greed.entropy import BLOCK, gaussian_window
 from compressvqa.scoring.greed.filters import Array
@@ -67,6 +67,8 @@ def _areas(samples: int, wanted: int) -> _Weights:
 
 def without_local_mean(picture: Array) -> Array:
     """A picture less its Gaussian local mean of 7x7 samples; edges are mirrored."""
-    mean = correlate1d(correlate1d(picture, _LOCAL, axis=0, mode="reflect"), _LOCAL, axis=1, mode="reflect")
+    mean = scipy.ndimage.correlate1d(
+        scipy.ndimage.correlate1d(picture, _LOCAL, axis=0, mode="reflect"), _LOCAL, axis=1, mode="reflect"
+    )
     difference: Array = picture - mean
     return difference
