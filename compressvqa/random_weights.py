@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 NOTE = "compressvqa_drawn"  # attribute on the instance: numbers only, so that every way to copy a network keeps it
 _VALUES = 4  # noted of each tensor: training changes all of them, and also a large network is noted at once
@@ -68,7 +69,7 @@ def hand_on(original: nn.Module, smaller: nn.Module) -> list[str]:
 
 def _some(model: nn.Module) -> Iterator[float]:
     for parameter in model.parameters():
-        if parameter.is_meta:
+        if parameter.is_meta or isinstance(parameter, UninitializedParameter):
             continue  # nothing was drawn yet
         values = parameter.detach().flatten()[:: max(1, parameter.numel() // _VALUES)][:_VALUES]
         values = torch.view_as_real(values.resolve_conj()).flatten() if values.is_complex() else values

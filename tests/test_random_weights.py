@@ -9,8 +9,10 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 import compressvqa as cv
+from compressvqa import random_weights
 from compressvqa.cli import main
 from compressvqa.errors import WeightsError
 from compressvqa.models import RankDVQA
@@ -161,3 +163,12 @@ def test_looking_whether_weights_were_drawn_draws_nothing(network):
     state = torch.random.get_rng_state()
     assert is_untrained(network)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_lazy_layer_has_drawn_nothing_yet():
+    model = nn.Sequential(nn.Linear(2, 3), nn.LazyLinear(1))
+    random_weights.note(model)
+    assert random_weights.are_random(model)
+    model(torch.ones(1, 2))
+    random_weights.note(model)
+    assert random_weights.are_random(model)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from pruning_coverage.judging import Call, Snapshot, UnjudgedError, distinct, judge, kept_elements
+from pruning_coverage.judging.judge import nudged
 
 torch.set_num_threads(1)
 KEPT = [0, 2, 3, 6, 7]
@@ -28,11 +29,16 @@ class Net(nn.Module):
         super().__init__()
         self.a, self.norm, self.b = nn.Conv2d(3, 8, 3, padding=1), norm or nn.Identity(), nn.Conv2d(8, 6, 3, padding=1)
         self.head, self.score = nn.Linear(6, 1), score
+        self.gain = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.a(x).relu())
         if self.score == "mean of a":
             return 50 + 0.01 * y.mean((1, 2, 3))
+        if self.score == "faint":
+            return self.gain * y.mean((1, 2, 3), keepdim=True) * self.a.weight.shape[0] + self.head(
+                self.b(y).mean((2, 3))
+            )
         if self.score == "large only" and x.shape[-2] > 8:
             y = y * 2
         return self.head(self.b(y).relu().mean((2, 3)))
@@ -74,6 +80,24 @@ def test_a_right_pruning_is_right():
 def test_the_wrong_channels_are_seen(read):
     model = original()
     assert judge(model, cut(model, read=read), calls()).outcome == "silently wrong"
+
+
+def test_a_small_fault_is_no_rounding():
+    """Below a thousandth of the movement the judge looks at what rounding does; a fault stays one."""
+    model = original(score="faint")
+    small = cut(model)
+    small.gain = 1 + 1e-4
+    verdict = judge(model, small, calls())
+    assert verdict.outcome == "silently wrong" and verdict.error < 1e-3
+
+
+def test_what_stands_for_rounding_changes_weights_by_no_more():
+    model = original().double()
+    other = nudged(model)
+    for before, after in zip(model.parameters(), other.parameters(), strict=True):
+        if before.numel() > 1:
+            assert 0 < int((before != after).sum()) < before.numel()
+            assert bool(((before - after).abs() <= before.abs() * 4.5e-16).all())
 
 
 def test_a_permutation_of_both_sides_is_right():

@@ -21,6 +21,7 @@ from pruning_coverage.judging.statistics import KeptStatistics, Watched
 TOLERANCE = 1e-5  # of how far the output moves between inputs
 _ROUNDING = {"64": 1e-12, "32": 5e-6}  # of the output's largest value, by the bits that were computed in
 _COARSE = 0.05  # of the output's largest value: where it moves less, 32 bits could hide an error
+_LITTLE, _NOISE = 1e-3, 10  # below this share of the movement, an error of so many times what rounding does is rounding
 _FELT = 1e-3  # what was removed must change the output by so much for a comparison to say anything
 
 
@@ -48,11 +49,13 @@ class Judgement:
             "not judged".
         said: the error, or why it is not judged.
         calls: how many calls were compared.
+        error: the largest difference, as a share of the output's movement.
     """
 
     outcome: str
     said: str = ""
     calls: int = 0
+    error: float = 0.0
 
 
 def judge(original: nn.Module, smaller: nn.Module, calls: Sequence[Call]) -> Judgement:
@@ -72,7 +75,25 @@ def judge(original: nn.Module, smaller: nn.Module, calls: Sequence[Call]) -> Jud
     first = _tried(networks, kept, calls, bits=32)
     if first.outcome in ("right", "broken", "nothing removed"):
         return first
-    return _tried(list(map(_wide, networks)), kept, calls, bits=64)
+    original, smaller, zeroed = map(_wide, networks)
+    last = _tried([original, smaller, zeroed], kept, calls, bits=64)
+    if last.outcome == "silently wrong" and last.error < _LITTLE:
+        # A score that is the square of a difference of nearly equal features has lost most of its digits.
+        noise = _tried([original, nudged(zeroed), zeroed], kept, calls, bits=64)
+        if last.error <= _NOISE * noise.error:
+            return Judgement("not judged", "rounding alone, in 64 bits, moves its output about as far", last.calls)
+    return last
+
+
+def nudged(model: nn.Module) -> nn.Module:
+    """A copy whose weights are each the next number up or down, or the same, which is what rounding may do to it."""
+    model, dice = copy.deepcopy(model), torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dtype == torch.float64 and parameter.numel() > 1:
+                step = torch.randint(-1, 2, parameter.shape, generator=dice).double()
+                parameter.mul_(1 + step * torch.finfo(torch.float64).eps)
+    return model
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -123,7 +144,7 @@ def _compared(found: list[tuple[str, list[Tensor], list[Tensor], list[Tensor], f
                 worst = max(worst, 0.0 if error <= rounding * size else error / (movement or size or 1.0))
                 felt = max(felt, float((whole[number] - reference[number]).abs().max()) / (movement or size or 1.0))
     if worst > TOLERANCE or math.isnan(worst):
-        return Judgement("silently wrong", f"off by {worst:.1e} of its movement", len(found))
+        return Judgement("silently wrong", f"off by {worst:.1e} of its movement", len(found), worst)
     if felt < _FELT:
         return Judgement("not judged", "its output is the same with and without what was removed", len(found))
     return Judgement("right", "the output does not move" if still else "", len(found))
