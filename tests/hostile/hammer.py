@@ -63,12 +63,16 @@ def run(
     before = _resident()
     _limit_memory()
     ended: dict[str, Any] = {"cases": 0, "read": 0, "refused": 0, "faults": []}
-    marker = folder / "case"
+    marker = os.open(folder / "case", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    armed = 0.0
     for number in range(first, cases):
-        if stop_at is not None and time.monotonic() > stop_at:
+        now = time.monotonic()
+        if stop_at is not None and now > stop_at:
             break
-        marker.write_text(f"{name} {seed} {number}")
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        os.pwrite(marker, f"{name} {seed} {number}".encode(), 0)  # numbers only grow
+        if now - armed > 1:  # not for each case: that costs as much as a small one
+            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            armed = now
         deeds.clear()
         try:
             case(random.Random(f"{name}/{seed}/{number}"))()
@@ -92,6 +96,7 @@ def run(
         if len(ended["faults"]) >= 25:
             break
     faulthandler.cancel_dump_traceback_later()
+    os.close(marker)
     gc.collect()
     ended["grown_mb"] = round((_resident() - before) / 2**20)
     ended["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
