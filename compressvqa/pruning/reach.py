@@ -16,6 +16,7 @@ from torch import nn
 from compressvqa.errors import TargetError
 from compressvqa.pruning.dependency.trace import Trace, trace_open
 from compressvqa.pruning.notes import nothing_to_remove
+from compressvqa.pruning.prune import prune
 from compressvqa.pruning.recording.doors import enter, has_numbers
 from compressvqa.pruning.recording.garbage import only_new_garbage
 from compressvqa.pruning.search import Search
@@ -87,3 +88,15 @@ def _missed(search: Search, settings: Settings) -> str:
             finally:
                 search.settings = settings
     return next(name for name in TARGETS if getattr(settings, name) is not None)
+
+
+def foreseen(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), **settings: Any) -> nn.Module | None:
+    """The network as it will be pruned, with whatever channels: None where its widths hang on weights or on the clock.
+
+    Arguments as in `check_reach`, which has let them pass.
+    """
+    asked = Settings.of(**{**settings, "importance": "l1"}, also=also, ratios=1.0)
+    sized = any(getattr(asked, name) is not None for name in TARGETS)
+    if not sized or asked.target_latency is not None or asked.scope == "global":
+        return None
+    return prune(model, inputs, also=also, verify=False, **{**settings, "importance": "l1"}).model

@@ -31,7 +31,8 @@ from compressvqa.report import model_card, write_report
 from compressvqa.running.metrics_log import MetricsLog
 from compressvqa.running.precision import fabric_of, precision_of
 from compressvqa.running.preflight import preflight
-from compressvqa.running.recipe import INITIAL, Recipe, kind_of, teachers_of
+from compressvqa.running.recipe import INITIAL, Recipe, kind_of, start_of, teachers_of
+from compressvqa.running.recipe_file import located
 from compressvqa.running.run_folder import RunFolder, StageFolder
 from compressvqa.running.surroundings import logged_to, terminated_as_interrupted, threads
 from compressvqa.stages import StageContext, StageResult
@@ -153,7 +154,7 @@ class _Run:
             self.metrics.forget(config.name)
         if done is None:
             began = time.monotonic()
-            result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))
+            result = self._run_stage(folder, config, self._network_at(start_of(self.recipe, index), config.network))
             network = result.network.cpu().eval()
             row, scores = self._judge(config.name, network)
             figures = result.figures | self._scale(network)
@@ -170,18 +171,12 @@ class _Run:
         self.environments[config.name] = done.get("environment", {})
         self.scores[config.name] = done.get("scores", [])
 
-    def _start_of(self, index: int) -> str:
-        """The earlier stage that a stage starts from, or `INITIAL`."""
-        config = self.recipe.stages[index]
-        before = [earlier.name for earlier in self.recipe.stages[:index] if earlier.network == config.network]
-        return str(config.start or (before[-1] if before else INITIAL))
-
     def _network_at(self, start: str, which: str) -> nn.Module:
         return self.networks.initial(which) if start == INITIAL else load(self.stage_models[start])
 
     def _origin(self, index: int) -> str | None:
         """The stage whose network a stage made something of: the one it starts from, else its teacher."""
-        start = self._start_of(index)
+        start = start_of(self.recipe, index)
         if start != INITIAL:
             return start
         return next((name for name in teachers_of(self.recipe.stages[index]) if name in self.scores), None)
@@ -220,7 +215,8 @@ class _Run:
                 log=write,
                 seed=seed,
             )
-            result = stage.run(network, context)
+            with located(recipe, "stages", recipe.stages.index(config)):
+                result = stage.run(network, context)
         assert isinstance(result, StageResult)
         return result
 
