@@ -82,7 +82,8 @@ MISTAKES = {
         "stages.distilled.target_params", "can't reach"),
     "depth of a network without blocks": (
         "stages.pruned={kind: prune, name: pruned, depth: 0.5}", "stages.pruned", "no residual block"),
-    "nothing to prune": ("stages.pruned={kind: prune, name: pruned, rule: null}", "stages.pruned", "nothing is asked for"),
+    "nothing to prune": (
+        "stages.pruned={kind: prune, name: pruned, rule: null}", "stages.pruned", "nothing is asked for"),
     "kind of data": ("stages.teacher={kind: pool, name: teacher, steps: 3}", "stages.teacher", "mos-pairs"),
 }  # fmt: skip
 

@@ -154,8 +154,8 @@ class RankPairs:
         """Looks, before any work, whether there are videos on both sides, and whether patches can be coded.
 
         Raises:
-            DataError: no such folder or file, no video in it, or one that is on both sides; a rung makes patches smaller
-                than encoders take, or stands twice.
+            DataError: no such folder or file, no video in it, or one that is on both sides; a rung makes patches
+                smaller than encoders take, or stands twice.
         """
         rungs = self.config.rungs()
         for rung in rungs:

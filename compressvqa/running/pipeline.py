@@ -63,6 +63,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = True,
     data_folder: str | Path | None = None,
+    tell: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Runs a recipe to its report.
 
@@ -74,6 +75,8 @@ def run(
         out: the run folder; by default ``runs/<name of the recipe>``.
         resume: False refuses a folder that already holds a run.
         data_folder: where the prepared data is kept, so that runs may share it; by default inside the run folder.
+        tell: called with the result once it is known, before the last network, the results and the report are written:
+            a disk that is full then keeps nobody from the figures.
 
     Raises:
         CompressVQAError: anything that the user can mend: data, weights, targets, a loss that is not a number.
@@ -86,7 +89,7 @@ def run(
     with folder.locked(), terminated_as_interrupted(), logged_to(folder.path / "log.txt"):
         check_writable(data / "train" / "index.json")
         with threads(recipe.runtime.threads):
-            return _Run(recipe, folder, data).run()
+            return _Run(recipe, folder, data).run(tell)
 
 
 class _Run:
@@ -107,7 +110,7 @@ class _Run:
         self.scores: dict[str, list[float]] = {}
         self.judged: Judged | None = None
 
-    def run(self) -> RunResult:
+    def run(self, tell: Callable[[RunResult], None] | None) -> RunResult:
         recipe, began = self.recipe, time.monotonic()
         self.folder.begin(recipe, self.environment)
         log.info("%s: %s, in %s", recipe.name, count(len(recipe.stages), "stage"), self.folder.path)
@@ -120,6 +123,11 @@ class _Run:
             for index, config in enumerate(recipe.stages):
                 self._stage(index, config)
         results = self._results()
+        result = RunResult(
+            self.folder.path, self.folder.path / "model", self.folder.path / "report.html", results["table"]
+        )
+        if tell is not None:
+            tell(result)
         last = [config.name for config in recipe.stages if config.network == "model"] or [recipe.stages[-1].name]
         network = load(self.stage_models[last[-1]])
         if "scale" not in self.figures[last[-1]] and hasattr(self.dataset, "judge"):  # an older version's stage
@@ -128,9 +136,9 @@ class _Run:
         card = model_card(results, scale=scale_of(network))
         save(network, self.folder.path / "model", card=card, facts={"table": results["table"]})
         write_json(self.folder.path / "results.json", results)
-        report = write_report(results, self.folder.path, recipe.to_yaml())
+        write_report(results, self.folder.path, recipe.to_yaml())
         log.info("%s: done in %.0f s", recipe.name, time.monotonic() - began)
-        return RunResult(self.folder.path, self.folder.path / "model", report, results["table"])
+        return result
 
     def _prepare(self, part: str) -> Any:
         with bar(f"data: {part}") as progress:

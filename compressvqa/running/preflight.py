@@ -69,7 +69,7 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
 
 
 class _Rehearsal:
-    """The networks that stages will be given, with whatever weights, as far as their structure is known before the work.
+    """The networks that stages will be given, with whatever weights, as far as their structure is known before it.
 
     A stage that has ``rehearse(network, inputs)`` is shown the network that it will be given: it refuses what no
     weights make possible, and returns one of the structure that it will leave, or None where that is not known.
