@@ -13,6 +13,7 @@ import re
 _NOT_SHOWN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
 )
+LONGEST_LINE = 1000  # of an error
 _LINES_TOO = re.compile("[\\n\\t]|" + _NOT_SHOWN.pattern)
 
 
@@ -29,6 +30,15 @@ def printable(text: object, *, one_line: bool = False) -> str:
     return (_LINES_TOO if one_line else _NOT_SHOWN).sub(lambda found: ascii(found[0])[1:-1], str(text))
 
 
+def _told(text: str) -> str:
+    """A text of an error: lines below the first are ours where they are indented; any other line end came with a name.
+
+    What stands in a file may be as long as the file: of a line so much is told as can be read.
+    """
+    lines = printable(re.sub(r"\n(?!  )", r"\\n", str(text))).split("\n")
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…" for line in lines)
+
+
 class CompressVQAError(Exception):
     """A mistake that the user can mend. The command line prints it in one line and exits with code 2.
 
@@ -43,9 +53,9 @@ class CompressVQAError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        what = printable(self.what)
+        what = _told(self.what)
         text = what if self.where is None else f"{printable(self.where, one_line=True)}: {what}"
-        return text if self.hint is None else f"{text} (try: {printable(self.hint)})"
+        return text if self.hint is None else f"{text} (try: {_told(self.hint)})"
 
 
 class Terminated(KeyboardInterrupt):

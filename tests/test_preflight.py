@@ -27,6 +27,7 @@ data:
   sources: SOURCES
   validation: 0.5
   size: 96
+  ladder: [{codec: x264, crf: [24, 48]}]
 stages:
   - {kind: train, name: teacher, steps: 3, batch: 2}
   - kind: sparsify
@@ -60,12 +61,29 @@ MISTAKES = {
     "missing weights": ("model.weights=nowhere/weights.pth", "model", "nowhere"),
     "missing data": ("data.sources=nowhere", "data", "nowhere"),
     "optimiser": ("stages.teacher.optimizer.betas=[1.5, 0.9]", "stages.teacher.optimizer", "beta"),
-    "clips that are too small": ("data={kind: rank-pairs, sources: SOURCES, sizes: [32], size: 96}", "data", "32"),
+    "clips that are too small": ("data={kind: rank-pairs, sources: SOURCES, sizes: [32]}", "data", "32"),
+    "patches too small to be coded": (
+        "data={kind: rank-pairs, sources: SOURCES, size: 96}", "data", "would code 48x48 pixels"),
     "name of a device": ("runtime.device=cuda:0", "runtime.device", "'auto', 'cpu'"),
     "no references": (
         "model={name: image-backbone, options: {backbone: resnet18}}", "(model|data)", "a no-reference network, but"),
     "objective": ("objective.kind=mos", "(objective|data)", "ranked pairs, the objective 'mos' takes scored"),
     "recompute": ("runtime.recompute=true", "runtime.recompute", "can't recompute"),
+    "target that no cut reaches": ("stages.pruned.target_macs=0.0001", "stages.pruned.target_macs", "the least is 0."),
+    "rounding that keeps all": (
+        "stages.pruned={kind: prune, name: pruned, target_params: 0.5, round_to: 16}", "stages.pruned.target_params",
+        "can't reach target_params=0.5"),
+    "everything is protected": (
+        "stages.pruned={kind: prune, name: pruned, target_macs: 0.5, protect: ['*']}", "stages.pruned.target_macs",
+        "can't reach.*protected by"),
+    "share that no layer may lose": ("stages.pruned.max_ratio=0.01", "stages.pruned.", "can't reach"),
+    "target of a stage that starts elsewhere": (
+        "stages.distilled={kind: prune, name: distilled, start: sparse, target_params: 0.01}",
+        "stages.distilled.target_params", "can't reach"),
+    "depth of a network without blocks": (
+        "stages.pruned={kind: prune, name: pruned, depth: 0.5}", "stages.pruned", "no residual block"),
+    "nothing to prune": (
+        "stages.pruned={kind: prune, name: pruned, rule: null}", "stages.pruned", "nothing is asked for"),
     "kind of data": ("stages.teacher={kind: pool, name: teacher, steps: 3}", "stages.teacher", "mos-pairs"),
 }  # fmt: skip
 
@@ -118,6 +136,27 @@ def test_a_mistake_is_told_with_its_line_before_any_work(
     assert not (tmp_path / "run" / "data").exists() and not (tmp_path / "run" / "stages").exists()
     with pytest.raises(CompressVQAError, match=rf"(?s)--set {place}.*({said})"):
         preflight(Recipe.load(recipe, [override]), weights=False)
+
+
+def test_a_second_pruning_is_held_against_what_the_first_leaves(recipe: Path) -> None:
+    second = "stages.distilled={kind: prune, name: distilled, rule: null, target_params: 0.3}"
+    options = "model.options={widths: [4, 4, 4, 4, 4, 4], merge_width: 4, mlp_width: 4}"
+    preflight(Recipe.load(recipe, [options, "stages.pruned.rule=null", second]))
+    with pytest.raises(CompressVQAError, match=r"distilled.target_params: can't reach target_params=0.3 "):
+        preflight(Recipe.load(recipe, [options, "stages.pruned.rule=null", "stages.pruned.target_params=0.2", second]))
+    # With a rule the widths hang on zeros that training makes: it is the stage that says so, if it must.
+    preflight(Recipe.load(recipe, [options, "stages.pruned.target_params=0.2", second]))
+
+
+def test_a_stage_that_fails_in_its_work_says_which_line_of_the_recipe_it_is(
+    small_recipe: Path, small_data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "recipe.yaml"
+    stages = "  - {kind: train, name: teacher, steps: 1, batch: 2}\n  - {kind: prune, name: empty, rule: zeros}\n"
+    file.write_text(small_recipe.read_text().partition("  - {kind: train")[0] + stages)
+    line = len(file.read_text().splitlines())
+    with pytest.raises(CompressVQAError, match=rf"recipe\.yaml:{line}: stages\.empty: .*exactly zero"):
+        run(Recipe.load(file), out=tmp_path / "run", data_folder=small_data)
 
 
 def test_a_recipe_without_mistakes_passes_and_nothing_is_read(recipe: Path) -> None:

@@ -125,26 +125,29 @@ def prune(
     pruned: Any = prune_network(network, arguments, also=also, **choices) if choices or shorter is None else None
     blocks = {} if shorter is None else {"blocks": shorter.removed}
     end, first = pruned or shorter, shorter or pruned
-    saved = None if place is None else save(end.model, place)
     counts = {
         name: (getattr(first.complexity_before, name), getattr(end.complexity_after, name))
         for name in ("params", "macs")
     }
     error = max(float(part.max_error) for part in (shorter, pruned) if part is not None)
     if as_json:
-        said: dict[str, Any] = {**blocks, **counts, "max_error": error, "folder": saved}
+        said: dict[str, Any] = {**blocks, **counts, "max_error": error, "folder": place}
         if pruned is not None:
             said |= {"plan": dataclasses.asdict(pruned.plan), "removed": pruned.removed, "dead": pruned.dead}
         print_json(said)
-        return
-    if shorter is not None:
-        print(f"left out     {', '.join(shorter.removed)}")
-    if pruned is not None:
-        print(pruned.plan)
-    for name, (before, after) in counts.items():
-        print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
-    print(f"pruned against zeroed: largest error {error:.1e} of the output's scale")
-    print("nothing was saved (--out FOLDER saves)" if saved is None else saved)
+    else:
+        if shorter is not None:
+            print(f"left out     {', '.join(shorter.removed)}")
+        if pruned is not None:
+            print(pruned.plan)
+        for name, (before, after) in counts.items():
+            print(f"{name:<12} {before:>16,} -> {after:>16,}  ({after / before:.2%})")
+        print(f"pruned against zeroed: largest error {error:.1e} of the output's scale")
+    sys.stdout.flush()  # a full disk must not lose the figures
+    if place is not None:
+        save(end.model, place)
+    if not as_json:
+        print("nothing was saved (--out FOLDER saves)" if place is None else place)
 
 
 def _check(context: typer.Context) -> None:
@@ -198,18 +201,19 @@ def _explain(
     facts = explain(trace(network, inputs, **choices), protect)
     if patterns:
         facts = facts.about(patterns)
+    if as_json:
+        print_json({"model": title, **facts.to_dict()})
+    else:
+        # A line is broken for a reader at a terminal, not for a program or a file.
+        width = None if sys.stdout.isatty() else 10_000
+        Console(width=width).print(to_tree(facts, title, every=every), highlight=False)
     if svg is not None:
         from compressvqa.report.channels import save_channels
 
+        sys.stdout.flush()  # a full disk must not lose what was found
         save_channels(facts, title, svg)
-    if as_json:
-        print_json({"model": title, **facts.to_dict()})
-        return
-    # A line is broken for a reader at a terminal, not for a program or a file.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width).print(to_tree(facts, title, every=every), highlight=False)
-    if svg is not None:
-        print(svg)
+        if not as_json:
+            print(svg)
 
 
 def _shares(ratio: float | None, ratios: Sequence[str], zeros: bool) -> Any:

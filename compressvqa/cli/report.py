@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -32,6 +31,8 @@ def report(
     compressvqa report runs/a runs/b --out runs/both
     """
     from compressvqa.report import write_evaluation_report, write_report
+    from compressvqa.report.results import load
+    from compressvqa.untrusted import read_text
 
     evaluations = [path for path in map(_evaluation, runs) if path is not None]
     folders = [run for run in runs if _evaluation(run) is None]
@@ -45,8 +46,7 @@ def report(
         (folder,) = folders
         check_writable(folder / "report.html")
         recipe = folder / "recipe.yaml"
-        results = json.loads((folder / RESULTS).read_text())
-        page = write_report(results, folder, recipe.read_text() if recipe.exists() else "")
+        page = write_report(load(folder / RESULTS), folder, read_text(recipe) if recipe.exists() else "")
         if as_json:
             print_json({"written": [page]})
         else:

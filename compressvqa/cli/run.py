@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -48,15 +49,21 @@ def run(
             print(describe(checked, folder, data_folder))
         return
     from compressvqa.report import result_table, with_intervals
+    from compressvqa.running.pipeline import RunResult
     from compressvqa.running.pipeline import run as run_recipe
 
-    result = run_recipe(checked, out=folder, resume=resume, data_folder=data_folder)
-    if as_json:
-        print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
-        return
     console = Console()
-    console.print(result_table(with_intervals(result.table)))
-    console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)
+
+    def tell(result: RunResult) -> None:  # before the report is drawn: a full disk must not lose the figures
+        if as_json:
+            print_json({"folder": result.folder, "model": result.model, "report": result.report, "table": result.table})
+        else:
+            console.print(result_table(with_intervals(result.table)))
+        sys.stdout.flush()
+
+    result = run_recipe(checked, out=folder, resume=resume, data_folder=data_folder, tell=tell)
+    if not as_json:
+        console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)
 
 
 def _refuse_another(folder: Path, name: str) -> None:

@@ -151,11 +151,17 @@ class RankPairs:
         self.config = config
 
     def check(self) -> None:
-        """Looks, before any work, whether there are videos on both sides.
+        """Looks, before any work, whether there are videos on both sides, and whether patches can be coded.
 
         Raises:
-            DataError: no such folder or file, no video in it, or one that is on both sides.
+            DataError: no such folder or file, no video in it, or one that is on both sides; a rung makes patches
+                smaller than encoders take, or stands twice.
         """
+        rungs = self.config.rungs()
+        for rung in rungs:
+            rung.coded_size(self.config.size, self.config.size)
+        if len({rung.name for rung in rungs}) < len(rungs):
+            raise DataError("names a rung twice", where="ladder")
         parts: tuple[Part, ...] = ("train", "validation")
         for part in parts:
             if not self.sources(part):

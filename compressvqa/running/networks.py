@@ -90,6 +90,12 @@ class Networks:
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
 
+def is_large(network: nn.Module) -> bool:
+    """Whether a network is not called before the work: a very large one, or one without weights."""
+    parameters = list(network.parameters())
+    return any(p.is_meta for p in parameters) or sum(p.numel() for p in parameters) > TOO_LARGE_TO_TRY
+
+
 def _place(recipe: Recipe, which: str) -> Place:
     return ("teachers", which) if which in recipe.teachers else (which,)
 
@@ -139,9 +145,7 @@ def try_network(
     Raises:
         RecipeError: it raises an error, or gives something else than (1,).
     """
-    if any(parameter.is_meta for parameter in network.parameters()):
-        return
-    if sum(parameter.numel() for parameter in network.parameters()) > TOO_LARGE_TO_TRY:
+    if is_large(network):
         return
     training = network.training
     try:

@@ -31,7 +31,8 @@ from compressvqa.report import model_card, write_report
 from compressvqa.running.metrics_log import MetricsLog
 from compressvqa.running.precision import fabric_of, precision_of
 from compressvqa.running.preflight import preflight
-from compressvqa.running.recipe import INITIAL, Recipe, kind_of, teachers_of
+from compressvqa.running.recipe import INITIAL, Recipe, kind_of, start_of, teachers_of
+from compressvqa.running.recipe_file import located
 from compressvqa.running.run_folder import RunFolder, StageFolder
 from compressvqa.running.surroundings import logged_to, terminated_as_interrupted, threads
 from compressvqa.stages import StageContext, StageResult
@@ -62,6 +63,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = True,
     data_folder: str | Path | None = None,
+    tell: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Runs a recipe to its report.
 
@@ -73,6 +75,8 @@ def run(
         out: the run folder; by default ``runs/<name of the recipe>``.
         resume: False refuses a folder that already holds a run.
         data_folder: where the prepared data is kept, so that runs may share it; by default inside the run folder.
+        tell: called with the result once it is known, before the last network, the results and the report are written:
+            a disk that is full then keeps nobody from the figures.
 
     Raises:
         CompressVQAError: anything that the user can mend: data, weights, targets, a loss that is not a number.
@@ -85,7 +89,7 @@ def run(
     with folder.locked(), terminated_as_interrupted(), logged_to(folder.path / "log.txt"):
         check_writable(data / "train" / "index.json")
         with threads(recipe.runtime.threads):
-            return _Run(recipe, folder, data).run()
+            return _Run(recipe, folder, data).run(tell)
 
 
 class _Run:
@@ -106,7 +110,7 @@ class _Run:
         self.scores: dict[str, list[float]] = {}
         self.judged: Judged | None = None
 
-    def run(self) -> RunResult:
+    def run(self, tell: Callable[[RunResult], None] | None) -> RunResult:
         recipe, began = self.recipe, time.monotonic()
         self.folder.begin(recipe, self.environment)
         log.info("%s: %s, in %s", recipe.name, count(len(recipe.stages), "stage"), self.folder.path)
@@ -119,6 +123,11 @@ class _Run:
             for index, config in enumerate(recipe.stages):
                 self._stage(index, config)
         results = self._results()
+        result = RunResult(
+            self.folder.path, self.folder.path / "model", self.folder.path / "report.html", results["table"]
+        )
+        if tell is not None:
+            tell(result)
         last = [config.name for config in recipe.stages if config.network == "model"] or [recipe.stages[-1].name]
         network = load(self.stage_models[last[-1]])
         if "scale" not in self.figures[last[-1]] and hasattr(self.dataset, "judge"):  # an older version's stage
@@ -127,9 +136,9 @@ class _Run:
         card = model_card(results, scale=scale_of(network))
         save(network, self.folder.path / "model", card=card, facts={"table": results["table"]})
         write_json(self.folder.path / "results.json", results)
-        report = write_report(results, self.folder.path, recipe.to_yaml())
+        write_report(results, self.folder.path, recipe.to_yaml())
         log.info("%s: done in %.0f s", recipe.name, time.monotonic() - began)
-        return RunResult(self.folder.path, self.folder.path / "model", report, results["table"])
+        return result
 
     def _prepare(self, part: str) -> Any:
         with bar(f"data: {part}") as progress:
@@ -153,7 +162,7 @@ class _Run:
             self.metrics.forget(config.name)
         if done is None:
             began = time.monotonic()
-            result = self._run_stage(folder, config, self._network_at(self._start_of(index), config.network))
+            result = self._run_stage(folder, config, self._network_at(start_of(self.recipe, index), config.network))
             network = result.network.cpu().eval()
             row, scores = self._judge(config.name, network)
             figures = result.figures | self._scale(network)
@@ -170,18 +179,12 @@ class _Run:
         self.environments[config.name] = done.get("environment", {})
         self.scores[config.name] = done.get("scores", [])
 
-    def _start_of(self, index: int) -> str:
-        """The earlier stage that a stage starts from, or `INITIAL`."""
-        config = self.recipe.stages[index]
-        before = [earlier.name for earlier in self.recipe.stages[:index] if earlier.network == config.network]
-        return str(config.start or (before[-1] if before else INITIAL))
-
     def _network_at(self, start: str, which: str) -> nn.Module:
         return self.networks.initial(which) if start == INITIAL else load(self.stage_models[start])
 
     def _origin(self, index: int) -> str | None:
         """The stage whose network a stage made something of: the one it starts from, else its teacher."""
-        start = self._start_of(index)
+        start = start_of(self.recipe, index)
         if start != INITIAL:
             return start
         return next((name for name in teachers_of(self.recipe.stages[index]) if name in self.scores), None)
@@ -220,7 +223,8 @@ class _Run:
                 log=write,
                 seed=seed,
             )
-            result = stage.run(network, context)
+            with located(recipe, "stages", recipe.stages.index(config)):
+                result = stage.run(network, context)
         assert isinstance(result, StageResult)
         return result
 

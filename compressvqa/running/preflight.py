@@ -12,9 +12,9 @@ from compressvqa import registry
 from compressvqa.errors import RecipeError
 from compressvqa.models import example_inputs
 from compressvqa.models.factory import entry_of
-from compressvqa.running.networks import Networks, try_network
+from compressvqa.running.networks import Networks, is_large, try_network
 from compressvqa.running.precision import fabric_of
-from compressvqa.running.recipe import Recipe, RuntimeChoice, kind_of, teachers_of
+from compressvqa.running.recipe import INITIAL, Recipe, RuntimeChoice, kind_of, start_of, teachers_of
 from compressvqa.running.recipe_file import blamed, located
 
 
@@ -51,6 +51,7 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
         with located(recipe, "runtime", "recompute"):
             _can_recompute(networks.look(which), choice.registered, recipe)
     works_on = {config.name: config.network for config in recipe.stages}
+    rehearsal = _Rehearsal(recipe, networks)
     for position, config in enumerate(recipe.stages):
         with located(recipe, "stages", position):
             stage = registry.stages[kind_of(config)].value(config)
@@ -62,8 +63,37 @@ def preflight(recipe: Recipe, *, weights: bool = True) -> Networks:
                 # The first of several teachers: it is the one whose features are compared.
                 first = next(iter(teachers_of(config)), None)
                 teacher = config.network if first is None else works_on.get(first, first)
-                stage.check(networks.look(config.network), networks.look(teacher))
+                stage.check(rehearsal.given(position) or networks.look(config.network), networks.look(teacher))
+            rehearsal.play(position, stage)
     return networks
+
+
+class _Rehearsal:
+    """The networks that stages will be given, with whatever weights, as far as their structure is known before it.
+
+    A stage that has ``rehearse(network, inputs)`` is shown the network that it will be given: it refuses what no
+    weights make possible, and returns one of the structure that it will leave, or None where that is not known.
+    """
+
+    def __init__(self, recipe: Recipe, networks: Networks) -> None:
+        self._recipe, self._networks = recipe, networks
+        self._left: dict[str, nn.Module | None] = {}
+
+    def given(self, position: int) -> nn.Module | None:
+        """What a stage begins with; None where that is not known, or too large to be run."""
+        start = start_of(self._recipe, position)
+        given = self._networks.look(self._recipe.stages[position].network) if start == INITIAL else self._left[start]
+        return None if given is None or is_large(given) else given
+
+    def play(self, position: int, stage: object) -> None:
+        """Lets a stage look at what it will be given."""
+        config, given = self._recipe.stages[position], self.given(position)
+        left = given if registry.stages[kind_of(config)].facts.get("keeps_structure") else None
+        if given is not None and hasattr(stage, "rehearse"):
+            # Whatever is drawn at random here changes nothing that comes later.
+            with torch.random.fork_rng(devices=[]):
+                left = stage.rehearse(given, self._networks.inputs)
+        self._left[config.name] = left
 
 
 def _feeds(data: str, objective: str) -> None:

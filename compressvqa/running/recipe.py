@@ -67,6 +67,13 @@ def teachers_of(stage: StageConfig) -> dict[str, float]:
     return stage.teaching if registry.stages[kind_of(stage)].facts.get("two_networks") else {}
 
 
+def start_of(recipe: Recipe, index: int) -> str:
+    """The earlier stage that a stage starts from, or `INITIAL`."""
+    config = recipe.stages[index]
+    before = [earlier.name for earlier in recipe.stages[:index] if earlier.network == config.network]
+    return str(config.start or (before[-1] if before else INITIAL))
+
+
 class RecipePart(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error."""
 

@@ -20,6 +20,7 @@ from compressvqa.untrusted.yaml_text import MAX_DEPTH, Place
 
 LARGEST = 2**32 - 1  # whole number in a recipe; what seeds of NumPy and PyTorch can be
 MOST_FAULTS = 20  # that are written out
+WITH = " (with --set "
 
 
 def parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Place, int]]:
@@ -88,7 +89,9 @@ def located(recipe: _Placed, *at: str | int) -> Iterator[None]:
     except CompressVQAError as error:
         inner = (error.where or "").split(".")[0]
         if inner in _settings_at(recipe, at):
-            place = recipe.place(*at, inner)
+            place, around = recipe.place(*at, inner), recipe.place(*at) or ""
+            if place is not None and not place.startswith("--set"):  # another setting of the part may be what is wrong
+                place += around[around.find(WITH) :] if WITH in around else ""
             what = error.what if error.where == inner else f"{error.where}: {error.what}"
         else:
             place = recipe.place(*at)
@@ -223,7 +226,7 @@ def place_of(at: Place, file: Path, data: Any, lines: Mapping[Place, int], chang
         return f"--set {dotted}"
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
     below = [_dotted(path, data) for path in changed if at and path[: len(at)] == at]
-    return f"{file}:{line}: {dotted}".rstrip(": ") + (f" (with --set {', '.join(below)})" if below else "")
+    return f"{file}:{line}: {dotted}".rstrip(": ") + (f"{WITH}{', '.join(below)})" if below else "")
 
 
 class StageFaultError(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -128,7 +129,8 @@ def _printed(text: str) -> Any:
     if len(text) > LONGEST_PRINTED or text.count("[") + text.count("{") + text.count("(") > MOST_BRACKETS:
         return None
     try:
-        return ast.literal_eval(text.strip())
+        # Once through JSON: keys become texts, and what JSON has no form for is a fault.
+        return json.loads(json.dumps(ast.literal_eval(text.strip())))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
@@ -222,7 +224,7 @@ def _segments(rows: Sequence[tuple[Any, Any, Any]], name: str, where: str) -> tu
         try:
             start = int(first)
             end = start if last is None else int(last)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"the log is damaged: {str(first)[:40]!r} is no frame", where=where) from error
         if start in seen:
             raise DataError(f"the log gives frame {start} twice", where=where)
@@ -232,15 +234,16 @@ def _segments(rows: Sequence[tuple[Any, Any, Any]], name: str, where: str) -> tu
 
 
 def _course(mean: Any, segments: tuple[Segment, ...], name: str, where: str) -> Course:
-    if mean is not None and _is_number(str(mean)) and math.isfinite(float(mean)):
-        return Course(float(mean), segments, {})
+    if mean is not None and _is_number(str(mean)) and math.isfinite(float(str(mean))):
+        return Course(float(str(mean)), segments, {})
     if not segments:
         raise DataError(f"the log holds no number of {name}", where=where)
     return Course(math.fsum(part.score for part in segments) / len(segments), segments, {})
 
 
 def _finite(value: Any, name: str, where: str) -> float:
-    number = float(value) if not isinstance(value, bool) and _is_number(str(value)) else math.nan
+    text = str(value)  # also of a whole number that no float can hold
+    number = float(text) if not isinstance(value, bool) and _is_number(text) else math.nan
     if not math.isfinite(number):
         raise DataError(f"{name} is {str(value)[:40]}, which is no score", where=where)
     return number

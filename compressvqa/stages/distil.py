@@ -32,7 +32,7 @@ Answers = Callable[[nn.Module, Any], tuple[Outputs, Outputs]]
 """(the network in training, batch) -> what teacher and student say of the batch."""
 
 
-@stages.register("distil", two_networks=True)
+@stages.register("distil", two_networks=True, keeps_structure=True)
 class DistilStage:
     """Multi-level knowledge distillation from an earlier stage's network (Feng et al., equations 3 to 8)."""
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
-from compressvqa.errors import RecipeError
+from compressvqa.errors import PruneError, RecipeError
 from compressvqa.files import write_json
 from compressvqa.models import also_of, load, save
 from compressvqa.module_paths import covers, modules_named
 from compressvqa.pruning import Pruned, PrunedDepth, Schedule, WrittenSettings, density, density_ratios, prune_depth
-from compressvqa.registry import importances, ratio_rules, stages
+from compressvqa.pruning.depth.depth import blocks_to_go
+from compressvqa.pruning.reach import check_reach, foreseen
+from compressvqa.registry import importances, ratio_rules, runtimes, stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Batches
@@ -78,6 +80,8 @@ class PruneStage:
                 raise ValueError("rule 'zeros' loses nothing, so it takes one step")
             if self.depth is None and (self.blocks is not None or self.depth_by != "influence"):
                 raise ValueError("`blocks` and `depth_by` say which blocks `depth` removes, so they need it")
+            if not (self.rule or self.scope == "global" or self.has_target or self.depth):
+                raise ValueError("nothing is asked for: a target, a `rule`, `scope: global`, or `depth`")
             if not self.cuts_channels and self.steps > 1:
                 raise ValueError("`steps` are those of channel pruning, and no channel is to go: a target, or a rule")
             if (self.steps > 1) != (self.finetune is not None):
@@ -106,6 +110,28 @@ class PruneStage:
             modules_named(network, pattern, RecipeError, where="protect")
         for pattern in (config.blocks,) if isinstance(config.blocks, str) else config.blocks or ():
             modules_named(network, pattern, RecipeError, where="blocks")
+
+    def rehearse(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module | None:
+        """Looks whether any weights of the network could be pruned as asked; the smaller network where it is foreseen.
+
+        Raises:
+            CompressVQAError: a target that no cut reaches, or nothing that may go, or the runtime is not installed.
+        """
+        config = self.config
+        if config.target_latency is not None and isinstance(config.runtime, str):
+            runtimes[config.runtime].value()
+        if config.depth is not None:  # which blocks go is a matter of weights, and channels go from what is left
+            try:
+                blocks_to_go(network, inputs, config.depth, blocks=config.blocks, protect=config.protect)
+            except PruneError as error:  # in the words of this stage
+                hint = None if error.hint is None else error.hint.replace("remove=", "depth: ")
+                what = error.what.replace("remove=", "depth ")
+                raise PruneError(what, where=error.where or "depth", hint=hint) from error
+            return None
+        also = also_of(network, inputs)
+        settings = {name: getattr(config, name) for name in WrittenSettings.model_fields}
+        check_reach(network, inputs, also=also, **settings)
+        return None if config.rule else foreseen(network, inputs, also=also, **settings)
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Returns a new, smaller network; its figures say what was removed, and how exactly it matches."""

@@ -8,14 +8,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from compressvqa.deploy.exporting import export
-from compressvqa.deploy.exporting.int8 import FEWEST, LOST, single
+from compressvqa.deploy.exporting.int8 import FEWEST, LOST, OpenVinoInt8, single
+from compressvqa.deploy.graphs import need
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageConfig, StageContext, StageResult
 
 FOLDER = "int8"
 
 
-@stages.register("quantise")
+@stages.register("quantise", keeps_structure=True)
 class QuantiseStage:
     """Writes the network in int8 (OpenVINO, by nncf) into the stage's folder, judged on training clips it was not
     calibrated on; the network itself goes on as it came, in float.
@@ -31,6 +32,14 @@ class QuantiseStage:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def check(self, network: nn.Module, teacher: nn.Module) -> None:
+        """Looks, before any data is prepared, whether there is what writes int8.
+
+        Raises:
+            MissingExtraError: openvino or nncf is not installed.
+        """
+        need(OpenVinoInt8.packages, OpenVinoInt8.extra)
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Leaves `int8/` (model.xml, facts.json, example.py) beside the stage's checkpoint."""

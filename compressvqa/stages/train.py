@@ -77,7 +77,7 @@ class TrainingConfig(StageConfig):
         )
 
 
-@stages.register("train", needs_labels=True)
+@stages.register("train", needs_labels=True, keeps_structure=True)
 class TrainStage:
     """Trains the network on the recipe's objective."""
 

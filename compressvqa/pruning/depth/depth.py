@@ -143,14 +143,11 @@ def prune_depth(
     if loss is not None and by != "loss":
         raise PruneError(f"a loss is for by='loss', not for {by!r}")
     model, inputs, _ = enter(model, inputs)
-    for pattern in protect:
-        if not any(covers(pattern, path) for path, _ in model.named_modules(remove_duplicate=False)):
-            raise unknown_module(model, pattern, "protect")
+    _must_name_modules(model, protect)
     notes: tuple[str, ...] = ()
     if isinstance(remove, (int, float)):
-        found = [block.path for block in find_blocks(model, inputs, blocks)]
-        free = [path for path in found if not any(covers(pattern, path) for pattern in protect)]
-        chosen, scores = _choose(model, inputs, found, free, _number(remove, len(found), len(free)), by, batches, loss)
+        found, free, count = blocks_to_go(model, inputs, remove, blocks=blocks, protect=protect)
+        chosen, scores = _choose(model, inputs, found, free, count, by, batches, loss)
     else:
         by, scores = "paths", {}
         chosen, notes = _given(model, inputs, [remove] if isinstance(remove, str) else remove)
@@ -169,6 +166,26 @@ def prune_depth(
         _original=model,
         _inputs=examples_in(inputs)[0],
     )
+
+
+def blocks_to_go(
+    model: nn.Module, inputs: Any, remove: float, *, blocks: str | Sequence[str] | None, protect: Sequence[str]
+) -> tuple[list[str], list[str], int]:
+    """Paths of all blocks, of those that may go, and how many are to go; arguments as in `prune_depth`.
+
+    Raises:
+        PruneError: a pattern matches nothing, there is no such block, or fewer may go than are to.
+    """
+    _must_name_modules(model, protect)
+    found = [block.path for block in find_blocks(model, inputs, blocks)]
+    free = [path for path in found if not any(covers(pattern, path) for pattern in protect)]
+    return found, free, _number(remove, len(found), len(free))
+
+
+def _must_name_modules(model: nn.Module, protect: Sequence[str]) -> None:
+    for pattern in protect:
+        if not any(covers(pattern, path) for path, _ in model.named_modules(remove_duplicate=False)):
+            raise unknown_module(model, pattern, "protect")
 
 
 def _number(remove: float, found: int, free: int) -> int:
