@@ -2,8 +2,9 @@
 
 Claim: of more than 400 networks (timm, torchvision with its video networks, pyiqa, transformers, ours, most of them
 also as siamese full-reference scorers, and the ways in which people write scorers, one network each) none comes out
-silently wrong, at least 97 % are pruned as asked, and the rest is refused in one clear line; trace and pruning take no
-longer than torch-pruning's (median), and the proof at most four times as long as the pruning.
+silently wrong, at least 97 % are pruned as asked, and the rest is refused in one clear line; trace and pruning of
+the libraries' networks take no longer than torch-pruning's (median; the patterns, of some thousand parameters, take
+longer, and the table says by how much), and the proof at most four times as long as the pruning (median).
 
 Run with ``python benchmarks/prune_coverage.py``. Each measurement has its own process and a time limit; rows are kept
 in ``runs/coverage/rows.jsonl`` as they come, so an interrupted run goes on, and ``--shard 1/2`` beside ``--shard 2/2``
