@@ -16,6 +16,7 @@ from compressvqa.pruning.recording.source import Function, nodes_in
 Live = dict[str, bool]  # names that flow into a return, and whether through something that did not run
 _SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_TRIES = tuple(getattr(ast, name) for name in ("Try", "TryStar") if hasattr(ast, name))  # the second is of Python 3.11
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Flow:
             return {}
         if isinstance(statement, _LOOPS):
             return self._loop(statement, after, around)
-        if isinstance(statement, (ast.Try, ast.TryStar)):
+        if isinstance(statement, _TRIES):
             last = self._block(statement.finalbody, after, around)
             tried = self._block(statement.body, self._block(statement.orelse, last, around), around)
             return _joined([tried, *(self._block(handler.body, last, around) for handler in statement.handlers)])
