@@ -206,12 +206,10 @@ def subjects(scores: Sequence[Score]) -> list[Subject]:
     for score in scores:
         if score.reference is not None:
             held.setdefault(score.distorted.path, set()).add(score.reference.path)
+    several = {path for path, references in held.items() if len(references) > 1}
     return [
-        (
-            score.reference.path if score.reference and len(held[score.distorted.path]) > 1 else None,
-            score.distorted.path,
-        )
-        for score in scores
+        (one.reference.path if one.reference and one.distorted.path in several else None, one.distorted.path)
+        for one in scores
     ]
 
 

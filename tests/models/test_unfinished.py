@@ -1,6 +1,5 @@
 """What a killed save leaves is removed by the next one; work of somebody who lives, here or elsewhere, never is."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -73,4 +72,4 @@ def test_what_has_no_owner_s_file_is_left_alone(tmp_path):
     with owned(tmp_path / "net") as temporary:
         temporary.mkdir()
     assert hidden(tmp_path) == [".net.7-abc.tmp", ".network.7-abc.owner"]
-    assert os.path.isdir(tmp_path / ".net.7-abc.tmp")
+    assert (tmp_path / ".net.7-abc.tmp").is_dir()
