@@ -59,7 +59,7 @@ MISTAKES = {
     "unknown model": ("model.name=rankdvqua", "model", "rankdvqa"),
     "unknown option of a model": ("model.options.witdhs=[2]", "model", "witdhs"),
     "a network that no machine holds": (
-        "model.options.widths=[2, 2, 2, 2, 2, 9999999999]", "model", "too large for this machine"),
+        "model.options.widths=[2, 2, 2, 2, 2, 4000000000]", "model", "too large for this machine"),
     "missing weights": ("model.weights=nowhere/weights.pth", "model", "nowhere"),
     "missing data": ("data.sources=nowhere", "data", "nowhere"),
     "optimiser": ("stages.teacher.optimizer.betas=[1.5, 0.9]", "stages.teacher.optimizer", "beta"),
