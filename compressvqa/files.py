@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import logging
 import math
@@ -14,8 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from compressvqa.errors import CompressVQAError
 
+OWNER = ".owner"
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +79,44 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def owned(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path` that says for how long somebody works under it.
+
+    Beside it lies a locked file, which a system unlocks when its process ends, however it does, on this host or another
+    one. What killed processes left there for the same `path` is removed first: what nobody holds the lock of. What has
+    no such file, as on file systems without locks, is left alone.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{OWNER}"):
+        _remove_unowned(left)
+    temporary = path.with_name(f".{path.name}.{unique()}.tmp")
+    lock = FileLock(temporary.with_suffix(OWNER))
+    with contextlib.suppress(OSError, NotImplementedError):  # no locks here: then it is nobody's to remove
+        lock.acquire()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            temporary.with_suffix(OWNER).unlink(missing_ok=True)
+
+
+def _remove_unowned(owner: Path) -> None:
+    lock = FileLock(owner)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):
+        return
+    try:
+        shutil.rmtree(owner.with_suffix(".tmp"), ignore_errors=True)
+        if not owner.with_suffix(".tmp").exists():
+            with contextlib.suppress(OSError):
+                owner.unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

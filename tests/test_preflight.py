@@ -58,6 +58,8 @@ MISTAKES = {
         "features: {scales.9: scales.9}}", "stages.distilled", "scales.9"),
     "unknown model": ("model.name=rankdvqua", "model", "rankdvqa"),
     "unknown option of a model": ("model.options.witdhs=[2]", "model", "witdhs"),
+    "a network that no machine holds": (
+        "model.options.widths=[2, 2, 2, 2, 2, 4000000000]", "model", "too large for this machine"),
     "missing weights": ("model.weights=nowhere/weights.pth", "model", "nowhere"),
     "missing data": ("data.sources=nowhere", "data", "nowhere"),
     "optimiser": ("stages.teacher.optimizer.betas=[1.5, 0.9]", "stages.teacher.optimizer", "beta"),

@@ -153,7 +153,7 @@ def score(
     """
     from compressvqa.progress import bar
     from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
-    from compressvqa.scoring.engine import in_order
+    from compressvqa.scoring.engine import in_order, without_repeats
     from compressvqa.scoring.network import DEFAULT
     from compressvqa.scoring.pairs import pairs_of
     from compressvqa.video.clip import Pairing
@@ -190,7 +190,7 @@ def score(
                 pairing=pairing,
                 progress=progress if len(tasks) == 1 else None,
             )
-    scores = in_order(scores, names)
+    scores = in_order(without_repeats(scores), names)
     if form is not None:
         _print(scores, form)
     else:
@@ -206,7 +206,9 @@ def score(
 
 def _are_few(scores: Sequence[Score]) -> bool:
     """Whether segments are shown without being asked for: few of them, and of few files."""
-    files = {one.distorted.path for one in scores}
+    from compressvqa.scoring.result import subjects
+
+    files = set(subjects(scores))
     return max(len(one.per_segment) for one in scores) <= SHOWN and len(files) <= FILES_SHOWN
 
 
@@ -229,14 +231,14 @@ def _plot(scores: list[Score], plot: Path) -> None:
     """Draws the course of each file over time."""
     from compressvqa.labels import label_title
     from compressvqa.report import plot_course
-    from compressvqa.scoring.result import file_names
+    from compressvqa.scoring.result import file_names, subjects
 
-    names = file_names(scores)
+    names, of = file_names(scores), subjects(scores)
     if not any(one.per_segment for one in scores):
         raise CompressVQAError(f"{scores[0].name} is one number a file: it has no course to draw", where="--plot")
     courses = {
-        names[one.distorted.path]: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
-        for one in scores
+        names[subject]: [(part.first_frame, part.last_frame, part.score) for part in one.per_segment]
+        for one, subject in zip(scores, of, strict=True)
     }
     fps = scores[0].frame_rate
     plot_course(courses, plot, fps=None if fps is None else float(fps), label=label_title(scores[0].name))

@@ -65,6 +65,20 @@ def built(make: Callable[[], nn.Module], limit: int, where: object) -> nn.Module
         raise WeightsError(what, where=where) from error
 
 
+@contextmanager
+def within(limit: int) -> Iterator[None]:
+    """Refuses tensors that take more than so many bytes together, before they are made.
+
+    Raises:
+        WeightsError: they would.
+    """
+    try:
+        with _Bounded(limit):
+            yield
+    except _TooLargeError as error:
+        raise WeightsError(f"the network is too large for this machine: {error}") from error
+
+
 class _Bounded(DispatchMode):
     """Counts the memory of tensors that are made anew, before they are made."""
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.errors import DataError, WeightsError
-from compressvqa.files import exchange, finite, set_aside, unique
+from compressvqa.files import exchange, finite, owned, set_aside
 from compressvqa.metrics.score_scale import ScoreScale
 from compressvqa.models.bounds import LARGEST_VALUE, built, check_kinds, check_layers, most_bytes
 from compressvqa.models.changes import Changes, apply_changes, find_changes, stored_tensors
@@ -85,16 +85,13 @@ def save(
         "sha256": hashlib.sha256(payload).hexdigest(),
         "versions": _versions(),
     }
-    temporary = folder.with_name(f".{folder.name}.{unique()}.tmp")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with owned(folder) as temporary:
         temporary.mkdir()
         (temporary / WEIGHTS).write_bytes(payload)
         (temporary / CONFIG).write_text(_json(config), encoding="utf-8")
         (temporary / CARD).write_text(card or _minimal_card(model, tensors), encoding="utf-8")
         _swap(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

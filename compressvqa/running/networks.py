@@ -10,9 +10,11 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from compressvqa import registry
+from compressvqa.environment import physical_memory
 from compressvqa.errors import CompressVQAError, RecipeError, WeightsError
 from compressvqa.fingerprint import weights_digest
 from compressvqa.models import create_model, example_inputs, spec_of
+from compressvqa.models.bounds import within
 from compressvqa.models.factory import entry_of
 from compressvqa.running.recipe import Recipe, kind_of
 from compressvqa.running.recipe_file import blamed, located
@@ -87,6 +89,9 @@ class Networks:
             with torch.device("meta"):
                 return create_model(choice.registered, **choice.options)
         torch.manual_seed(self._seeds[which])
+        if choice.weights is None:  # a digit too many in `options` must not take the machine down
+            with within((physical_memory() or 1 << 38) // 2):
+                return create_model(choice.registered, **choice.options)
         return create_model(choice.registered, weights=choice.weights, **choice.options)
 
 

@@ -65,8 +65,9 @@ class RunFolder:
             if folder.name not in known and re.match(r"\d\d+-", folder.name) and (folder / KEY).exists():
                 _remove(folder)
                 log.info("stage %s: the recipe no longer has it, removed", folder.name)
-        for half in (self.path / "stages").glob(".*.tmp"):  # a kill came while it was removed
-            shutil.rmtree(half)
+        # What a killed run left unfinished; whoever holds the lock of the folder is alone in it.
+        for half in [*self.path.glob(".*.tmp"), *self.path.glob("stages/.*.tmp"), *self.path.glob("stages/*/.*.tmp")]:
+            shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
 
     def stage(self, recipe: Recipe, index: int, identity: Mapping[str, str]) -> StageFolder:
         """The folder of a stage; what another recipe, or other data, left there is removed.

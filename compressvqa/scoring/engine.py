@@ -16,7 +16,7 @@ from compressvqa.progress import Progress
 from compressvqa.scoring.find import canonical, find_scorers
 from compressvqa.scoring.network import DEFAULT
 from compressvqa.scoring.pooling import Length, parse_pools, pool_by
-from compressvqa.scoring.result import Score
+from compressvqa.scoring.result import Score, subjects
 from compressvqa.scoring.scorer import Course, Facts, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video import piped
@@ -207,12 +207,23 @@ def _clip(file: File, raw: RawFormat | None, stream: int | None) -> Clip:
     return file if isinstance(file, Clip) else Clip(Path(file), raw, stream)
 
 
+def without_repeats(scores: Sequence[Score]) -> list[Score]:
+    """Without what a metric that reads no reference said again of a file that is held against several."""
+    found: dict[object, Score] = {}
+    for score in scores:
+        against = None if score.reference is None else score.reference.path
+        found.setdefault((score.name, score.distorted.path, against), score)
+    return list(found.values())
+
+
 def in_order(scores: Sequence[Score], names: Sequence[str | Path | nn.Module]) -> list[Score]:
     """The scores of each file in the order in which metrics were named; those that share a pass stand together else."""
     wanted = {canonical(str(name)): place for place, name in reversed(list(enumerate(names)))}
-    files = {path: place for place, path in reversed(list(enumerate(score.distorted.path for score in scores)))}
+    of = subjects(scores)
+    files = {subject: place for place, subject in reversed(list(enumerate(of)))}
+    its = {id(score): files[subject] for score, subject in zip(scores, of, strict=True)}
     # What has another name than was typed (a network of a folder) keeps its place among its like, at the front.
-    return sorted(scores, key=lambda score: (files[score.distorted.path], wanted.get(score.name, -1)))
+    return sorted(scores, key=lambda score: (its[id(score)], wanted.get(score.name, -1)))
 
 
 def _identical(scorer: Scorer, reference: Clip | None, pairing: Pairing) -> dict[str, float]:

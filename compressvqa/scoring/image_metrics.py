@@ -12,6 +12,7 @@ import os
 import pickle
 import random
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -126,6 +127,7 @@ class Dists(FrameScorer):
 
 
 # A distance of features: 0 for the same frame.
+_one_at_a_time = threading.Lock()
 DISTANCE = Scale(higher_is_better=False, score_range=(0.0, None), identical="0")
 
 
@@ -205,6 +207,7 @@ def _line(error: BaseException) -> str:
 # --- pyiqa ------------------------------------------------------------------------------------------------------
 
 # Metrics of sets of pictures, of pictures with a caption, and of several scores at once.
+_one_at_a_time = threading.Lock()
 _NOT_OF_FRAMES = {"FID": "sets of pictures", "InceptionScore": "sets of pictures", "CLIPScore": "pictures with a text"}
 
 
@@ -319,10 +322,13 @@ def _range(text: str) -> tuple[float, float] | None:
 
 
 def _create(name: str) -> nn.Module:
-    """`pyiqa.create_metric`, without what it prints, reading nothing but tensors."""
+    """`pyiqa.create_metric`, without what it prints, reading nothing but tensors.
+
+    One at a time: the streams, the log handlers and the variable are the process's, and each is put back.
+    """
     said = io.StringIO()
     create = _pyiqa("api_helpers").create_metric
-    with ExitStack() as stack:
+    with _one_at_a_time, ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(said))
         stack.enter_context(contextlib.redirect_stderr(said))
         # The hub's library tells each of its many retries; what it tells is kept for our one line.

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 from compressvqa.errors import DataError
 from compressvqa.files import finite, write_text
 from compressvqa.scoring.pooling import pool_by
-from compressvqa.scoring.result import SCHEMA, Score, file_names, title
+from compressvqa.scoring.result import SCHEMA, Score, Subject, file_names, subjects, title
 
 
 def to_json(scores: Sequence[Score]) -> str:
@@ -30,10 +30,10 @@ def to_json(scores: Sequence[Score]) -> str:
 
 
 def _by_file(scores: Sequence[Score]) -> list[list[Score]]:
-    """Scores of one distorted file together, in the order of the files."""
-    held: dict[Path, list[Score]] = {}
-    for score in scores:
-        held.setdefault(score.distorted.path, []).append(score)
+    """Scores of one distorted file (held against one reference) together, in the order of the files."""
+    held: dict[Subject, list[Score]] = {}
+    for score, subject in zip(scores, subjects(scores), strict=True):
+        held.setdefault(subject, []).append(score)
     return list(held.values())
 
 
@@ -80,10 +80,11 @@ def to_csv(scores: Sequence[Score]) -> str:
     """
     files, metrics = file_names(scores), list(dict.fromkeys(score.name for score in scores))
     pools = (scores[0].pools or ("mean",)) if scores[0].per is not None else ("mean",)
+    of = subjects(scores)
     columns = [(score, pool) for score in scores for pool in pools]
     names = []
-    for score, pool in columns:
-        words = [files[score.distorted.path]] if len(files) > 1 else []
+    for place, (score, pool) in enumerate(columns):
+        words = [files[of[place // len(pools)]]] if len(files) > 1 else []
         words += [score.name] if len(metrics) > 1 or len(files) == 1 else []
         names.append(_plain(" ".join(words + ([title(pool)] if len(pools) > 1 else []))))
     rows: dict[int, list[str]] = {}
@@ -102,10 +103,10 @@ def to_summary(scores: Sequence[Score]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    for score in scores:
+    for score, subject in zip(scores, subjects(scores), strict=True):
         low, high = score.model.get("score_range") or (None, None)
         known = score.model.get("identical_files") if score.identical is None else f"{score.identical:.6f}"
-        row = {"file": files[score.distorted.path], "metric": score.name, "pool": score.pooling, "lowest": low}
+        row = {"file": files[subject], "metric": score.name, "pool": score.pooling, "lowest": low}
         row |= {"score": _six(score.score), "direction": score.model.get("direction"), "highest": high}
         row |= {"identical_files": known, "unit": score.model.get("unit")}
         writer.writerow(row | {name: _six(value) for name, value in score.pooled.items()})

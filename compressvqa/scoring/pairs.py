@@ -220,11 +220,14 @@ def _file(row: Row, column: int, path: Path, folder: Path) -> Path | None:
 
 
 def _checked(tasks: list[Task]) -> list[Task]:
-    """No distorted file twice: a score is known by its file."""
-    known: set[Path] = set()
+    """No pair twice: a score is known by its files."""
+    known: set[tuple[Path | None, Path]] = set()
     for task in tasks:
+        reference = None if task.reference is None else task.reference.resolve()
         for file in task.distorted:
-            if file.resolve() in known and file != STANDARD_INPUT:
-                raise DataError("is named twice", where=file)
-            known.add(file.resolve())
+            pair = (reference, file.resolve())
+            if pair in known and file != STANDARD_INPUT:
+                beside = "" if reference is None else f" beside {task.reference}"
+                raise DataError(f"is named twice{beside}", where=file)
+            known.add(pair)
     return tasks

@@ -193,14 +193,46 @@ class Score:
         return "".join(f"{name.ljust(width)}  {value}\n" for name, value in self.lines())
 
 
-def file_names(scores: Sequence[Score]) -> dict[Path, str]:
-    """What each distorted file is called: its name, with as many folders as tell it apart from the others."""
-    paths = list(dict.fromkeys(score.distorted.path for score in scores))
+Subject = tuple[Path | None, Path]
+"""What scores are of: a distorted file; where it was held against several references, also which."""
+
+
+def subjects(scores: Sequence[Score]) -> list[Subject]:
+    """What each score is of. The reference is None where the file was held against one only, or the metric reads none.
+
+    Scores of one distorted file by several metrics have one subject, also where some of these read no reference.
+    """
+    held: dict[Path, set[Path]] = {}
+    for score in scores:
+        if score.reference is not None:
+            held.setdefault(score.distorted.path, set()).add(score.reference.path)
+    several = {path for path, references in held.items() if len(references) > 1}
+    return [
+        (one.reference.path if one.reference and one.distorted.path in several else None, one.distorted.path)
+        for one in scores
+    ]
+
+
+def file_names(scores: Sequence[Score]) -> dict[Subject, str]:
+    """What each subject is called: the distorted file's name, and where it must be told too, its reference's.
+
+    A name has as many folders as tell it apart from the others.
+    """
+    found = list(dict.fromkeys(subjects(scores)))
+    distorted = _short_names([path for _, path in found])
+    references = _short_names([path for path, _ in found if path is not None])
+    return {
+        (reference, path): distorted[path] + (f" ({references[reference]})" if reference is not None else "")
+        for reference, path in found
+    }
+
+
+def _short_names(paths: Sequence[Path]) -> dict[Path, str]:
     names = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         parts = path.absolute().parts
         ends = (Path(*parts[-count:]) for count in range(1, len(parts) + 1))
-        names[path] = str(next((end for end in ends if sum(_ends(other, end) for other in paths) == 1), path))
+        names[path] = str(next((end for end in ends if sum(_ends(other, end) for other in set(paths)) == 1), path))
     return names
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -13,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from compressvqa.scoring.pooling import pool_by
-from compressvqa.scoring.result import Score, figure, file_names, title
+from compressvqa.scoring.result import Score, Subject, figure, file_names, subjects, title
 
 MOST_COLUMNS = 5  # of scores, beside two of time: 80 signs a line
 NAME_WIDTH = 16  # that a file's name has at least, where it is folded
@@ -66,7 +65,7 @@ class _Scores:
     def table(self, name_width: int | None = None) -> Table:
         """The table; names of files are folded where they must be, or to a given width."""
         scores = self.scores
-        files, metrics = file_names(scores), _metrics(scores)
+        files, of, metrics = file_names(scores), subjects(scores), _metrics(scores)
         table = Table(box=box.SIMPLE, pad_edge=False)
         if len(files) > 1:
             table.add_column("file", overflow="fold", max_width=name_width)
@@ -80,8 +79,8 @@ class _Scores:
             table.add_column(title(name), justify="right", no_wrap=True)
         for place, score in enumerate(scores):
             row = [f"[bold]{figure(score.score)}[/bold]", *(figure(score.pooled[name]) for name in names)]
-            shown = place == 0 or scores[place - 1].distorted.path != score.distorted.path
-            head = [escape(files[score.distorted.path]) if shown else ""] if len(files) > 1 else []
+            shown = place == 0 or of[place - 1] != of[place]
+            head = [escape(files[of[place]]) if shown else ""] if len(files) > 1 else []
             table.add_row(*head, *([escape(score.name)] if len(metrics) > 1 else []), *row)
         return table
 
@@ -104,12 +103,12 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    first = {one.distorted.path: one for one in reversed(scores)}
-    for path, name in file_names(scores).items():
-        for one in first[path].differences:
+    first = dict(reversed(list(zip(subjects(scores), scores, strict=True))))
+    for subject, name in file_names(scores).items():
+        for one in first[subject].differences:
             hint = f" ({one.hint})" if one.hint else ""
             table.add_row(escape(name), escape(f"{one}{hint}"))
-        for note in (*first[path].distorted.notes, *first[path].settings.get("notes", ())):
+        for note in (*first[subject].distorted.notes, *first[subject].settings.get("notes", ())):
             table.add_row(escape(name), escape(note))
     forms = list(dict.fromkeys(str(one.settings["compared as"]) for one in scores if "compared as" in one.settings))
     for form in forms:
@@ -122,10 +121,11 @@ def _about_files(scores: Sequence[Score]) -> list[RenderableType]:
     return ["", table, ""] if table.row_count else [""]
 
 
-def _only(scores: Sequence[Score], form: str, names: Mapping[Path, str]) -> str:
+def _only(scores: Sequence[Score], form: str, names: Mapping[Subject, str]) -> str:
     """Which files, and which metrics of them, are compared in this form; each is said where not all are."""
     alike = [one for one in scores if one.settings.get("compared as") == form]
-    files = list(dict.fromkeys(names[one.distorted.path] for one in alike))
+    of = dict(zip(map(id, scores), subjects(scores), strict=True))
+    files = list(dict.fromkeys(names[of[id(one)]] for one in alike))
     metrics = list(dict.fromkeys(one.name for one in alike))
     said = [*(files if len(files) < len(names) else []), *(metrics if len(metrics) < len(_metrics(scores)) else [])]
     return f" ({', '.join(said)})" if said else ""
@@ -137,12 +137,12 @@ def segments_table(scores: Sequence[Score]) -> RenderableType:
     One metric has a column a file; several metrics have a table a file and a column each. Where several poolings of
     stretches don't fit into a terminal's width, the first is shown; logs hold all.
     """
-    files = file_names(scores)
+    files, of = file_names(scores), subjects(scores)
     if len(_metrics(scores)) == 1:
-        return _Course([(files[one.distorted.path], one) for one in scores], None)
+        return _Course([(files[subject], one) for subject, one in zip(of, scores, strict=True)], None)
     tables = []
-    for path, name in files.items():
-        some = [(one.name, one) for one in scores if one.distorted.path == path]
+    for subject, name in files.items():
+        some = [(one.name, one) for one, its in zip(scores, of, strict=True) if its == subject]
         tables.append(_Course(some, name if len(files) > 1 else None))
     return Group(*tables)
 

@@ -56,6 +56,31 @@ def test_a_mistake_is_one_line(files, arguments, said):
     assert (code, printed) == (2, "") and said in error and error.count("\n") == 1
 
 
+def test_one_distorted_file_beside_two_references(files, tmp_path):
+    """Each pair has its own score, which is that of the pair alone, in every form of output."""
+    references = [tmp_path / "one" / "a.mp4", tmp_path / "two" / "a.mp4"]
+    for file, source in zip(references, files, strict=False):
+        file.parent.mkdir()
+        file.write_bytes(Path(source).read_bytes())
+    table = tmp_path / "pairs.csv"
+    table.write_text("".join(f"{file},{files[1]}\n" for file in references))
+    metrics = ("--metric", "psnr", "--metric", "ssim")
+    alone = [json.loads(run("score", str(r), files[1], *metrics, "--json")[1]) for r in references]
+    code, printed, error = run("score", str(table), *metrics, "--json")
+    assert code == 0, error
+    both = json.loads(printed)["scores"]
+    assert [log["score"] for log in both] == [log["score"] for log in alone]
+    assert both[0]["score"] != both[1]["score"]
+    assert [log["reference"]["path"] for log in both] == [str(file) for file in references]
+    shown = run("score", str(table), *metrics)[1]
+    name = Path(files[1]).name
+    assert f"{name} (one/a.mp4)" in shown and f"{name} (two/a.mp4)" in shown
+    heads = run("score", str(table), "--metric", "psnr", "--csv")[1].splitlines()[0].split(",")
+    assert heads == ["Frame", f"{name} (one/a.mp4)", f"{name} (two/a.mp4)", ""]
+    rows = run("score", str(table), *metrics, "--summary")[1].splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [f"{name} (one/a.mp4)"] * 2 + [f"{name} (two/a.mp4)"] * 2
+
+
 def test_a_file_that_is_named_twice(files):
     code, _, error = run("score", files[0], files[1], files[1], "--metric", "psnr")
     assert code == 2 and "is named twice" in error

@@ -84,13 +84,18 @@ def test_a_table_of_pairs(folder: Path, text: str, monkeypatch: pytest.MonkeyPat
         ("dist,mos\nflat/a.mp4,3\n", "has no column 'ref'"),
         ("ref,dist\nrefs/a.mp4,\n", ":2: a pair has two files"),
         ("ref,dist\nrefs/a.mp4,flat/none.mp4\n", ":2: no such file: flat/none.mp4"),
-        ("ref,dist\nrefs/a.mp4,flat/a.mp4\nrefs/b.mkv,flat/a.mp4\n", "named twice"),
+        ("ref,dist\nrefs/a.mp4,flat/a.mp4\nrefs/a.mp4,flat/../flat/a.mp4\n", "named twice beside"),
     ],
 )
 def test_a_table_that_is_none(folder: Path, text: str, said: str) -> None:
     (folder / "pairs.csv").write_text(text)
     with pytest.raises(DataError, match=re.escape(said)):
         pairs_of([folder / "pairs.csv"])
+
+
+def test_one_file_goes_with_several_references(folder: Path) -> None:
+    (folder / "pairs.csv").write_text("ref,dist\nrefs/a.mp4,flat/a.mp4\nrefs/b.mkv,flat/a.mp4\n")
+    assert names(pairs_of([folder / "pairs.csv"])) == {"a.mp4": ["a.mp4"], "b.mkv": ["a.mp4"]}
 
 
 def test_a_video_alone_on_standard_input_lacks_its_other_half() -> None:
