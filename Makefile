@@ -6,7 +6,7 @@ RUN ?= runs/demo
 
 .PHONY: demo test check bench docs reference clean
 
-demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about six minutes
+demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about eight minutes on two cores
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
 
 test: $(VENV)/.ready  ## every test, doctest and example of the documents
