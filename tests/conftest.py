@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Tests run side by side, one process a core, and small tensors gain nothing from threads. Before torch is imported.
@@ -11,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 from judged import judged as make_judged
 from running import command
@@ -68,25 +73,52 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the processes of one session of tests make once and only read."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(shared / f"{name}.lock"):
+        if not (shared / f"{name}.made").exists():
+            shutil.rmtree(shared / name, ignore_errors=True)
+            make(shared / name)
+            (shared / f"{name}.made").touch()
+    return shared / name
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> Path:
     """The prepared data of `small_recipe`."""
-    folder = tmp_path_factory.mktemp("data")
-    done = command("data", "prepare", str(small_recipe), str(folder))
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def prepare(folder: Path) -> None:
+        done = command("data", "prepare", str(small_recipe), str(folder))
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "small-data", prepare)
 
 
 @pytest.fixture(scope="session")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    """A small real evaluation, see tests/judged.py."""
-    return make_judged(tmp_path_factory.mktemp("judged"))
+    """A small real evaluation, see tests/judged.py; pickled, so that nothing of it depends on how we write and read."""
+
+    def work(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "judged.pickle").write_bytes(pickle.dumps(make_judged(folder)))
+
+    found: Evaluation = pickle.loads((once(tmp_path_factory, "judged", work) / "judged.pickle").read_bytes())
+    return found
 
 
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path, small_data: Path) -> Path:
-    """The folder of a real run of `small_recipe`."""
-    out = tmp_path_factory.mktemp("ran") / "run"
-    done = command("run", str(small_recipe), "--out", str(out), "--data-folder", str(small_data))
-    assert done.returncode == 0, done.stderr
-    return out
+    """The folder of a real run of `small_recipe`, by a fresh interpreter, as a user starts it."""
+
+    def work(out: Path) -> None:
+        line = ["run", str(small_recipe), "--out", str(out), "--data-folder", str(small_data)]
+        seeded = {**os.environ, "PYTHONHASHSEED": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "compressvqa", *line], capture_output=True, text=True, env=seeded, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "ran", work)

@@ -2,20 +2,101 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import io
+import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs ``compressvqa ARGUMENTS`` in a process of its own, which takes seconds to import PyTorch."""
-    line = [sys.executable, "-m", "compressvqa", *arguments]
-    environment = {**os.environ, "COLUMNS": "120"}
-    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    """Runs ``compressvqa ARGUMENTS`` in a process of its own, forked from one that has imported PyTorch."""
+    return start(*arguments, cwd=cwd).wait()
+
+
+def script(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -c CODE ARGUMENTS`` in such a process."""
+    return _start(["-c", code, *arguments], cwd, {}).wait()
+
+
+def start(*arguments: str, cwd: Path | None = None) -> Running:
+    """Begins ``compressvqa ARGUMENTS`` in a process of its own, see fork_server.py."""
+    return _start(["-m", "compressvqa", *arguments], cwd or Path.cwd(), {"COLUMNS": "120"})
+
+
+def _start(arguments: list[str], cwd: Path, environment: dict[str, str]) -> Running:
+    streams = Path(tempfile.mkdtemp(dir=_folder().name))
+    for name in ("out", "err"):
+        (streams / name).touch()
+    asked = {
+        "arguments": arguments,
+        "cwd": str(cwd),
+        "environment": {**os.environ, **environment},
+        "out": str(streams / "out"),
+        "err": str(streams / "err"),
+    }
+    return Running(arguments, _ask({"start": asked}), streams)
+
+
+@dataclass
+class Running:
+    """A command that was begun, with the words of `subprocess.Popen`."""
+
+    arguments: list[str]
+    pid: int
+    streams: Path
+    returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code (negative: the signal that killed it); None while it runs."""
+        if self.returncode is None:
+            self.returncode = _ask({"pid": self.pid, "wait": False})
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end."""
+        code: int = _ask({"pid": self.pid, "wait": True}) if self.returncode is None else self.returncode
+        self.returncode = code
+        said = [(self.streams / name).read_text(encoding="utf-8") for name in ("out", "err")]
+        return subprocess.CompletedProcess(self.arguments, code, *said)
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="commands-")
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    line = [sys.executable, str(Path(__file__).parent / "fork_server.py")]
+    server = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin is not None
+    atexit.register(server.wait)
+    atexit.register(server.stdin.close)
+    return server
+
+
+def _ask(what: dict[str, Any]) -> Any:
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None
+    server.stdin.write(json.dumps(what) + "\n")
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    assert answer, "the process that forks has ended"
+    return json.loads(answer)
 
 
 def inside(

@@ -2,18 +2,15 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import command, script
 
 from compressvqa.opinions import write_manifest
 from compressvqa.running.recipe import Recipe
 from tests.data.scored import write_scored
-from tests.running import command
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "own_model.md").read_text(encoding="utf-8")
@@ -107,9 +104,7 @@ def test_its_network_is_compressed_and_comes_back(name: str, manifest: Path, tmp
     assert [file.parent.name for file in stages] == ["01-teacher", "02-pruned", "03-distilled"]
     pruning = json.loads(stages[1].read_text())["figures"]
     assert pruning["max_error"] < 1e-5 and pruning["removed"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    look = [sys.executable, "-c", LOOK, "run", *([name] if name in NEED_CODE else [])]
-    seen = subprocess.run(look, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    seen = script(LOOK, "run", *([name] if name in NEED_CODE else []), cwd=tmp_path)
     assert seen.returncode == 0, seen.stderr
     teacher, pruned, last = json.loads(seen.stdout)
     assert pruned[0] == last[0] < teacher[0]

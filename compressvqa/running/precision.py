@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
-from typing import Any
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from compressvqa.environment import fast_bf16
 from compressvqa.running.recipe import RuntimeChoice
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger("compressvqa")
 
@@ -29,7 +34,26 @@ def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabri
         log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
         half = False
     precision: Any = "bf16-mixed" if half else "32-true"
-    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+    return fabric_class()(accelerator=runtime.device, devices=1, precision=precision)
+
+
+def fabric_class() -> type[Fabric]:
+    """Lightning Fabric, without what it imports in vain.
+
+    It asks torchmetrics for its version, which imports torchvision and, where it is installed, transformers: more than
+    a second. So torchmetrics, unless it is imported already, is a name with a version for that moment.
+    """
+    if "lightning_fabric" not in sys.modules and "torchmetrics" not in sys.modules:
+        stand_in: Any = ModuleType("torchmetrics")
+        stand_in.__version__ = importlib.metadata.version("torchmetrics")
+        sys.modules["torchmetrics"] = stand_in
+        try:
+            import lightning_fabric  # noqa: F401
+        finally:
+            del sys.modules["torchmetrics"]
+    from lightning_fabric import Fabric
+
+    return Fabric
 
 
 def _over_time(network: nn.Module | None) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from compressvqa.training.loop import Batches
+
+if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
+    from lightning_fabric import Fabric
 
 
 class StageConfig(BaseModel):

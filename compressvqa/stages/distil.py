@@ -6,10 +6,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -23,6 +22,9 @@ from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 from compressvqa.training.optimizers import OptimizerChoice
+
+if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class DistilStage:
             None, gt=0, description="learning rate of a teacher that learns along; null: the optimiser's"
         )
         optimizer: OptimizerChoice = Field(
-            OptimizerChoice(name="adamax", lr=1e-4, betas=(0.9, 0.999)), description="the optimiser"
+            OptimizerChoice.model_construct(name="adamax", lr=1e-4, betas=(0.9, 0.999)), description="the optimiser"
         )
 
         @property

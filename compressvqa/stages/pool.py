@@ -49,7 +49,9 @@ class PoolStage:
         patches_per_step: int | None = Field(
             16, ge=2, description="of these, patches that a step sees, drawn anew each time; null: all"
         )
-        optimizer: OptimizerChoice = Field(OptimizerChoice(name="adamw", lr=1e-3), description="the optimiser")
+        optimizer: OptimizerChoice = Field(
+            OptimizerChoice.model_construct(name="adamw", lr=1e-3), description="the optimiser"
+        )
 
         @model_validator(mode="after")
         def _options_are_its(self) -> PoolStage.Config:

@@ -30,7 +30,7 @@ class FineTuning(TrainingConfig):
 
     name: str = Field("fine-tuning", description="not used: the figures are those of the prune stage")
     optimizer: OptimizerChoice = Field(
-        OptimizerChoice(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
+        OptimizerChoice.model_construct(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
     )
 
 

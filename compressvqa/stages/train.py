@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,6 +15,9 @@ from compressvqa.stages.base import StageConfig, StageContext, StageResult
 from compressvqa.training.fake_int8 import FakeInt8
 from compressvqa.training.loop import FitSettings, Stateful, StepLoss, fit
 from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
+
+if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
+    from lightning_fabric import Fabric
 
 
 class TrainingConfig(StageConfig):
@@ -85,7 +87,7 @@ class TrainStage:
         """Settings of plain training. Defaults: RankDVQA (facts: AdamW 1e-4, betas .5 and .999, clip 0.1, batch 8)."""
 
         optimizer: OptimizerChoice = Field(
-            OptimizerChoice(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
+            OptimizerChoice.model_construct(name="adamw", lr=1e-4, betas=(0.5, 0.999)), description="the optimiser"
         )
 
     def __init__(self, config: Config) -> None:

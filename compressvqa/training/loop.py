@@ -16,15 +16,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from compressvqa.errors import Terminated, TrainingError
 from compressvqa.files import replacing
 from compressvqa.models.checkpoints import why_no_tensors
+
+if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
+    from lightning_fabric import Fabric
 
 StepLoss = Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
 

@@ -18,7 +18,11 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 class OptimizerChoice(BaseModel):
-    """An optimiser of PyTorch with its settings."""
+    """An optimiser of PyTorch with its settings.
+
+    Defaults of stages are made by `model_construct`: trying an optimiser loads PyTorch's compiler, which takes a second
+    that a command without training need not wait for. tests/training/test_optimizers.py tries them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

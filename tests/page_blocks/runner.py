@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from compressvqa.running.precision import fabric_class
 from tests.page_blocks.parse import Block, blocks, commands
 
 WARM = (
@@ -29,6 +30,8 @@ WARM = (
     "compressvqa.pruning",
     "compressvqa.models",
     "compressvqa.running.pipeline",
+    "scipy.stats",
+    "scipy.optimize",
 )
 
 
@@ -36,6 +39,7 @@ def main(root: Path, files: Path, documents: list[Path]) -> None:
     """Runs every block of the documents that can run; each document in a folder of its own, with `files` in it."""
     for name in WARM:
         importlib.import_module(name)
+    fabric_class()
     for document in documents:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(files, folder, dirs_exist_ok=True)

@@ -5,8 +5,7 @@ import html
 import io
 import json
 import re
-import subprocess
-import sys
+import shutil
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +14,7 @@ from evaluation.conftest import LEVELS, picture
 from judged import NETWORKS, PROXY, VIEWERS
 from PIL import Image
 from report.pages import Page
+from running import command, script
 
 from compressvqa.cost import is_noisy
 from compressvqa.report import evaluation_html, report_html
@@ -167,8 +167,9 @@ def test_layers_are_folded_away_below_a_sentence(ran, run_results):
 
 
 @pytest.mark.slow
-def test_the_lines_that_show_how_to_use_the_network_run(ran):
+def test_the_lines_that_show_how_to_use_the_network_run(ran, tmp_path):
     """Copied from the page and run beside it, on two files."""
+    ran = shutil.copytree(ran, tmp_path / "run")
     source = (ran / "report.html").read_text().split("<h2>How to use the network</h2>")[1].split("</section>")[0]
     python, shell = (html.unescape(block) for block in re.findall(r"<pre>(.*?)</pre>", source, re.DOTALL))
     for name, noise in (("reference", 0), ("distorted", 0.1)):
@@ -176,9 +177,7 @@ def test_the_lines_that_show_how_to_use_the_network_run(ran):
     program, *arguments = shell.replace(".mp4", ".y4m").split()
     assert program == "compressvqa"
     said = []
-    for line in (["-c", python.replace(".mp4", ".y4m")], ["-m", program, *arguments]):
-        settings = {"cwd": ran, "capture_output": True, "text": True, "timeout": 300}
-        done = subprocess.run([sys.executable, *line], check=False, **settings)
+    for done in (script(python.replace(".mp4", ".y4m"), cwd=ran), command(*arguments, cwd=ran)):
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert said[0].startswith("tensor([") and len(said[0].splitlines()) == 2

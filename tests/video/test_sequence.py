@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from clips import ffmpeg, make, raw_bytes
 from PIL import Image
+from running import inside
 
 from compressvqa.errors import DataError
 from compressvqa.scoring import score
@@ -123,9 +124,7 @@ def test_numbered_pictures_are_scored_as_the_video_that_they_are(tmp_path):
     same = score(video, tmp_path / "frames" / "%03d.png", model="psnr")
     assert same.score > 50 and same.distorted.frames == 12 and len(same.per_segment) == 12
     files = [str(tmp_path / "frames"), str(tmp_path / "frames" / "%03d.png")]
-    command = [sys.executable, "-m", "compressvqa", "score", *files, "--frame-rate", "23.976", "--model", "psnr"]
-    command.append("--json")
-    found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    found = json.loads(inside("score", *files, "--frame-rate", "23.976", "--model", "psnr", "--json").stdout)
     assert found["reference"]["frame_rate"] == found["distorted"]["frame_rate"] == 24000 / 1001
     with pytest.raises(DataError, match=r"frame count: 12 \(reference\) and 11 \(distorted\)"):
         (tmp_path / "frames" / "012.png").unlink()
@@ -139,10 +138,11 @@ def test_numbered_pictures_are_scored_as_the_video_that_they_are(tmp_path):
 def test_a_y4m_stream_on_standard_input(tmp_path):
     video = make(tmp_path / "video.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
     stream = ffmpeg("-i", str(video), "-f", "yuv4mpegpipe", "-")
-    for files in (["-", str(video)], [str(video), "-"]):
-        command = [sys.executable, "-m", "compressvqa", "score", *files, "--model", "psnr", "--json"]
-        done = subprocess.run(command, input=stream, capture_output=True, check=False)
-        found = json.loads(done.stdout)
+    line = ["score", "-", str(video), "--model", "psnr", "--json"]
+    piped = subprocess.run([sys.executable, "-m", "compressvqa", *line], input=stream, capture_output=True, check=True)
+    turned = inside("score", str(video), "-", *line[3:], stdin=stream)
+    for said in (piped.stdout, turned.stdout):
+        found = json.loads(said)
         assert found["score"] == 60 and found["distorted"]["frames"] == found["reference"]["frames"] == 8
 
 
@@ -167,9 +167,8 @@ def test_faults_of_standard_input_are_one_line(tmp_path):
         (stream[:-100], [str(video), "-"], "standard input: frame 7 is cut off"),
     ]
     for sent, files, message in cases:
-        command = [sys.executable, "-m", "compressvqa", "score", *files, "--model", "psnr"]
-        done = subprocess.run(command, input=sent, capture_output=True, check=False)
-        said = done.stderr.decode().strip()
+        done = inside("score", *files, "--model", "psnr", stdin=sent)
+        said = done.stderr.strip()
         assert done.returncode == 2 and message in said and "\n" not in said
 
 
