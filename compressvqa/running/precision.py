@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from compressvqa.environment import fast_bf16
 from compressvqa.running.recipe import RuntimeChoice
+from compressvqa.training.world import World, launched, world
 
 log = logging.getLogger("compressvqa")
 
@@ -29,7 +32,29 @@ def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabri
         log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
         half = False
     precision: Any = "bf16-mixed" if half else "32-true"
-    return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+    processes = launched()
+    if processes is None:
+        return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+    # Parameters that a batch does not reach have no gradient, as in one process.
+    # Others wait for the first one while it judges a network, however long that takes.
+    strategy = DDPStrategy(find_unused_parameters=True, timeout=datetime.timedelta(days=7))
+    each, machines = processes
+    fabric = Fabric(
+        accelerator=runtime.device, devices=each, num_nodes=machines, strategy=strategy, precision=precision
+    )
+    fabric.launch()
+    return fabric
+
+
+def processes_of(runtime: RuntimeChoice) -> World:
+    """The processes that torchrun started for this run, brought together; without it this one.
+
+    Raises:
+        RuntimeError: they do not find each other, or there is no such device.
+    """
+    if launched() is not None:
+        fabric_of(runtime)
+    return world()
 
 
 def _over_time(network: nn.Module | None) -> bool:

@@ -73,8 +73,9 @@ def test_scores_of_shares_are_those_of_one_process(
 ) -> None:
     command = ("score", pairs, "-m", "psnr", "-m", "ssim", "--per", "0.08s", "--identical")
     alone, cache = run(*command, "--json"), tmp_path / "cache"
-    assert "1 of other shares is left" in run(*command, "--cache", cache, "--shard", "3/3")
-    assert "all shares are done" in run(*command, "--cache", cache, "--shard", "1/1")
+    assert "2 of other shares are left" in run(*command, "--cache", cache, "--shard", "3/3")
+    run(*command, "--cache", cache, "--shard", "1/3")
+    assert "all shares are done" in run(*command, "--cache", cache, "--shard", "2/3")
     monkeypatch.setattr(scores, "score_all", lambda *given, **settings: pytest.fail("scored again"))
     assert run(*command, "--json", "--cache", cache) == alone
     assert len(json.loads(alone)["scores"]) == 6
