@@ -9,7 +9,21 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from compressvqa.cli import data, doctor, evaluate, export, metrics, models, prune, recipes, report, run, score, verify
+from compressvqa.cli import (
+    data,
+    doctor,
+    evaluate,
+    export,
+    metrics,
+    models,
+    prune,
+    recipes,
+    report,
+    run,
+    score,
+    sweep,
+    verify,
+)
 from compressvqa.cli.app import app
 from compressvqa.cli.failures import ended
 from compressvqa.cli.general import begin
@@ -29,6 +43,7 @@ __all__ = [
     "report",
     "run",
     "score",
+    "sweep",
     "verify",
 ]
 
