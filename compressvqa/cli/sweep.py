@@ -58,7 +58,7 @@ def sweep(
     compressvqa sweep rankdvqa_mini --vary stages.prune.target_macs=0.1,0.2,0.4 --vary seed=0,1 --out runs/sweep
     compressvqa sweep mine.yaml --vary stages.train.optimizer.lr=1e-5..1e-3:log --sampler tpe --trials 20 --out runs/lr
     """
-    from compressvqa.executors import executor_of
+    from compressvqa.executors import Results, executor_of
     from compressvqa.jobs.sampled_trials import sampled_trials
     from compressvqa.jobs.space import grid, parse_space
     from compressvqa.jobs.sweep import run_trial, trial_unit, weigh, write_sweep
@@ -67,9 +67,13 @@ def sweep(
     _check(sampler, trials, shard)
     check_writable(out / "sweep.json")
     check_ours(out, ("sweep.json", "recipes", "trials"), what="a sweep")
-    executor = executor_of(cluster, shard, workers)
+    executor, results_kept = executor_of(cluster, shard, workers), Results(out / UNITS)
 
     def run(units: Any) -> dict[str, Any] | None:
+        for unit in units:  # what made a trial fail may be mended since: a full disk, a missing file
+            kept = results_kept.get(unit.name)
+            if kept is not None and "failed" in kept[0]:
+                results_kept.drop(unit.name)
         return spread(executor, run_trial, units, out / UNITS, what="trials", pieces="trial")
 
     def unit_of(trial: Any) -> Any:

@@ -62,6 +62,10 @@ class Results:
             hint = "free some space, then run it again: what was done is kept" if error.errno == errno.ENOSPC else None
             raise DataError(f"a result can't be kept ({error.strerror})", where=path.parent, hint=hint) from error
 
+    def drop(self, name: str) -> None:
+        """Forgets the result of a unit, so that it is done again."""
+        self.path(name).unlink(missing_ok=True)
+
     def missing(self, names: Iterable[str]) -> list[str]:
         """Names of units without a result."""
         return [name for name in names if self.get(name) is None]

@@ -23,9 +23,9 @@ name: small
 seed: 0
 model: {name: rankdvqa, options: {widths: [4, 4, 6, 6, 8, 8], merge_width: 8, mlp_width: 8}}
 objective: {kind: rank-pairs}
-data: {kind: rank-pairs, sources: %s, validation: 0.5, frames: 2, size: 96, patches_per_clip: 1,
+data: {kind: rank-pairs, sources: %s, validation: 0.5, two_content_share: 0, gap: 1, frames: 2, size: 96, patches_per_clip: 1,
   ladder: [{codec: x264, crf: [20, 30, 40, 50]}]}
-stages: [{kind: train, name: train, steps: 0}, {kind: prune, name: prune, target_macs: 0.9}]
+stages: [{kind: train, name: train, steps: 0}]
 """
 
 
@@ -106,17 +106,19 @@ def test_a_grid_ends_in_a_front_and_a_chosen_recipe(tmp_path: Path) -> None:
         name = tmp_path / "clips" / f"v{number}.mkv"
         make(name, "-c:v", "ffv1", "-pix_fmt", "yuv420p", source=source, size="128x96", frames=4)
     (tmp_path / "recipe.yaml").write_text(RECIPE % (tmp_path / "clips"))
-    command = ("sweep", "recipe.yaml", "--vary", "stages.prune.target_macs=0.5,0.8", "--out", "swept", "--within", "2")
+    command = ("sweep", "recipe.yaml", "--vary", "model.options.mlp_width=8,16", "--out", "swept", "--within", "2")
     done = inside(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "swept" / "sweep.json").read_text())
-    assert [trial["trial"] for trial in found["trials"]] == [{"stages.prune.target_macs": v} for v in (0.5, 0.8)]
-    assert found["chosen"]["trial"] == {"stages.prune.target_macs": 0.5}
-    assert "target_macs: 0.5" in (tmp_path / "swept" / "chosen.yaml").read_text()
+    assert [trial["trial"] for trial in found["trials"]] == [{"model.options.mlp_width": v} for v in (8, 16)]
+    assert found["chosen"]["trial"] == {"model.options.mlp_width": 8}
+    assert "mlp_width: 8" in (tmp_path / "swept" / "chosen.yaml").read_text()
     assert {path.name for path in (tmp_path / "swept").glob("tradeoff.*")} == {
         "tradeoff.svg", "tradeoff.png", "tradeoff.csv",
     }  # fmt: skip
     marks = {path: path.stat().st_mtime_ns for path in (tmp_path / "swept").rglob("stage.json")}
-    assert len(marks) == 4
-    assert "chosen: target_macs 0.5" in inside(*command, cwd=tmp_path).stdout
+    assert len(marks) == 2
+    [first, _] = (tmp_path / "swept" / "units").rglob("*.json")
+    first.write_text(json.dumps({"unit": first.stem, "result": {"failed": "no space"}}))
+    assert "chosen: mlp_width 8" in inside(*command, cwd=tmp_path).stdout
     assert marks == {path: path.stat().st_mtime_ns for path in (tmp_path / "swept").rglob("stage.json")}
