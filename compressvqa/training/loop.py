@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,13 +103,15 @@ def fit(
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
     network.train()
     model: Any = wrapped
+    masks: AbstractContextManager[None] = nullcontext()
     if here.size > 1:
-        model = Shares(wrapped, here)
+        model = shares = Shares(wrapped, here)
+        masks = shares.whole_masks(network)
         say_what_differs(network) if here.first else None
     done, saved_at = start, time.monotonic()
-    with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop:
+    with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop, masks:
         for step, read in queue:
-            torch.manual_seed((settings.seed << 32) + (here.rank << 24) + step)
+            torch.manual_seed((settings.seed << 32) + step)
             batch = fabric.to_device(read)
             loss, figures = step_loss(model, batch)
             _check_finite(loss, "the loss", step, checkpoint)

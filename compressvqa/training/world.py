@@ -6,14 +6,18 @@ compares any two clips is the same as in one process, and so is its gradient (bu
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
 from compressvqa.errors import TrainingError
@@ -84,6 +88,7 @@ class Shares:
 
     def __init__(self, network: Callable[..., Any], here: World) -> None:
         self._network, self._world = network, here
+        self.clips, self.first, self.total = 1, 0, 1  # of the last call: in this share, before it, in all
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Answers to all items.
@@ -95,8 +100,39 @@ class Shares:
         if count < size:
             raise TrainingError(f"a batch of {count} can't be shared by {size} processes", hint="a larger batch")
         sizes = [len(part) for part in torch.arange(count).tensor_split(size)]
+        self.clips, self.first, self.total = sizes[self._world.rank], sum(sizes[: self._world.rank]), count
         answers = self._network(*(whole.tensor_split(size)[self._world.rank] for whole in inputs))
         return tree_map(lambda part: cast(Tensor, _Gather.apply(part, sizes, self._world.rank)), answers)
+
+    @contextmanager
+    def whole_masks(self, network: nn.Module) -> Iterator[None]:
+        """While this lasts, dropout is drawn for the whole batch in every process, as one process draws it.
+
+        Args:
+            network: the network itself; its processes must begin each step with the same seed.
+        """
+        layers = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) or _is_drop_path(layer)]
+        for layer in layers:
+            layer.__dict__["forward"] = functools.partial(self._masked, layer)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.__dict__["forward"]
+
+    def _masked(self, layer: nn.Module, values: Tensor) -> Tensor:
+        plain: Callable[[nn.Module, Tensor], Tensor] = type(layer).forward
+        rows, odd = divmod(len(values), self.clips)
+        if not layer.training or odd:  # what has no rows of clips is drawn for itself
+            return plain(layer, values)
+        # Rows of a clip lie together. Dropout multiplies by what it makes of ones.
+        mask = plain(layer, values.new_ones(rows * self.total, *values.shape[1:]))
+        return values * mask[rows * self.first : rows * (self.first + self.clips)]
+
+
+def _is_drop_path(layer: nn.Module) -> bool:
+    """Stochastic depth, as timm and torchvision call it."""
+    return type(layer).__name__ in ("DropPath", "StochasticDepth")
 
 
 class _Gather(torch.autograd.Function):
@@ -123,8 +159,5 @@ class _Gather(torch.autograd.Function):
 
 def say_what_differs(network: nn.Module) -> None:
     """Names what makes a training over several processes another one than that of one process."""
-    layers = list(network.modules())
-    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers):
+    if any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         log.warning("batch norm sees the share of a process, not the whole batch: results differ from one process")
-    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in layers):
-        log.info("dropout is drawn by each process for its share: results differ from one process as another seed does")

@@ -23,8 +23,8 @@ name: small
 seed: 0
 model: {name: rankdvqa, options: {widths: [4, 4, 6, 6, 8, 8], merge_width: 8, mlp_width: 8}}
 objective: {kind: rank-pairs}
-data: {kind: rank-pairs, sources: %s, validation: 0.5, two_content_share: 0, gap: 1, frames: 2, size: 96, patches_per_clip: 1,
-  ladder: [{codec: x264, crf: [20, 30, 40, 50]}]}
+data: {kind: rank-pairs, sources: %s, validation: 0.5, two_content_share: 0, gap: 1,
+  frames: 2, size: 96, patches_per_clip: 1, ladder: [{codec: x264, crf: [20, 30, 40, 50]}]}
 stages: [{kind: train, name: train, steps: 0}]
 """
 

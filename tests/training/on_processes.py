@@ -37,8 +37,9 @@ def network() -> nn.Module:
     """No bias at the end: a ranking has no gradient there but rounding, which AdamW makes steps of."""
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1, bias=False)
-    )
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout2d(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(4, 1, bias=False),
+    )  # fmt: skip
 
 
 def step_loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
