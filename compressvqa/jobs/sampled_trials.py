@@ -56,13 +56,14 @@ def sampled_trials(
     """
     try:
         import optuna
+        from optuna.storages.journal import JournalFileBackend
     except ImportError as error:
         raise MissingExtraError("optuna", "sweep") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            journal = optuna.storages.journal.JournalFileBackend(str(out / "journal.log"))
+            journal = JournalFileBackend(str(out / "journal.log"))
             storage = optuna.storages.JournalStorage(journal)
             study = optuna.create_study(
                 study_name="sweep", storage=storage, directions=["maximize", "minimize"], load_if_exists=True

@@ -104,6 +104,13 @@ class _Nowhere:
     def write(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
         """Writes nothing."""
 
+    def forget(self, stage: str) -> None:
+        """There is nothing to forget."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """No lines."""
+        return []
+
 
 class _Run:
     """One call of `run`: the recipe, its folder, and what its stages share."""
