@@ -95,8 +95,8 @@ def sample(files: Sequence[File], count: int) -> list[File]:
         before, seen = seen, seen + file.frames
         if any(before <= place < seen for place in wanted):
             chosen.append(file)
-    # Of one size the longest says most.
-    return list({file.pixels: file for file in sorted(chosen, key=lambda file: file.frames)}.values())
+    longest = {file.pixels: file for file in sorted(chosen, key=lambda file: file.frames)}  # which says most
+    return [longest[pixels] for pixels in sorted(longest)]
 
 
 def plan(
