@@ -17,6 +17,13 @@ from typing import Any
 
 from compressvqa.errors import CompressVQAError, DataError
 
+_imported: list[str] = []
+
+
+def imported() -> tuple[str, ...]:
+    """What `import_code` imported so far, in order and as it takes it: another process imports the same."""
+    return tuple(_imported)
+
 
 def import_code(code: str) -> ModuleType:
     """Imports ``file.py`` or ``package.module``; the file may import its neighbours.
@@ -28,6 +35,7 @@ def import_code(code: str) -> ModuleType:
     if not code.endswith(".py"):
         _find_in(Path.cwd())
         module: ModuleType = tried(lambda: importlib.import_module(code), code)
+        _note(code)
         return module
     file = Path(code).resolve()
     if not file.is_file():
@@ -45,7 +53,13 @@ def import_code(code: str) -> ModuleType:
     except BaseException:
         sys.modules.pop(name) if before is None else sys.modules.update({name: before})
         raise
+    _note(str(file))
     return module
+
+
+def _note(code: str) -> None:
+    if code not in _imported:
+        _imported.append(code)
 
 
 def _find_in(folder: Path) -> None:

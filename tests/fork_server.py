@@ -18,16 +18,13 @@ import signal
 import sys
 import threading
 
-from compressvqa.running.precision import fabric_class
-
-WARM = ("compressvqa.running.pipeline", "compressvqa.scoring.engine", "scipy.stats")
+WARM = ("compressvqa.running.pipeline", "compressvqa.scoring.engine", "scipy.stats", "lightning_fabric")
 
 
 def main() -> list[str] | None:
     """Serves; returns in a fork, with what the fork is to run: `-c` and Python code, or `-m`, and its arguments."""
     for name in WARM:
         importlib.import_module(name)
-    fabric_class()
     assert threading.active_count() == 1, "a fork would lack the threads"
     running: set[int] = set()
     with os.fdopen(os.dup(0)) as asks, os.fdopen(os.dup(1), "w") as tells:

@@ -9,7 +9,22 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from compressvqa.cli import data, doctor, evaluate, export, metrics, models, prune, recipes, report, run, score, verify
+from compressvqa.cli import (
+    data,
+    doctor,
+    evaluate,
+    export,
+    metrics,
+    models,
+    plan,
+    prune,
+    recipes,
+    report,
+    run,
+    score,
+    sweep,
+    verify,
+)
 from compressvqa.cli.app import app
 from compressvqa.cli.failures import ended
 from compressvqa.cli.general import begin
@@ -24,11 +39,13 @@ __all__ = [
     "main",
     "metrics",
     "models",
+    "plan",
     "prune",
     "recipes",
     "report",
     "run",
     "score",
+    "sweep",
     "verify",
 ]
 

@@ -71,6 +71,21 @@ Sandbox = Annotated[
 AllowRandom = Annotated[
     bool, typer.Option("--allow-random-weights", help="Also take networks that were never trained.")
 ]
+Cluster = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="local|auto|ADDRESS",
+        help="Share the work out: to processes of this machine; to the Ray cluster it belongs to, or another one.",
+    ),
+]
+Shard = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="I/N", help="Do the I-th of N shares of the work only (docs/cluster.md)."),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Processes that share the work on this machine."),
+]
 Width = Annotated[Optional[int], typer.Option(min=1, help="Width of headerless YUV.")]  # noqa: UP045
 Height = Annotated[Optional[int], typer.Option(min=1, help="Height of headerless YUV.")]  # noqa: UP045
 PixelFormat = Annotated[Literal["420", "422", "444"], typer.Option(help="Chroma of headerless YUV.")]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from compressvqa.cli.app import Json, Overrides, RecipeName, data_app
+from compressvqa.cli.app import Cluster, Json, Overrides, RecipeName, Shard, Workers, data_app
 from compressvqa.cli.general import Resumable
 from compressvqa.cli.output import print_json, print_names
 from compressvqa.cli.places import check_ours
+from compressvqa.cli.spread import spread
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 from compressvqa.plurals import count
+
+PARTS = ("train", "validation")
+UNITS = ".units"  # what shares of the work say of what they did, until the whole is put together
 
 
 @data_app.command("prepare", cls=Resumable, short_help="Prepare the data of a recipe.")
@@ -21,9 +26,17 @@ def data_prepare(
     recipe: RecipeName,
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the data goes.")],
     overrides: Overrides = None,
+    cluster: Cluster = None,
+    shard: Shard = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Prepare the data of a recipe in a folder: give it to `run` as --data-folder."""
+    """Prepare the data of a recipe in a folder: give it to `run` as --data-folder.
+
+    \b
+    compressvqa data prepare rankdvqa-mini data/ --shard 1/8   # one of eight machines that share the folder
+    compressvqa data prepare rankdvqa-mini data/               # when all eight are done
+    """
     from compressvqa import registry
     from compressvqa.progress import bar
     from compressvqa.running.recipe import Recipe, kind_of
@@ -32,13 +45,22 @@ def data_prepare(
     check_writable(out / "train" / "index.json")
     check_ours(out, ("train", "validation"), what="prepared data")
     dataset = registry.datasets[kind_of(choice)].value(choice)
+    if cluster or shard or workers:
+        from compressvqa.executors import executor_of
+        from compressvqa.jobs import make_piece, preparation_units
+
+        executor, kind = executor_of(cluster, shard, workers), kind_of(choice)
+        units = [unit for part in PARTS for unit in preparation_units(dataset, kind, out / part, part)]
+        if spread(executor, make_piece, units, out / UNITS, what="data", pieces="source") is None:
+            return
     found = {}
-    for part in ("train", "validation"):
+    for part in PARTS:
         with bar(f"data: {part}") as progress:
             examples = dataset.prepare(out / part, part=part, progress=progress)
         found[part] = examples.summary()
         if not as_json:
             print(f"{part}: {', '.join(f'{key} {value}' for key, value in found[part].items())}")
+    shutil.rmtree(out / UNITS, ignore_errors=True)
     if as_json:
         print_json(found)
 
@@ -92,6 +114,8 @@ def data_proxy(
     ] = "vmaf_v0.6.1",
     name: Annotated[Optional[str], typer.Option(help="Name of the set; by default the folder's.")] = None,  # noqa: UP045
     workers: Annotated[Optional[int], typer.Option(min=1, help="Encoders at a time.")] = None,  # noqa: UP045
+    cluster: Cluster = None,
+    shard: Shard = None,
     as_json: Json = False,
 ) -> None:
     """Build an evaluation set where no human scores exist: encodes of known order, and VMAF of each.
@@ -101,7 +125,7 @@ def data_proxy(
     \b
     compressvqa data proxy clips/ --out runs/proxy
     """
-    from compressvqa.data.proxy import build_proxy_set
+    from compressvqa.data.proxy import build_proxy_set, proxy_pieces
     from compressvqa.progress import bar
     from compressvqa.video.folders import list_videos
 
@@ -113,11 +137,21 @@ def data_proxy(
     clips = sources[0] if len(sources) == 1 else [
         path for place in sources for _, path in list_videos(place) if here not in path.resolve().parents
     ]  # fmt: skip
+    excerpt: dict[str, Any] = {
+        "frames": frames, "start": start, "downscale": "auto" if downscale == "auto" else int(downscale),
+    }  # fmt: skip
+    if cluster or shard:
+        from compressvqa.executors import executor_of
+        from compressvqa.jobs import make_piece, proxy_units
+
+        executor = executor_of(cluster, shard, workers if cluster else None)
+        # Of several processes each encodes by itself.
+        pieces = proxy_pieces(clips, out, **excerpt, workers=None if cluster else workers)
+        if spread(executor, make_piece, proxy_units(pieces), out / UNITS, what="proxy set", pieces="clip") is None:
+            return
     with bar("proxy set") as progress:
-        manifest = build_proxy_set(
-            clips, out, frames=frames, start=start, downscale="auto" if downscale == "auto" else int(downscale),
-            label=label, name=name, workers=workers, progress=progress,
-        )  # fmt: skip
+        manifest = build_proxy_set(clips, out, **excerpt, label=label, name=name, workers=workers, progress=progress)
+    shutil.rmtree(out / UNITS, ignore_errors=True)
     scenes, items = len({item.scene for item in manifest.items}), len(manifest.items)
     if as_json:
         print_json({"manifest": out / "manifest.csv", "items": items, "clips": scenes, "label": manifest.label,

@@ -12,6 +12,7 @@ from rich.console import Console
 from compressvqa.cli.app import (
     Align,
     AllowRandom,
+    Cluster,
     Crop,
     Deinterlace,
     Hdr,
@@ -21,7 +22,9 @@ from compressvqa.cli.app import (
     Rotate,
     RuntimeName,
     Sandbox,
+    Shard,
     Size,
+    Workers,
     app,
 )
 from compressvqa.cli.general import Resumable
@@ -29,12 +32,15 @@ from compressvqa.cli.given import refuse
 from compressvqa.cli.networks import NETWORK
 from compressvqa.cli.output import emit, print_json
 from compressvqa.cli.places import check_ours
+from compressvqa.cli.spread import spread
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
 if TYPE_CHECKING:
+    from compressvqa.executors import Executor
     from compressvqa.results import Evaluation
 
+UNITS = "units"  # folder of what shares of an evaluation took, beside the kept scores
 
 # What says how networks run, and how files are brought together.
 OF_NETWORKS = ("device", "runtime", "allow_random_weights", "latency")
@@ -99,6 +105,9 @@ def evaluate(
     latency: Annotated[bool, typer.Option("--latency", help="Measure each network's time.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first item that can't be scored.")] = False,
     cache: Annotated[Optional[Path], typer.Option(help="Folder of kept scores.")] = None,  # noqa: UP045
+    cluster: Cluster = None,
+    shard: Shard = None,
+    workers: Workers = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where networks run.")] = "auto",
     runtime: RuntimeName = "auto",
     allow_random_weights: AllowRandom = False,
@@ -118,6 +127,8 @@ def evaluate(
     """
     from compressvqa.evaluation import evaluate as judge
     from compressvqa.evaluation import write_evaluation
+    from compressvqa.evaluation.cache import default_folder
+    from compressvqa.executors import executor_of
     from compressvqa.opinions import looks_like_dataset
     from compressvqa.progress import bar
     from compressvqa.video.clip import Pairing
@@ -134,39 +145,24 @@ def evaluate(
     _check(context, named)
     check_writable(None if out is None else out / "evaluation.json")
     check_ours(out, ("evaluation.json",), what="an evaluation")
+    named_as = dict(_pair(text, "--title") for text in title or [])
+    pairing = Pairing(
+        frames, subsample, size=size, rate=rate, length=length, align=align, deinterlace=deinterlace, rotate=rotate,
+        crop=crop, hdr=hdr,
+    )  # fmt: skip
+    settings: dict[str, Any] = {"device": device, "runtime": runtime, "allow_random_weights": allow_random_weights}
+    units = cache or default_folder()
+    if cluster or shard or workers or (units / UNITS).is_dir():
+        reading = {"titles": named_as, "split": split, "pairing": pairing, "sandbox": sandbox}
+        executor = executor_of(cluster, shard, workers) if cluster or shard or workers else None
+        if not _taken(models, datasets, executor, units, settings=settings, **reading):
+            return
     with bar("evaluate") as progress, sandboxed(sandbox):
         found = judge(
-            models,
-            datasets,
-            titles=dict(_pair(text, "--title") for text in title or []),
-            split=split,
-            teacher=teacher,
-            baseline=baseline,
-            pairing=Pairing(
-                frames,
-                subsample,
-                size=size,
-                rate=rate,
-                length=length,
-                align=align,
-                deinterlace=deinterlace,
-                rotate=rotate,
-                crop=crop,
-                hdr=hdr,
-            ),
-            pool=pool,
-            gap=gap,
-            latency=latency,
-            strict=strict,
-            cache=cache,
-            resamples=resamples,
-            by_content=by_content,
-            device=device,
-            runtime=runtime,
-            allow_random_weights=allow_random_weights,
-            pictures=out is not None,
-            progress=progress,
-        )
+            models, datasets, titles=named_as, split=split, teacher=teacher, baseline=baseline, pairing=pairing,
+            pool=pool, gap=gap, latency=latency, strict=strict, cache=cache, resamples=resamples,
+            by_content=by_content, pictures=out is not None, progress=progress, **settings,
+        )  # fmt: skip
     if as_json:
         print_json(found.to_dict())
     else:
@@ -178,6 +174,35 @@ def evaluate(
             print(path)
     if any(dataset.left_out for dataset in found.datasets):
         raise typer.Exit(1)
+
+
+def _taken(models: list[Any], datasets: list[str], executor: Executor | None, cache: Path, **reading: Any) -> bool:
+    """Has others take scores, and puts them where the evaluation finds them.
+
+    Args:
+        models: as typed, or scorers.
+        datasets: as typed.
+        executor: what takes them; None: nothing, only what shares took before is gathered.
+        cache: folder of kept scores.
+        reading: see `compressvqa.jobs.evaluation_units`.
+
+    Returns:
+        Whether there may be all: False after one share of several.
+    """
+    from compressvqa.executors import Results
+    from compressvqa.jobs import evaluation_units, gather, take_scores
+
+    units = evaluation_units(models, datasets, **reading)
+    if executor is None:
+        kept = Results(cache / UNITS)
+        held = [found[0] for unit in units if (found := kept.get(unit.name)) is not None]
+    else:
+        results = spread(executor, take_scores, units, cache / UNITS, what="scores", pieces="group of files")
+        if results is None:
+            return False
+        held = list(results.values())
+    gather(cache, held)
+    return True
 
 
 def _check(context: typer.Context, names: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -31,13 +32,16 @@ def run(
     \b
     compressvqa run rankdvqa_mini --set data.sources=clips/
     compressvqa run rankdvqa_mini --set data.sources=clips/train --set data.validation=clips/val
+    torchrun --nproc-per-node 4 -m compressvqa run rankdvqa_mini --set data.sources=clips/
     """
     from compressvqa.running.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides or ())
     folder = out if out is not None else Path("runs") / checked.name
-    check_ours(folder, ("recipe.yaml",), what="a run")
-    _refuse_another(folder, checked.name)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if first:
+        check_ours(folder, ("recipe.yaml",), what="a run")
+        _refuse_another(folder, checked.name)
     if dry_run:
         from compressvqa.running.dry_run import describe, plan
         from compressvqa.running.preflight import preflight
@@ -62,7 +66,7 @@ def run(
         sys.stdout.flush()
 
     result = run_recipe(checked, out=folder, resume=resume, data_folder=data_folder, tell=tell)
-    if not as_json:
+    if first and not as_json:
         console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)
 
 

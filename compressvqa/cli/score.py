@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from compressvqa.cli.app import (
     Align,
     AllowRandom,
     BitDepth,
+    Cluster,
     Crop,
     Deinterlace,
     Hdr,
@@ -25,8 +26,10 @@ from compressvqa.cli.app import (
     Rotate,
     RuntimeName,
     Sandbox,
+    Shard,
     Size,
     Width,
+    Workers,
     app,
 )
 from compressvqa.cli.completion import metrics_like
@@ -34,11 +37,14 @@ from compressvqa.cli.general import general
 from compressvqa.cli.networks import NETWORK
 from compressvqa.cli.output import emit, emit_json
 from compressvqa.cli.score_checks import Reading, check_command, check_files, check_pictures, check_scorers
+from compressvqa.cli.score_shared import score_shared
 from compressvqa.errors import CompressVQAError
 from compressvqa.files import check_writable
 
 if TYPE_CHECKING:
     from compressvqa.scoring import Score
+    from compressvqa.scoring.pairs import Task
+    from compressvqa.scoring.scorer import Scorer
 
 SHOWN = 20  # segments that are shown without being asked for
 FILES_SHOWN = 5  # files of which they are
@@ -126,6 +132,13 @@ def score(
     runtime: RuntimeName = "auto",
     allow_random_weights: AllowRandom = False,
     sandbox: Sandbox = False,
+    cluster: Cluster = None,
+    shard: Shard = None,
+    workers: Workers = None,
+    cache: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FOLDER", help="Keep what is scored: the same command goes on, and shares meet there."),
+    ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a segment, as libvmaf does.")] = False,
     as_xml: Annotated[bool, typer.Option("--xml", help="Print XML, as libvmaf does.")] = False,
@@ -146,13 +159,13 @@ def score(
     compressvqa score reference.mp4 encodes/
     compressvqa score references/ encodes/ --summary > scores.csv
     compressvqa score pairs.csv --out scores.json
+    compressvqa score pairs.csv --cluster local --summary
 
     A folder of videos stands for all of them; of two folders, dog.mp4 goes with dog.mp4 and dog_crf30.mp4. A table
     has the columns ref,dist. A folder of numbered pictures, or a name for them (frame_%04d.png), is one video. Beside
     another file, - is a Y4M stream on standard input; alone, it is such a table.
     """
-    from compressvqa.progress import bar
-    from compressvqa.scoring import find_scorers, logs, score_all, score_table, scores_table, segments_table
+    from compressvqa.scoring import find_scorers, logs, score_table, scores_table, segments_table
     from compressvqa.scoring.engine import in_order, without_repeats
     from compressvqa.scoring.network import DEFAULT
     from compressvqa.scoring.pairs import pairs_of
@@ -162,9 +175,8 @@ def score(
     names = list(dict.fromkeys(model or [DEFAULT]))
     form = check_command(context, names)
     check_writable(plot, *(out or ()))
-    scorers = find_scorers(
-        names, device=device, runtime=runtime, allow_random_weights=allow_random_weights, sampled=sampled
-    )
+    settings: dict[str, Any] = {"device": device, "runtime": runtime, "allow_random_weights": allow_random_weights}
+    scorers = find_scorers(names, sampled=sampled, **settings)
     check_scorers(context, scorers)
     modes = {facts.mode for scorer in scorers for facts in scorer.facts}
     tasks = pairs_of(
@@ -175,21 +187,15 @@ def score(
     read = Reading.of(context)
     check_pictures(context, tasks, read)
     pairing = Pairing(frames, subsample, skip_ref, skip_dist, size, rate, length, align, deinterlace, rotate, crop, hdr)
-    scores: list[Score] = []
-    with bar("score") as progress, sandboxed(sandbox):
-        for number, task in enumerate(tasks, 1):
-            # Where there are several references, work is counted by them: frames of the next are not known yet.
-            progress.update(number - 1, len(tasks)) if len(tasks) > 1 else None
-            scores += score_all(
-                read.reference(task),
-                read.distorted(task),
-                scorers,
-                pools=pool or [],
-                per=per,
-                identical=identical,
-                pairing=pairing,
-                progress=progress if len(tasks) == 1 else None,
-            )
+    how: dict[str, Any] = {"pools": pool or [], "per": per, "identical": identical, "pairing": pairing}
+    if cluster or shard or workers or cache:
+        shared = score_shared(context, tasks, read, names, scorers, {**settings, "sampled": sampled}, how)
+        if shared is None:
+            return
+        scores = shared
+    else:
+        with sandboxed(sandbox):
+            scores = _score(tasks, read, scorers, how)
     scores = in_order(without_repeats(scores), names)
     if form is not None:
         _print(scores, form)
@@ -202,6 +208,21 @@ def score(
         logs.write_scores(scores, file)
     if plot is not None:
         _plot(scores, plot)
+
+
+def _score(tasks: Sequence[Task], read: Reading, scorers: Sequence[Scorer], how: dict[str, Any]) -> list[Score]:
+    """Scores one reference after the other."""
+    from compressvqa.progress import bar
+    from compressvqa.scoring import score_all
+
+    scores: list[Score] = []
+    with bar("score") as progress:
+        for number, task in enumerate(tasks, 1):
+            # Where there are several references, work is counted by them: frames of the next are not known yet.
+            progress.update(number - 1, len(tasks)) if len(tasks) > 1 else None
+            shown = progress if len(tasks) == 1 else None
+            scores += score_all(read.reference(task), read.distorted(task), scorers, progress=shown, **how)
+    return scores
 
 
 def _are_few(scores: Sequence[Score]) -> bool:

@@ -7,6 +7,7 @@ and named.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -15,21 +16,22 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from compressvqa.data import ladder
 from compressvqa.data.ladder import AnyRung, Distorted
 from compressvqa.data.patches import FORMAT, INDEX, PatchSet
-from compressvqa.data.shared import working_in
+from compressvqa.data.shared import apart_in, working_in
 from compressvqa.data.sources import Cutting, Reference, Source
 from compressvqa.errors import DataError
-from compressvqa.files import replacing, write_json
+from compressvqa.files import write_json
 from compressvqa.plurals import count
 from compressvqa.progress import Progress
 from compressvqa.video.raw import RawFormat
@@ -68,9 +70,7 @@ def build(
     usable, lacking = ladder.usable(list(rungs))
     for rung in usable:
         rung.coded_size(cutting.size, cutting.size)
-    names = {_shard_name(source, cutting, usable): source for source in sources}
-    if len({source.content for source in sources}) < len(sources):
-        raise DataError("two sources have the same content name", where=folder, hint="rename one of the files")
+    names = _named(sources, folder, cutting, usable)
     notes = [f"codec {codec} left out: this ffmpeg has no encoder for it" for codec in lacking]
     wanted = {"format": FORMAT, "frames": cutting.frames, "size": cutting.size, "names": sorted(names)}
     index = _index_name(wanted)
@@ -83,6 +83,47 @@ def build(
     if progress is not None:
         progress(len(found), len(found))
     return found
+
+
+def pieces(
+    sources: Sequence[Source], folder: Path, cutting: Cutting, rungs: Sequence[AnyRung], *, workers: int | None = None
+) -> dict[str, Callable[[], None]]:
+    """What `build` does for each source, apart: {name of its shard: makes the shard}.
+
+    Each can run in another process, on another machine that sees the folder, beside all others. `build` then finds the
+    shards and writes the index.
+
+    Args:
+        sources: as for `build`.
+        folder: likewise.
+        cutting: likewise.
+        rungs: likewise.
+        workers: encoders that a piece runs at a time; None: as many as the process has threads.
+    """
+    usable, _ = ladder.usable(list(rungs))
+    return {
+        name: functools.partial(_piece, name, source, folder, cutting, usable, workers)
+        for name, source in _named(sources, folder, cutting, usable).items()
+    }
+
+
+def _piece(
+    name: str, source: Source, folder: Path, cutting: Cutting, rungs: list[AnyRung], workers: int | None
+) -> None:
+    if not (folder / f"{name}.json").exists():
+        with apart_in(folder, name) as work:
+            _Build(folder, work, cutting, rungs, workers or torch.get_num_threads(), None).run({name: source})
+
+
+def _named(sources: Sequence[Source], folder: Path, cutting: Cutting, rungs: Sequence[AnyRung]) -> dict[str, Source]:
+    """Sources by the names of their shards.
+
+    Raises:
+        DataError: contents don't differ.
+    """
+    if len({source.content for source in sources}) < len(sources):
+        raise DataError("two sources have the same content name", where=folder, hint="rename one of the files")
+    return {_shard_name(source, cutting, rungs): source for source in sources}
 
 
 def _index_name(wanted: dict[str, Any]) -> str:
@@ -175,15 +216,21 @@ class _Build:
         except DataError as error:
             reason = error.what if error.hint is None else f"{error.what} ({error.hint})"
             log.warning("skipped %s: %s", source.content, reason)
-            write_json(self.folder / f"{name}.json", {"content": source.content, "skipped": reason})
+            self._put(name, {"content": source.content, "skipped": reason})
             self._tell(self.cutting.patches * len(self.rungs))
             return
         with tempfile.TemporaryDirectory(dir=self.work) as place:
             made = self._distort(references, Path(place), encoders)
             facts = self._store(name, source, references, made)
-        facts["seconds"] = round(time.monotonic() - began, 2)
-        write_json(self.folder / f"{name}.json", facts)
+        self._put(name, facts)
+        log.debug("%s took %.1f s", name, time.monotonic() - began)
         self._tell((self.cutting.patches - len(references)) * len(self.rungs))
+
+    def _put(self, name: str, facts: dict[str, Any]) -> None:
+        """The shard's JSON, its last file. Written apart: who tidies the folder must not take it for a dead one's."""
+        temporary = self.work / f"{name}.json"
+        write_json(temporary, facts)
+        temporary.replace(self.folder / temporary.name)
 
     def _distort(
         self, references: list[Reference], place: Path, encoders: ThreadPoolExecutor
@@ -218,12 +265,14 @@ class _Build:
         if not good:
             return {"content": source.content, "skipped": f"no rung of the ladder worked: {notes[0]}"}
         rows = [reference.samples for reference in references] + [result.samples for _, _, result in good]
-        with replacing(self.folder / f"{name}.npy") as temporary:
-            array = np.lib.format.open_memmap(temporary, "w+", rows[0].dtype, (len(rows), *rows[0].shape))
-            for row, samples in enumerate(rows):
-                array[row] = samples
-            array.flush()
-            del array
+        temporary = self.work / f"{name}.npy"
+        # Not mapped into memory: a full disk would kill the process there, and is an error here.
+        with temporary.open("wb") as file:
+            header = {"descr": rows[0].dtype.str, "fortran_order": False, "shape": (len(rows), *rows[0].shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for samples in rows:
+                file.write(samples.astype(rows[0].dtype, copy=False).tobytes())
+        temporary.replace(self.folder / temporary.name)
         return {
             "content": source.content,
             "skipped": None,

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from compressvqa.data.kept import (
     in_turn,
     keep,
     kept,
+    pieces,
     stamp,
     to_bytes,
     to_values,
@@ -190,8 +191,8 @@ class DistortedImages:
             DataError: no such folder, or no picture that can be used.
         """
         places, folder = self._sources(part), Path(folder)
-        files = [f"{PREFIX}{digest(name, *facts)}.npy" for name, _, facts in places]
-        makers = {file: make for file, (_, make, _) in zip(files, places, strict=True)}
+        makers = _makers(places)
+        files = list(makers)
         failed = keep(folder, makers, PREFIX, progress, skip=True)
         found, skipped = [], []
         for source, (file, (name, _, _)) in enumerate(zip(files, places, strict=True)):
@@ -210,6 +211,10 @@ class DistortedImages:
         settings = self.config.model_dump(include={"resize", "crop", "distortions", "clean_share"})
         names = tuple(name for name, _, _ in places)
         return KeptPictures(folder, tuple(files), names, tuple(found), tuple(skipped), settings)
+
+    def pieces(self, folder: str | Path, *, part: Part) -> dict[str, Callable[[], None]]:
+        """What `prepare` does, a source at a time, for processes and machines that share the folder."""
+        return pieces(Path(folder), _makers(self._sources(part)), skip=True)
 
     def batches(self, examples: KeptPictures, *, batch: int = 8, seed: int = 0) -> DistortionSampler:
         """Endless batches of distorted pictures; ``batch_at(step)`` is a pure function of seed and step."""
@@ -243,6 +248,11 @@ class DistortedImages:
         for name in sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"two sources are named {name!r}", where=config.sources, hint="name a folder above both")
         return found
+
+
+def _makers(places: Sequence[tuple[str, Callable[[], Bytes], list[Any]]]) -> dict[str, Callable[[], Bytes]]:
+    """{file: what reads its pictures} of sources, in their order."""
+    return {f"{PREFIX}{digest(name, *facts)}.npy": make for name, make, facts in places}
 
 
 class Variant(NamedTuple):

@@ -10,6 +10,7 @@ video (networks that are scored this way were trained on 8-bit frames) and nothi
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compressvqa.data.shared import working_in
+from compressvqa.data.shared import apart_in, working_in
 from compressvqa.errors import DataError
 from compressvqa.files import replacing
 from compressvqa.fingerprint import file_digest
@@ -124,6 +125,40 @@ def keep(
         hint = "free some space, then run it again: finished files are kept"
         raise DataError(f"frames can't be written ({error.strerror or error})", where=folder, hint=hint) from error
     return skipped
+
+
+def pieces(
+    folder: Path, makers: Mapping[str, Callable[[], Bytes]], *, skip: bool = False
+) -> dict[str, Callable[[], None]]:
+    """What `keep` does, a file at a time, for processes and machines that share the folder: {file name: makes it}.
+
+    Args:
+        folder: as for `keep`.
+        makers: likewise; each can be sent to another process.
+        skip: pass over a maker that raises a DataError; `keep` then says why.
+    """
+    return {name: functools.partial(_piece, folder, name, make, skip) for name, make in makers.items()}
+
+
+def _piece(folder: Path, name: str, make: Callable[[], Bytes], skip: bool) -> None:
+    if (folder / name).exists():
+        return
+    try:
+        with apart_in(folder, name) as work:
+            _write(work / name, folder / name, make)
+    except DataError:
+        if not skip:
+            raise
+    except OSError as error:
+        hint = "free some space, then run it again: finished files are kept"
+        raise DataError(f"frames can't be written ({error.strerror or error})", where=folder, hint=hint) from error
+
+
+def _write(temporary: Path, stored: Path, make: Callable[[], Bytes]) -> None:
+    pixels = make()
+    with temporary.open("wb") as file:
+        np.save(file, pixels)
+    temporary.replace(stored)
 
 
 def _make(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from compressvqa.data.kept import (
     frame_numbers,
     keep,
     middle_cut,
+    pieces,
     stamp,
     to_bytes,
     with_short_side,
@@ -139,20 +140,12 @@ class MosSingles:
         """
         sides = self._sides(Path(folder), progress)
         manifest, items = sides[part]
-        if len(items) < 2:
-            raise DataError(f"{count(len(items), 'item')} in the part {part!r}: there is nothing to tell apart",
-                            where=manifest.folder)  # fmt: skip
-        if self.config.reference and manifest.no_reference:
-            raise DataError("the data set has no references", where=manifest.folder, hint="data.reference=false")
-        files = [self._file(manifest, item) for item in items]
-        makers = {
-            file: functools.partial(self._frames, manifest, item) for file, item in zip(files, items, strict=True)
-        }
+        makers = self._makers(manifest, items, part)
         keep(Path(folder), makers, PREFIX, progress)
         learnt = turned(*sides["train"])
         return KeptClips(
             Path(folder),
-            tuple(files),
+            tuple(self._file(manifest, item) for item in items),
             manifest,
             tuple(items),
             float(learnt.mean()),
@@ -161,6 +154,24 @@ class MosSingles:
                 include={"reference", "as_shown", "frames", "sampling", "samples", "resize", "crop", "evaluation_crop"}
             ),
         )
+
+    def pieces(self, folder: str | Path, *, part: Part) -> dict[str, Callable[[], None]]:
+        """What `prepare` does, a clip at a time, for processes and machines that share the folder."""
+        manifest, items = self._sides(Path(folder), None)[part]
+        return pieces(Path(folder), self._makers(manifest, items, part))
+
+    def _makers(self, manifest: Manifest, items: Sequence[Item], part: Part) -> dict[str, Callable[[], Bytes]]:
+        """{file: what decodes its clip} of a part.
+
+        Raises:
+            DataError: no references, or fewer than two items.
+        """
+        if len(items) < 2:
+            raise DataError(f"{count(len(items), 'item')} in the part {part!r}: there is nothing to tell apart",
+                            where=manifest.folder)  # fmt: skip
+        if self.config.reference and manifest.no_reference:
+            raise DataError("the data set has no references", where=manifest.folder, hint="data.reference=false")
+        return {self._file(manifest, item): functools.partial(self._frames, manifest, item) for item in items}
 
     def _sides(self, folder: Path, progress: Progress | None) -> dict[Part, Side]:
         if self.config.source != BUILTIN:

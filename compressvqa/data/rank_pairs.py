@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from compressvqa.data.build import build
+from compressvqa.data.build import build, pieces
 from compressvqa.data.choices import DEFAULT_LADDER, CameraChoice, LadderChoice, RawChoice
 from compressvqa.data.filters import Filter
 from compressvqa.data.judged import Judged
@@ -179,11 +179,20 @@ class RankPairs:
             DataError: no video, none that can be read, or a content on both sides.
         """
         config = self.config
-        count = config.patches_per_clip if part == "train" else config.validation_patches_per_clip
-        cutting = Cutting(count, config.frames, config.size, config.downscale, config.source_frames, config.seed)
         return build(
-            self.sources(part), Path(folder), cutting, config.rungs(), workers=config.workers, progress=progress
-        )
+            self.sources(part), Path(folder), self._cutting(part), config.rungs(), workers=config.workers,
+            progress=progress,
+        )  # fmt: skip
+
+    def pieces(self, folder: str | Path, *, part: Part) -> dict[str, Callable[[], None]]:
+        """What `prepare` does, a source at a time, for processes and machines that share the folder."""
+        config = self.config
+        return pieces(self.sources(part), Path(folder), self._cutting(part), config.rungs(), workers=config.workers)
+
+    def _cutting(self, part: Part) -> Cutting:
+        config = self.config
+        count = config.patches_per_clip if part == "train" else config.validation_patches_per_clip
+        return Cutting(count, config.frames, config.size, config.downscale, config.source_frames, config.seed)
 
     def batches(self, examples: PatchSet, *, batch: int = 8, seed: int = 0) -> PairSampler:
         """Endless batches of pairs; ``batch_at(step)`` is a pure function of seed and step."""

@@ -20,6 +20,7 @@ from compressvqa.files import unique
 
 log = logging.getLogger(__name__)
 LOCK = ".lock"
+PIECES = ".pieces"
 
 
 @contextmanager
@@ -51,6 +52,28 @@ def working_in(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(work, ignore_errors=True)
         lock.release()
+
+
+@contextmanager
+def apart_in(folder: Path, name: str) -> Iterator[Path]:
+    """A place for temporary files of one piece of a preparation, while others work at other pieces of the folder.
+
+    What is made there is renamed into the folder when it is whole. Who works at the same piece waits.
+
+    Args:
+        folder: the folder.
+        name: of the piece, as a file may be called.
+
+    Raises:
+        DataError: the folder can't be made or written.
+    """
+    place = folder / PIECES / name
+    with working_in(place) as work:
+        yield work
+        # Whoever waits for this lock, or takes one of the same name after it, finds the piece finished.
+        shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        place.parent.rmdir()
 
 
 def remove_dead_work(folder: Path) -> None:

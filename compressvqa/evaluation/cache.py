@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -128,6 +128,16 @@ class ScoreCache:
             raise DataError("it or its reference was written while it was scored", where=distorted.path)
         with self._errors(), self._store:
             self._store.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", (key, f"{_sha256(key + text)} {text}"))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """All that is kept, as `take` takes it into another store: (key, checked text)."""
+        with self._errors():
+            return [(str(key), str(text)) for key, text in self._store.execute("SELECT key, course FROM scores")]
+
+    def take(self, rows: Iterable[Sequence[str]]) -> None:
+        """Takes scores that another store kept; what is here stays. One that is damaged is found out by `get`."""
+        with self._errors(), self._store:
+            self._store.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?)", [tuple(row) for row in rows])
 
     def close(self) -> None:
         """Ends the connection."""

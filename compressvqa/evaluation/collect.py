@@ -138,6 +138,12 @@ def _groups(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
         yield list(group)
 
 
+def passes(manifest: Manifest, items: Sequence[Item]) -> list[list[Item]]:
+    """Items that one pass over their reference scores: what can be done apart without decoding a reference twice as
+    often as one process does."""
+    return [some for group in _groups(manifest, items) for some in _batches(manifest, group)]
+
+
 def _batches(manifest: Manifest, items: Sequence[Item]) -> Iterator[list[Item]]:
     """A few items at a time whose reference is read as one and the same: a headerless one also in one format."""
     alike: dict[object, list[Item]] = {}

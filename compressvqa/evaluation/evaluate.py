@@ -201,6 +201,16 @@ def _read(dataset: str | Path | Manifest) -> Manifest:
     return read_dataset(str(dataset))
 
 
+def items_of(dataset: str | Path | Manifest, split: str | None) -> tuple[Manifest, list[Item]]:
+    """A data set as `evaluate` reads it, and those of its items that it scores.
+
+    Raises:
+        DataError: there is none, or it has no such part.
+    """
+    manifest = _read(dataset)
+    return manifest, _part(manifest, split)
+
+
 def _apart(manifests: Sequence[Manifest]) -> list[Manifest]:
     """Data sets under names of their own: of two folders of one name, the folders that they are in tell them apart.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,13 +30,14 @@ from compressvqa.plurals import count
 from compressvqa.progress import bar
 from compressvqa.report import model_card, write_report
 from compressvqa.running.metrics_log import MetricsLog
-from compressvqa.running.precision import fabric_of, precision_of
+from compressvqa.running.precision import fabric_of, precision_of, processes_of
 from compressvqa.running.preflight import preflight
 from compressvqa.running.recipe import INITIAL, Recipe, kind_of, start_of, teachers_of
 from compressvqa.running.recipe_file import located
 from compressvqa.running.run_folder import RunFolder, StageFolder
-from compressvqa.running.surroundings import logged_to, terminated_as_interrupted, threads
+from compressvqa.running.surroundings import logged_to, silent, terminated_as_interrupted, threads
 from compressvqa.stages import StageContext, StageResult
+from compressvqa.training.world import World
 
 log = logging.getLogger("compressvqa")
 
@@ -86,17 +88,35 @@ def run(
     if not resume and (folder.path / "recipe.yaml").exists():
         raise CompressVQAError("this folder already holds a run", where=folder.path, hint="another --out, or --resume")
     data = Path(data_folder) if data_folder else folder.path / "data"
+    here = processes_of(recipe.runtime)
+    if not here.first:
+        with terminated_as_interrupted(), silent(), threads(recipe.runtime.threads):
+            return _Run(recipe, folder, data, here).help()
     with folder.locked(), terminated_as_interrupted(), logged_to(folder.path / "log.txt"):
         check_writable(data / "train" / "index.json")
         with threads(recipe.runtime.threads):
-            return _Run(recipe, folder, data).run(tell)
+            return _Run(recipe, folder, data, here).run(tell)
+
+
+class _Nowhere:
+    """The log of figures of a process that writes none."""
+
+    def write(self, stage: str, step: int, figures: Mapping[str, float]) -> None:
+        """Writes nothing."""
+
+    def forget(self, stage: str) -> None:
+        """There is nothing to forget."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """No lines."""
+        return []
 
 
 class _Run:
     """One call of `run`: the recipe, its folder, and what its stages share."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, data_folder: Path) -> None:
-        self.recipe, self.folder, self.data_folder = recipe, folder, data_folder
+    def __init__(self, recipe: Recipe, folder: RunFolder, data_folder: Path, here: World) -> None:
+        self.recipe, self.folder, self.data_folder, self.here = recipe, folder, data_folder, here
         self.environment = environment() | {"precision": precision_of(recipe.runtime)}
         self.objective = registry.objectives[kind_of(recipe.objective)].value(recipe.objective)
         self.dataset = registry.datasets[kind_of(recipe.data)].value(recipe.data)
@@ -114,11 +134,12 @@ class _Run:
         recipe, began = self.recipe, time.monotonic()
         self.folder.begin(recipe, self.environment)
         log.info("%s: %s, in %s", recipe.name, count(len(recipe.stages), "stage"), self.folder.path)
-        self.train, self.validation = self._prepare("train"), self._prepare("validation")
-        self.unlabelled = self._prepare_unlabelled() if any(s.data == "unlabelled" for s in recipe.stages) else None
+        self._prepare_all()
+        self.here.wait()
         self.identity = self.networks.identity | identity_of_data(
             {"train": self.train, "validation": self.validation, "unlabelled": self.unlabelled}
         )
+        self.metrics: MetricsLog | _Nowhere
         with closing(MetricsLog(self.folder.path, {config.name for config in recipe.stages})) as self.metrics:
             for index, config in enumerate(recipe.stages):
                 self._stage(index, config)
@@ -140,6 +161,25 @@ class _Run:
         log.info("%s: done in %.0f s", recipe.name, time.monotonic() - began)
         return result
 
+    def help(self) -> RunResult:
+        """What the other processes do that torchrun started: they take their shares of the trainings."""
+        self.here.wait()  # data is prepared once
+        self._prepare_all()
+        self.metrics = _Nowhere()
+        for index, config in enumerate(self.recipe.stages):
+            self.stage_models[config.name] = Path(self.here.same(None))
+            if not self.here.same(None):
+                network = self._network_at(start_of(self.recipe, index), config.network)
+                with tempfile.TemporaryDirectory() as place:
+                    self._run_stage(StageFolder(Path(place)), config, network)
+                self.here.wait()  # until the first one has written the network
+        return RunResult(self.folder.path, self.folder.path / "model", self.folder.path / "report.html")
+
+    def _prepare_all(self) -> None:
+        self.train, self.validation = self._prepare("train"), self._prepare("validation")
+        wanted = any(stage.data == "unlabelled" for stage in self.recipe.stages)
+        self.unlabelled = self._prepare_unlabelled() if wanted else None
+
     def _prepare(self, part: str) -> Any:
         with bar(f"data: {part}") as progress:
             examples = self.dataset.prepare(self.data_folder / part, part=part, progress=progress)
@@ -160,6 +200,8 @@ class _Run:
         done = folder.result()
         if folder.fresh:
             self.metrics.forget(config.name)
+        self.here.same(str(folder.model.absolute()))
+        self.here.same(done is not None)
         if done is None:
             began = time.monotonic()
             result = self._run_stage(folder, config, self._network_at(start_of(self.recipe, index), config.network))
@@ -170,6 +212,7 @@ class _Run:
             save(network, folder.model)
             done["seconds"] = time.monotonic() - began
             folder.finish(done)
+            self.here.wait()
             log.info("stage %s: %s", config.name, _brief(done["row"]))
         else:
             log.info("stage %s: done before, %s", config.name, _brief(done["row"]))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import datetime
 import logging
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 
 from compressvqa.environment import fast_bf16
 from compressvqa.running.recipe import RuntimeChoice
+from compressvqa.training.world import World, launched, world
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -34,26 +33,33 @@ def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabri
         log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
         half = False
     precision: Any = "bf16-mixed" if half else "32-true"
-    return fabric_class()(accelerator=runtime.device, devices=1, precision=precision)
-
-
-def fabric_class() -> type[Fabric]:
-    """Lightning Fabric, without what it imports in vain.
-
-    It asks torchmetrics for its version, which imports torchvision and, where it is installed, transformers: more than
-    a second. So torchmetrics, unless it is imported already, is a name with a version for that moment.
-    """
-    if "lightning_fabric" not in sys.modules and "torchmetrics" not in sys.modules:
-        stand_in: Any = ModuleType("torchmetrics")
-        stand_in.__version__ = importlib.metadata.version("torchmetrics")
-        sys.modules["torchmetrics"] = stand_in
-        try:
-            import lightning_fabric  # noqa: F401
-        finally:
-            del sys.modules["torchmetrics"]
     from lightning_fabric import Fabric
 
-    return Fabric
+    processes = launched()
+    if processes is None:
+        return Fabric(accelerator=runtime.device, devices=1, precision=precision)
+    # Parameters that a batch does not reach have no gradient, as in one process.
+    # Others wait for the first one while it judges a network, however long that takes.
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    strategy = DDPStrategy(find_unused_parameters=True, timeout=datetime.timedelta(days=7))
+    each, machines = processes
+    fabric = Fabric(
+        accelerator=runtime.device, devices=each, num_nodes=machines, strategy=strategy, precision=precision
+    )
+    fabric.launch()
+    return fabric
+
+
+def processes_of(runtime: RuntimeChoice) -> World:
+    """The processes that torchrun started for this run, brought together; without it this one.
+
+    Raises:
+        RuntimeError: they do not find each other, or there is no such device.
+    """
+    if launched() is not None:
+        fabric_of(runtime)
+    return world()
 
 
 def _over_time(network: nn.Module | None) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from compressvqa.errors import Terminated
+from compressvqa.progress import say_nothing
 
 
 @contextmanager
@@ -63,3 +64,16 @@ def logged_to(path: Path) -> Iterator[None]:
         package.removeHandler(handler)
         package.setLevel(level)
         handler.close()
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing but errors is said while the block runs: of several processes that do the same, one says it."""
+    package = logging.getLogger("compressvqa")
+    level = package.level
+    package.setLevel(logging.ERROR)
+    say_nothing(True)
+    try:
+        yield
+    finally:
+        package.setLevel(level)

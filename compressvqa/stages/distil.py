@@ -22,6 +22,7 @@ from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 from compressvqa.training.optimizers import OptimizerChoice
+from compressvqa.training.world import world
 
 if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
     from lightning_fabric import Fabric
@@ -171,6 +172,9 @@ class DistilStage:
         sources = {name: context.network_of(name).to(fabric.device) for name in config.teaching}
         source = next(iter(sources.values()))
         pairs = self._pairs(network, source)
+        if pairs and world().size > 1:
+            raise TrainingError("features are compared over whole batches, in one process", where=config.name,
+                                hint="without torchrun, or losses on scores and probabilities")  # fmt: skip
         if pairs:
             log.info("features: %s", ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items()))
         distillation = config.build_loss(pairs)

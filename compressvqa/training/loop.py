@@ -1,7 +1,8 @@
 """The training loop, on Lightning Fabric; every stage that trains uses it.
 
 A step's batch and its random numbers depend only on (seed, step), so a run that was killed and resumed from its last
-checkpoint goes on exactly as if nothing had happened.
+checkpoint goes on exactly as if nothing had happened. Over several processes (`world`) every one goes through the whole
+batch's loss with the scores of all; the first one writes checkpoints, which any number of processes goes on from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from compressvqa.errors import Terminated, TrainingError
 from compressvqa.files import replacing
 from compressvqa.models.checkpoints import why_no_tensors
+from compressvqa.training.world import Shares, say_what_differs, world
 
 if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
     from lightning_fabric import Fabric
@@ -97,15 +99,23 @@ def fit(
     if schedule is not None:
         parts["schedule"] = schedule
     network.to(fabric.device)  # before the checkpoint is read: an optimiser's state goes where its parameters are
-    start = _restore(checkpoint, parts, settings) if checkpoint.exists() else 0
+    here = world()
+    held = here.same(str(checkpoint.absolute()) if checkpoint.exists() else None)
+    start = 0 if held is None else _restore(Path(held), parts, settings)
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
     network.train()
+    model: Any = wrapped
+    masks: AbstractContextManager[None] = nullcontext()
+    if here.size > 1:
+        model = shares = Shares(wrapped, here)
+        masks = shares.whole_masks(network)
+        say_what_differs(network) if here.first else None
     done, saved_at = start, time.monotonic()
-    with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop:
+    with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop, masks:
         for step, read in queue:
             torch.manual_seed((settings.seed << 32) + step)
             batch = fabric.to_device(read)
-            loss, figures = step_loss(wrapped, batch)
+            loss, figures = step_loss(model, batch)
             _check_finite(loss, "the loss", step, checkpoint)
             wrapped_optimizer.zero_grad()
             fabric.backward(loss)
@@ -121,13 +131,17 @@ def fit(
             done = step + 1
             if on_step is not None:
                 on_step(done, figures)
-            if stop.is_set() or time.monotonic() - saved_at > settings.checkpoint_seconds:
+            stopped = here.any(stop.is_set(), fabric.device)  # a signal reaches processes at different steps
+            if here.first and (stopped or time.monotonic() - saved_at > settings.checkpoint_seconds):
                 _save(checkpoint, parts, done, settings)
                 saved_at = time.monotonic()
-            if stop.is_set():
+            if stopped:
+                here.wait()  # the first one that ends may take the others with it
                 raise stop.how
     _check_weights(network, checkpoint)
-    _save(checkpoint, parts, done, settings)
+    if here.first:
+        _save(checkpoint, parts, done, settings)
+    here.wait()
     return start
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from compressvqa.running.precision import fabric_class
 from tests.page_blocks.parse import Block, blocks, commands
 
 WARM = (
@@ -32,6 +31,7 @@ WARM = (
     "compressvqa.running.pipeline",
     "scipy.stats",
     "scipy.optimize",
+    "lightning_fabric",
 )
 
 
@@ -39,7 +39,6 @@ def main(root: Path, files: Path, documents: list[Path]) -> None:
     """Runs every block of the documents that can run; each document in a folder of its own, with `files` in it."""
     for name in WARM:
         importlib.import_module(name)
-    fabric_class()
     for document in documents:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(files, folder, dirs_exist_ok=True)

@@ -7,6 +7,7 @@ whole. So a build that was killed goes on where it was, and one with other setti
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -14,11 +15,13 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from compressvqa.data import ladder as ladders
 from compressvqa.data.ladder import CODECS, Rung
@@ -26,7 +29,7 @@ from compressvqa.data.proxy.encodes import Encode, file_name, store_encode
 from compressvqa.data.proxy.made import Made
 from compressvqa.data.proxy.manifest import FACTS, MANIFEST, write_set
 from compressvqa.data.proxy.references import Excerpt, Reference, store_reference, unpack
-from compressvqa.data.shared import remove_dead_work, working_in
+from compressvqa.data.shared import apart_in, remove_dead_work, working_in
 from compressvqa.data.sources import FileSource
 from compressvqa.errors import DataError
 from compressvqa.files import write_json
@@ -112,6 +115,53 @@ def build_proxy_set(
     return write_set(folder, name or folder.resolve().name, label, made, settings, notes)
 
 
+def proxy_pieces(
+    sources: str | Path | Sequence[str | Path | Clip],
+    folder: str | Path,
+    *,
+    ladder: Sequence[Rung] = DEFAULT_LADDER,
+    frames: int = 60,
+    start: int | None = None,
+    downscale: int | Literal["auto"] = "auto",
+    workers: int | None = None,
+) -> dict[str, Callable[[], None]]:
+    """What `build_proxy_set` does for each clip, apart: {a name that changes with clip and settings: makes its files}.
+
+    Each can run in another process, on another machine that sees the folder. `build_proxy_set` then finds the files and
+    writes what describes them.
+
+    Args:
+        sources: as for `build_proxy_set`, likewise the rest.
+        folder: likewise.
+        ladder: likewise.
+        frames: likewise.
+        start: likewise.
+        downscale: likewise.
+        workers: encoders that a piece runs at a time; None: as many as the process has threads.
+    """
+    folder, excerpt = Path(folder), Excerpt(frames, start, downscale)
+    rungs, _ = ladders.usable(list(ladder))
+    settings = [asdict(excerpt), [asdict(rung) for rung in rungs]]
+    return {
+        f"{name}-{_digest(_identity(clip), *settings)}": functools.partial(
+            _piece, folder, name, (content, clip), excerpt, rungs, workers
+        )
+        for name, (content, clip) in _named(_clips(sources, folder)).items()
+    }
+
+
+def _identity(clip: Clip) -> Any:
+    # One that is not there is skipped and named when its turn comes.
+    return FileSource(clip.path.name, clip.path, clip.raw).identity if clip.path.is_file() else None
+
+
+def _piece(
+    folder: Path, name: str, clip: tuple[str, Clip], excerpt: Excerpt, rungs: list[Rung], workers: int | None
+) -> None:
+    with apart_in(folder, name) as work:
+        _Build(folder, work, excerpt, rungs, workers or torch.get_num_threads(), None).make({name: clip})
+
+
 def _clips(sources: str | Path | Sequence[str | Path | Clip], folder: Path) -> list[tuple[str, Clip]]:
     """(content, clip) of every source; a set that lies among its sources is not taken for one."""
     if isinstance(sources, (str, Path)):
@@ -168,8 +218,10 @@ def _facts_path(stored: Path) -> Path:
 
 def _keep(temporary: Path, stored: Path, digest: str, facts: dict[str, Any]) -> None:
     """Facts first: if the process dies between the two steps, the missing file says that it must be made again."""
+    described = _facts_path(temporary)
+    write_json(described, {"format": FORMAT, "digest": digest, "facts": facts})
     stored.unlink(missing_ok=True)
-    write_json(_facts_path(stored), {"format": FORMAT, "digest": digest, "facts": facts})
+    described.replace(_facts_path(stored))
     temporary.replace(stored)
 
 
@@ -218,6 +270,18 @@ class _Build:
         Raises:
             DataError: none can be used, or the disk is full.
         """
+        made = self.make(clips)
+        if not any(result.encodes for result in made.values()):
+            reasons = "; ".join(f"{result.content}: {result.skipped}" for result in [*made.values()][:3])
+            raise DataError(f"none of {len(made)} clips can be used ({reasons})", where=self.folder)
+        return made
+
+    def make(self, clips: dict[str, tuple[str, Clip]]) -> dict[str, Made]:
+        """The same where it may be that none can be used.
+
+        Raises:
+            DataError: the disk is full.
+        """
         self._total = len(clips) * len(self.rungs)
         self._tell(0)
         encoders = ThreadPoolExecutor(self.workers, thread_name_prefix="encode")
@@ -235,9 +299,6 @@ class _Build:
             readers.shutdown(wait=False, cancel_futures=True)
             encoders.shutdown(wait=True, cancel_futures=True)
             readers.shutdown(wait=True)
-        if not any(result.encodes for result in made.values()):
-            reasons = "; ".join(f"{result.content}: {result.skipped}" for result in [*made.values()][:3])
-            raise DataError(f"none of {len(made)} clips can be used ({reasons})", where=self.folder)
         return made
 
     def _tell(self, more: int) -> None:

@@ -1,0 +1,80 @@
+"""A small training that compares any two clips of a batch, in one process or as one of several."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from compressvqa.running.precision import processes_of
+from compressvqa.running.recipe import RuntimeChoice
+from compressvqa.training import FitSettings, RankPairsObjective, fit
+from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
+
+STEPS, CLIPS = 6, 5  # of an odd number of clips processes have different shares
+
+
+class Clips:
+    """Rows with a hidden quality; any two compare, by weights of their own. A pure function of the step."""
+
+    def batch_at(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        dice = torch.Generator().manual_seed(step)
+        clips = torch.randn(CLIPS, 3, 8, 8, generator=dice)
+        quality = clips.mean((1, 2, 3))
+        preferred = (quality[:, None] > quality[None]).float()
+        return clips, preferred, torch.rand(CLIPS, CLIPS, generator=dice)
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+def network() -> nn.Module:
+    """No bias at the end: a ranking has no gradient there but rounding, which AdamW makes steps of."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout2d(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(4, 1, bias=False),
+    )  # fmt: skip
+
+
+def step_loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    clips, preferred, weight = batch
+    objective = RankPairsObjective(RankPairsObjective.Config(pairs="all"))
+    known = type("Known", (), {"preferred": preferred, "weight": weight})
+    return objective.loss(model(clips).flatten(), known), {}
+
+
+def train(folder: Path, fabric: Fabric, *, stop_at: int | None = None) -> Tensor:
+    """The weights after all steps; it is stopped after one where this is asked for."""
+
+    def on_step(step: int, figures: dict[str, float]) -> None:
+        if step - 1 == stop_at:  # the checkpoint of `stop_at` steps is written by now
+            raise Stopped
+
+    made = network()
+    optimizer = OptimizerChoice(name="adamw", lr=0.02).build(made.parameters())
+    fit(
+        fabric, made, optimizer, Clips(), step_loss, FitSettings(STEPS, seed=3, clip_norm=0.5, checkpoint_seconds=0.0),
+        checkpoint=folder / "checkpoint.pt", schedule=ScheduleChoice().build(optimizer, STEPS), on_step=on_step,
+    )  # fmt: skip
+    return torch.cat([parameter.detach().flatten() for parameter in made.parameters()])
+
+
+if __name__ == "__main__":
+    place, runtime = Path(sys.argv[1]), RuntimeChoice(device="cpu", precision="32")
+    here = processes_of(runtime)
+    from compressvqa.running.precision import fabric_of
+
+    found = {"whole": train(place / "whole", fabric_of(runtime))}
+    found["resumed"] = train(place / "by-one", fabric_of(runtime))
+    try:
+        train(place / "by-two", fabric_of(runtime), stop_at=3)
+    except Stopped:
+        here.wait()
+    found["again"] = train(place / "again", fabric_of(runtime))
+    torch.save(found, place / f"{os.environ['RANK']}.pt")

@@ -1,0 +1,73 @@
+"""Two processes train the network that one trains, and each goes on from the other's checkpoints."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from training import on_processes
+
+# Sums in another order; every step of AdamW can turn a rounding into one of the size of the learning rate's.
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def started(rank: int, port: int, folder: Path) -> subprocess.Popen[bytes]:
+    """One of two processes with the surroundings that torchrun gives them."""
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]),
+    }  # fmt: skip
+    line = [sys.executable, "-m", "training.on_processes", str(folder)]
+    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tensor, list[dict[str, Tensor]]]:
+    """The folder, the weights of one process, and what each of two found."""
+    folder, one = tmp_path_factory.mktemp("trained"), Fabric(accelerator="cpu", devices=1)
+    whole = on_processes.train(folder / "alone", one)
+    with pytest.raises(on_processes.Stopped):
+        on_processes.train(folder / "by-one", one, stop_at=3)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    two = [started(rank, port, folder) for rank in (0, 1)]
+    said = [process.communicate(timeout=300)[1].decode() for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(said)
+    return folder, whole, [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
+def test_two_processes_train_what_one_does(trained: tuple[Path, Tensor, list[dict[str, Tensor]]]) -> None:
+    _, whole, (first, second) = trained
+    torch.testing.assert_close(first["whole"], whole, **TOLERANCE)
+    assert torch.equal(first["whole"], second["whole"])
+    start = torch.cat([parameter.detach().flatten() for parameter in on_processes.network().parameters()])
+    assert (whole - start).abs().max() > 100 * TOLERANCE["atol"]
+
+
+def test_at_one_number_of_processes_it_is_the_same_to_the_bit(
+    trained: tuple[Path, Tensor, list[dict[str, Tensor]]],
+) -> None:
+    _, _, (first, _) = trained
+    assert torch.equal(first["again"], first["whole"])
+
+
+def test_a_checkpoint_goes_on_at_another_number_of_processes(
+    trained: tuple[Path, Tensor, list[dict[str, Tensor]]],
+) -> None:
+    folder, whole, (first, _) = trained
+    torch.testing.assert_close(first["resumed"], whole, **TOLERANCE)
+    held = torch.load(folder / "by-two" / "checkpoint.pt")
+    assert held["step"] == 3
+    assert not any(name.startswith("module.") for name in held["network"])
+    resumed = on_processes.train(folder / "by-two", Fabric(accelerator="cpu", devices=1))
+    torch.testing.assert_close(resumed, whole, **TOLERANCE)
