@@ -197,7 +197,7 @@ def _taken(models: list[Any], datasets: list[str], executor: Executor | None, ca
         kept = Results(cache / UNITS)
         held = [found[0] for unit in units if (found := kept.get(unit.name)) is not None]
     else:
-        results = spread(executor, take_scores, units, cache / UNITS, what="scores", pieces="group of files")
+        results = spread(executor, take_scores, units, cache / UNITS, what="scores", pieces="piece")
         if results is None:
             return False
         held = list(results.values())

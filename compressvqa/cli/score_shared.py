@@ -65,5 +65,5 @@ def score_shared(
         raise DataError(f"can't be read ({error.strerror or error})", where=error.filename) from error
     with ExitStack() as stack:
         folder = cache / "units" if cache else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        results = spread(executor, score_files, units, folder, what="score", pieces="group of files")
+        results = spread(executor, score_files, units, folder, what="score", pieces="piece")
     return None if results is None else scores_of(units, results)
