@@ -189,9 +189,11 @@ def macs(model: nn.Module, inputs: Any) -> int:
     # The counter knows matrix products and convolutions: attention and recurrent layers must run as such.
     with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False) if recurrent else nullcontext():
         fast, _ = torch.backends.mha.get_fastpath_enabled(), torch.backends.mha.set_fastpath_enabled(False)
-        with FlopCounterMode(display=False) as counter:
-            _call(model, inputs)
-        torch.backends.mha.set_fastpath_enabled(fast)
+        try:
+            with FlopCounterMode(display=False) as counter:
+                _call(model, inputs)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
     return max(1, int(counter.get_total_flops()) // 2)
 
 

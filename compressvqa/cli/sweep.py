@@ -55,8 +55,8 @@ def sweep(
     The same command goes on where it was stopped.
 
     \b
-    compressvqa sweep rankdvqa_mini --vary stages.prune.target_macs=0.1,0.2,0.4 --vary seed=0,1 --out runs/sweep
-    compressvqa sweep mine.yaml --vary stages.train.optimizer.lr=1e-5..1e-3:log --sampler tpe --trials 20 --out runs/lr
+    compressvqa sweep rankdvqa_mini --vary seed=0,1,2 --out runs/sweep
+    compressvqa sweep mine.yaml --vary stages.a.optimizer.lr=1e-5..1e-3:log --sampler tpe --out lr
     """
     from compressvqa.executors import Results, executor_of
     from compressvqa.jobs.sampled_trials import sampled_trials

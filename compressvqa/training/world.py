@@ -16,13 +16,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_map
 
 from compressvqa.errors import TrainingError
+from compressvqa.torch_private import BATCH_NORM, tree_map_only
 
 log = logging.getLogger(__name__)
+
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Shares:
         sizes = [len(part) for part in torch.arange(count).tensor_split(size)]
         self.clips, self.first, self.total = sizes[self._world.rank], sum(sizes[: self._world.rank]), count
         answers = self._network(*(whole.tensor_split(size)[self._world.rank] for whole in inputs))
-        return tree_map(lambda part: cast(Tensor, _Gather.apply(part, sizes, self._world.rank)), answers)
+        return tree_map_only(Tensor, lambda part: cast(Tensor, _Gather.apply(part, sizes, self._world.rank)), answers)
 
     @contextmanager
     def whole_masks(self, network: nn.Module) -> Iterator[None]:
@@ -111,7 +111,7 @@ class Shares:
         Args:
             network: the network itself; its processes must begin each step with the same seed.
         """
-        layers = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) or _is_drop_path(layer)]
+        layers = [layer for layer in network.modules() if isinstance(layer, _DROPOUT) or _is_drop_path(layer)]
         for layer in layers:
             layer.__dict__["forward"] = functools.partial(self._masked, layer)
         try:
@@ -159,5 +159,5 @@ class _Gather(torch.autograd.Function):
 
 def say_what_differs(network: nn.Module) -> None:
     """Names what makes a training over several processes another one than that of one process."""
-    if any(isinstance(layer, _BatchNorm) for layer in network.modules()):
+    if any(isinstance(layer, BATCH_NORM) for layer in network.modules()):
         log.warning("batch norm sees the share of a process, not the whole batch: results differ from one process")
