@@ -34,7 +34,7 @@ def data_prepare(
     """Prepare the data of a recipe in a folder: give it to `run` as --data-folder.
 
     \b
-    compressvqa data prepare rankdvqa-mini data/ --shard 1/8   # one of eight machines that share the folder
+    compressvqa data prepare rankdvqa_mini data/ --shard 1/8   # one of eight machines
     compressvqa data prepare rankdvqa-mini data/               # when all eight are done
     """
     from compressvqa import registry
