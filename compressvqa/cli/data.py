@@ -35,7 +35,7 @@ def data_prepare(
 
     \b
     compressvqa data prepare rankdvqa_mini data/ --shard 1/8   # one of eight machines
-    compressvqa data prepare rankdvqa-mini data/               # when all eight are done
+    compressvqa data prepare rankdvqa_mini data/               # when all eight are done
     """
     from compressvqa import registry
     from compressvqa.progress import bar
