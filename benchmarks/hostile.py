@@ -26,7 +26,8 @@ from compressvqa.files import write_json
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "hostile.json"
 READERS = ("media", "recipes", "manifests", "logs", "results", "model_folders")
-WORKS = ("model", "manifest", "kept", "evaluation", "score_logs")
+WORKS = ("model", "manifest", "kept", "evaluation", "score", "prune", "evaluate", "data_prepare", "data_proxy", "run")
+SLOW = ("prune", "evaluate", "data_prepare", "data_proxy", "run")  # seconds each
 PIECE = 200_000  # cases a process: what grows without end shows
 
 
@@ -68,9 +69,12 @@ def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folde
                     "cpu_seconds": round(sum(os.times()[2:4]) - cpu, 1), "seed": seed}  # fmt: skip
 
 
-def killed(work: str, moments: int, folder: Path) -> dict[str, Any]:
-    """Kills and fails work at so many of its moments."""
-    done = python("-m", "hostile.interrupted", work, "--moments", str(moments), "--folder", str(folder))
+def killed(work: str, moments: int, folder: Path, hows: list[str] | None) -> dict[str, Any]:
+    """Kills and fails work at so many of its moments; what is done once more after it is disturbed too, if not slow."""
+    ways = [word for how in hows or () for word in ("--how", how)]
+    twice = "0" if work in SLOW else "1"
+    done = python("-m", "hostile.interrupted", work, "--moments", str(moments), "--twice", twice, *ways,
+                  "--folder", str(folder))  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return dict(json.loads(lines[-1])) if lines else {"work": work, "faults": [done.stderr[-1000:]], "attempts": 0}
 
@@ -83,13 +87,16 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--reader", choices=READERS, action="append")
     options.add_argument("--killed", action="store_true")
+    options.add_argument("--work", choices=WORKS, action="append", help="with --killed: only this")
+    options.add_argument("--how", choices=("kill", "fail", "full"), action="append", help="with --killed: only so")
     options.add_argument("--moments", type=int, default=50)
     given = options.parse_args()
     held: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as place:
         if given.killed:
-            for work in WORKS:
-                held.setdefault("killed", {})[work] = found = killed(work, given.moments, Path(place))
+            for work in given.work or WORKS:
+                held.setdefault("killed", {})[work] = found = killed(work, given.moments, Path(place), given.how)
+                write_json(RESULTS, held | {"environment": environment()})
                 print(f"{work:<14} {found['attempts']:>9,} disturbed  {len(found['faults'])} faults", flush=True)
         else:
             for reader in given.reader or READERS:

@@ -162,8 +162,8 @@ def _finish(folder: Path, index: str, wanted: dict[str, Any], notes: list[str]) 
             (folder / f"{name}.json").unlink()
         raise DataError(f"none of {len(skipped)} sources can be used ({shown})", where=folder)
     facts = wanted | {"shards": shards, "skipped": skipped, "notes": notes}
-    write_json(folder / index, facts)
     write_json(folder / INDEX, facts)  # what was built last, for whoever opens the folder by hand
+    write_json(folder / index, facts)  # after it: once this is there, nothing is built or written again
     others = [p for p in folder.iterdir() if SHARD.fullmatch(p.name) and p.stem not in wanted["names"]]
     if others:
         size = sum(path.stat().st_size for path in others)

@@ -1,9 +1,9 @@
 """Work that is killed, or whose writes fail, at every moment that matters: before each thing that it does to a folder.
 
-Each attempt is a copy of this process (fork), whose own audit hook counts what it does: files opened for writing,
-renamed and removed, folders made. At the n-th deed it is killed (-9), or the deed fails, once or from there on as on a
-full disk. Then the folder must hold the old or the new state whole, and the same work, undisturbed, must come to the
-bytes of work that nothing ever disturbed.
+Each attempt is a copy of this process (fork; this one only imports and reads, a copy of threads would hang), whose own
+audit hook counts what it does: files opened for writing, renamed and removed, folders made. At the n-th deed it is
+killed (-9), or the deed fails, once or from there on as on a full disk. Then the folder must hold the old or the new
+state whole, and the same work, undisturbed, must come to the bytes of work that nothing ever disturbed.
 
 ``python -m hostile.interrupted model kept --moments 50 --folder F`` prints one JSON object for each.
 """
@@ -11,8 +11,10 @@ bytes of work that nothing ever disturbed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -22,7 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +104,15 @@ def attempt(work: Work, folder: Path, how: str | None, at: int, counted: Path) -
     counted.write_bytes(b"00000000")
     process = os.fork()
     if process == 0:
+        os.setpgid(0, 0)
         code = FAULT
         try:
             code = _in_child(work, folder, how, at, counted)
         finally:
             os._exit(code)
     _, status = os.waitpid(process, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)  # an encoder that it had started
     return os.waitstatus_to_exitcode(status), int(counted.read_bytes() or b"0")
 
 
@@ -115,7 +120,7 @@ def _in_child(work: Work, folder: Path, how: str | None, at: int, counted: Path)
     from compressvqa.errors import CompressVQAError
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.stdout = sys.stderr = (counted.parent / "said").open("w")
+    sys.stdout = sys.stderr = (counted.parent / "said").open("w", buffering=1)
     _Watch(folder, how, at, counted)
     try:
         work.do(folder)
@@ -150,7 +155,13 @@ def disturb(work: Work, place: Path, *, moments: int, hows: tuple[str, ...] = HO
     counted, before, folder = place / "count", place / "before", place / "folder"
     shutil.rmtree(place, ignore_errors=True)
     before.mkdir(parents=True)
-    work.prepare(before)
+    code, _ = attempt(replace(work, do=work.prepare), before, None, 0, counted)
+    if code != DONE:
+        return {
+            "deeds": 0,
+            "attempts": 0,
+            "faults": [{"preparing": code, "said": (place / "said").read_text()[-2000:]}],
+        }
     shutil.copytree(before, folder)
     code, deeds = attempt(work, folder, None, 0, counted)
     wanted = bytes_of(folder, work.compared)
@@ -194,10 +205,14 @@ def disturb(work: Work, place: Path, *, moments: int, hows: tuple[str, ...] = HO
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
+    from hostile.commands import COMMANDS
     from hostile.works import WORKS
 
+    for name in ("compressvqa.cli", "compressvqa.models", "compressvqa.running", "compressvqa.scoring", "torch"):
+        importlib.import_module(name)  # once, not in each attempt
+    works = {**WORKS, **COMMANDS}
     options = argparse.ArgumentParser()
-    options.add_argument("works", nargs="+", choices=sorted(WORKS))
+    options.add_argument("works", nargs="+", choices=sorted(works))
     options.add_argument("--moments", type=int, default=50)
     options.add_argument("--twice", type=int, default=1)
     options.add_argument("--how", choices=HOWS, action="append")
@@ -206,7 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in given.works:
         started = time.monotonic()
         hows = tuple(given.how or HOWS)
-        found = disturb(WORKS[name](), given.folder / name, moments=given.moments, hows=hows, twice=given.twice)
+        found = disturb(works[name](), given.folder / name, moments=given.moments, hows=hows, twice=given.twice)
         print(json.dumps({"work": name, **found, "seconds": round(time.monotonic() - started, 1)}), flush=True)
 
 

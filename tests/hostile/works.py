@@ -1,4 +1,4 @@
-"""What is disturbed by `interrupted.py`: everything of ours that writes."""
+"""What is disturbed by `interrupted.py`: what of ours writes. Whole commands are in commands.py."""
 
 from __future__ import annotations
 
@@ -88,35 +88,6 @@ def kept() -> Work:
     return Work(prepare, lambda folder: put(folder, ["a", "b", "c", "d"]), check, lambda path: path.suffix != ".sqlite")
 
 
-def score_logs() -> Work:
-    """Logs of scores, written by the command beside a picture that it draws."""
-    from compressvqa.cli import main
-
-    def say(folder: Path, metric: str) -> None:
-        import sys
-
-        frames = b"".join(b"FRAME\n" + bytes([30 * n]) * (64 * 48 * 3 // 2) for n in range(3))
-        (folder / "a.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n" + frames)
-        out = ["--out", str(folder / "log.json"), "--out", str(folder / "log.csv"), "--out", str(folder / "log.xml")]
-        sys.argv = ["compressvqa", "score", str(folder / "a.y4m"), str(folder / "a.y4m"), "--metric", metric, *out]
-        main()
-
-    def prepare(folder: Path) -> None:
-        try:
-            say(folder, "ssim")
-        except SystemExit as end:
-            assert not end.code
-
-    def check(folder: Path) -> str:
-        log = json.loads((folder / "log.json").read_text())
-        assert len(log["frames"]) == 3
-        assert (folder / "log.csv").read_text().count("\n") == 4
-        assert (folder / "log.xml").read_text().rstrip().endswith("</VMAF>")
-        return "new" if "psnr" in json.dumps(log) else "old"
-
-    return Work(prepare, lambda folder: say(folder, "psnr"), check)
-
-
 def evaluation() -> Work:
     """The files of an evaluation written over those of another."""
     from compressvqa.results import Evaluation
@@ -138,5 +109,5 @@ def evaluation() -> Work:
 
 
 WORKS: dict[str, Callable[[], Work]] = {
-    "model": model, "manifest": manifest, "kept": kept, "score_logs": score_logs, "evaluation": evaluation,
+    "model": model, "manifest": manifest, "kept": kept, "evaluation": evaluation,
 }  # fmt: skip
