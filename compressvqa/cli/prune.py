@@ -22,8 +22,9 @@ from compressvqa.files import check_writable
 # What says how to prune, and says nothing beside --explain, which prunes nothing.
 PRUNING = (
     "folder", "out", "overwrite", "ratio", "ratios", "zeros", "target_params", "target_macs", "target_latency",
-    "runtime", "importance", "scope", "depth", "depth_by", "max_ratio", "round_to", "min_channels",
+    "runtime", "importance", "scope", "depth", "depth_by", "blocks", "max_ratio", "round_to", "min_channels",
 )  # fmt: skip
+TARGETS = ("target_params", "target_macs", "target_latency")
 
 
 @app.command(short_help="Remove channels, verified; or say what is tied.")
@@ -51,11 +52,15 @@ def prune(
     attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045
     depth: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Share of the residual blocks to leave out first; targets are of the network as given."),
+        typer.Option(help="Leave out this share of the residual blocks, or so many, first; targets are of the whole."),
     ] = None,
     depth_by: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Which blocks go: influence, even or last (`loss` needs data: the `prune` stage)."),
+    ] = None,
+    blocks: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="PATTERN", help="With --depth: only blocks at these module paths. May be repeated."),
     ] = None,
     max_ratio: Annotated[Optional[float], typer.Option(help="No group loses a larger share than this.")] = None,  # noqa: UP045
     protect: Annotated[
@@ -113,7 +118,7 @@ def prune(
     asked["ratios"] = _shares(ratio, ratios or (), zeros)
     asked["round_to"] = int(round_to) if round_to is not None and round_to.lstrip("-").isdecimal() else round_to
     choices: dict[str, Any] = {name: wish for name, wish in asked.items() if wish is not None and wish not in ([], ())}
-    shorter = _without_blocks(network, arguments, depth, depth_by)
+    shorter = _without_blocks(network, arguments, depth, depth_by, blocks)
     if shorter is not None:
         network = shorter.model
         for name in ("target_macs", "target_params"):  # shares of the network as given
@@ -163,13 +168,18 @@ def _check(context: typer.Context) -> None:
         refuse(context, ("overwrite",), "nothing is saved", hint="--out FOLDER")
     if asked["target_latency"] is None:
         refuse(context, ("runtime",), "no latency is asked for", hint="--target-latency 0.5")
+    if asked["depth"] is None:
+        refuse(context, ("blocks",), "no block is left out", hint="--depth 0.25")
+    if any(asked[name] is not None for name in TARGETS) and not asked["ratios"]:
+        refuse(context, ("ratio",), "the target says how much goes", hint="--ratios LAYER=SHARE for layers that differ")
     if asked["zeros"]:
         refuse(context, ("ratio", "ratios"), "with --zeros the zeros decide")
-        others = ("target_params", "target_macs", "target_latency", "importance", "scope", "max_ratio")
-        refuse(context, others, "--zeros removes just the channels that are zero")
+        refuse(context, (*TARGETS, "importance", "scope", "max_ratio"), "--zeros removes just the channels that are zero")
 
 
-def _without_blocks(network: Any, inputs: Any, share: float | None, by: str | None) -> Any:
+def _without_blocks(
+    network: Any, inputs: Any, share: float | None, by: str | None, blocks: Sequence[str] | None
+) -> Any:
     """The network without a share of its residual blocks; None where none was asked for."""
     from compressvqa.pruning import prune_depth
 
@@ -179,7 +189,8 @@ def _without_blocks(network: Any, inputs: Any, share: float | None, by: str | No
         return None
     if by == "loss":
         raise CompressVQAError("--depth-by loss needs data", hint="a recipe with a `prune` stage: depth_by: loss")
-    return prune_depth(network, inputs, remove=share, by=by or "influence")
+    remove = int(share) if share >= 1 and share == int(share) else share
+    return prune_depth(network, inputs, remove=remove, by=by or "influence", blocks=blocks or None)
 
 
 def _explain(

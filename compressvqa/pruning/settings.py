@@ -248,6 +248,9 @@ class Settings(WrittenSettings):
             raise PruneError(f"ratios are numbers or 'zeros', not {ratios!r}")
         if ratios == "zeros" and (self.has_target or self.scope == "global"):
             raise PruneError("ratios='zeros' removes just what is zero", hint="no target and scope='local' with it")
+        if isinstance(ratios, (int, float)) and self.has_target:
+            hint = "ratios={layer: share} for layers that differ"
+            raise PruneError("ratios can't be one number beside a target: the target says how much goes", hint=hint)
         if isinstance(ratios, Mapping) and self.scope == "global":
             raise PruneError("scope='global' ranks all channels together, so ratios must be one number, or a target")
         for where, ratio in ratios.items() if isinstance(ratios, Mapping) else [("ratios", ratios)]:
