@@ -77,4 +77,5 @@ def _plain(error: Any) -> str:
     """What was wrong with a value, without the words of the library that read it."""
     said = str(error.format_message()).rstrip(".")
     said = re.sub(r"^Invalid value for '?(.*?)'?: ", r"\1: ", said).replace("Value error, ", "")
+    said = re.sub(r"^(--[\w-]+)' / '-\w: ", r"\1: ", said)  # an option of two names
     return re.sub(r"Input (should be a valid \w+).*", r"\1", said).replace("Input should", "should")

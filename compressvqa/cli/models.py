@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from compressvqa.cli.app import Json, app
 from compressvqa.cli.networks import ClipFrames, ClipSize, Inputs, ModelName, arguments_of, load_network
 from compressvqa.cli.output import print_json, print_names
+from compressvqa.errors import RegistryError
 
 if TYPE_CHECKING:
     from compressvqa.models.shipped import Shipped
@@ -31,6 +33,9 @@ def models(
 
     ships = shipped()
     found = {name: entry_of(name) for name in list_models(pattern, pretrained=pretrained)}
+    if not found and not pretrained:
+        close = difflib.get_close_matches(pattern, list_models(), n=3)
+        raise RegistryError(f"no network matches {pattern!r}", hint=", ".join(close) or "compressvqa models")
     if as_json:
         print_json([_facts(name, entry, ships.get(name)) for name, entry in found.items()])
         return

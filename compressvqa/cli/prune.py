@@ -174,7 +174,9 @@ def _check(context: typer.Context) -> None:
         refuse(context, ("ratio",), "the target says how much goes", hint="--ratios LAYER=SHARE for layers that differ")
     if asked["zeros"]:
         refuse(context, ("ratio", "ratios"), "with --zeros the zeros decide")
-        refuse(context, (*TARGETS, "importance", "scope", "max_ratio"), "--zeros removes just the channels that are zero")
+        refuse(
+            context, (*TARGETS, "importance", "scope", "max_ratio"), "--zeros removes just the channels that are zero"
+        )
 
 
 def _without_blocks(

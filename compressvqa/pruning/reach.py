@@ -95,8 +95,8 @@ def foreseen(model: nn.Module, inputs: Any, *, also: Sequence[Any] = (), **setti
 
     Arguments as in `check_reach`, which has let them pass.
     """
-    asked = Settings.of(**{**settings, "importance": "l1"}, also=also, ratios=1.0)
-    sized = any(getattr(asked, name) is not None for name in TARGETS)
+    sized = any(settings.get(name) is not None for name in TARGETS)
+    asked = Settings.of(**{**settings, "importance": "l1"}, also=also, ratios=None if sized else 1.0)
     if not sized or asked.target_latency is not None or asked.scope == "global":
         return None
     return prune(model, inputs, also=also, verify=False, **{**settings, "importance": "l1"}).model

@@ -104,7 +104,8 @@ def _by_name(references: Path, place: Path) -> list[Task]:
             held.setdefault(found, []).append(path)
     if alone:
         more = f" and {len(alone) - 1} more have" if len(alone) > 1 else " has"
-        raise DataError(f"{alone[0]}{more} no reference of that name in {references}", where=place,
+        one = "" if place.is_file() else alone[0]
+        raise DataError(f"{one}{more} no reference of that name in {references}".strip(), where=place,
                         hint="a CSV with the columns ref,dist names the pairs")  # fmt: skip
     return [Task(reference, tuple(held[reference])) for reference in known.values() if reference in held]
 

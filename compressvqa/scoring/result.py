@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from compressvqa import __version__
 from compressvqa.scoring.pooling import Length, Part, parts, pool, pool_by
 from compressvqa.scoring.scorer import Segment
 from compressvqa.video.difference import Difference
@@ -110,7 +110,7 @@ class Score:
         name = self.model["name"]
         return {
             "schema": SCHEMA,
-            "version": _version(),
+            "version": __version__,
             "model": self.model,
             "reference": None if self.reference is None else _facts(self.reference),
             "distorted": _facts(self.distorted),
@@ -275,10 +275,3 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
         "frames": info.frames,
         "notes": list(info.notes),
     }
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("compressvqa")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree that was not installed
-        return "not installed"
