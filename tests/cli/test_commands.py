@@ -77,6 +77,10 @@ def test_prune_leaves_blocks_out_first(tmp_path: Path) -> None:
     assert after == sum(p.numel() for p in cv.load(tmp_path / "small").parameters()) <= 0.5 * before
     alone = json.loads(inside("prune", "timm/test_vit", *depth).stdout)
     assert "plan" not in alone and after < alone["params"][1] < before
+    chosen = ("--size", "160", "--depth", "2", "--blocks", "blocks.1", "--blocks", "blocks.[45]", "--json")
+    said = json.loads(inside("prune", "timm/test_vit", *chosen).stdout)
+    assert len(said["blocks"]) == 2 and {*said["blocks"]} < {"blocks.1", "blocks.4", "blocks.5"}
+    assert inside("prune", "rankdvqa", "--size", "96", "--depth", "0.5").stderr.endswith("--blocks encoder.layers.*)\n")
     for wrong, hint in ((("--depth-by", "even"), "--depth 0.25"), (("--depth", ".5", "--depth-by", "loss"), "recipe")):
         done = inside("prune", "timm/test_vit", *wrong)
         assert done.returncode == 2 and hint in done.stderr and "Traceback" not in done.stderr
@@ -227,6 +231,7 @@ class TestMistakes:
             (("--zeros", "--ratio", "0.5"), "with --zeros the zeros decide"),
             (("folder", "--out", "other"), "given twice"),
             (("--explain", "--group", "nowhere"), "'nowhere' matches no layer"),
+            (("--ratio", "0.5", "--attention", "none"), "none"),
         ],
     )
     def test_wishes_that_make_no_sense(self, arguments: tuple[str, ...], words: str) -> None:

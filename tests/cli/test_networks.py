@@ -116,3 +116,8 @@ def test_a_name_means_the_weights_that_ship(tmp_path: Path) -> None:
     done = inside("prune", "rankdvqa-pico", "--size", "96", "--ratio", "0.1", "--out", str(tmp_path / "small"))
     assert done.returncode == 0 and "random" not in done.stdout
     assert json.loads((tmp_path / "small" / "config.json").read_text())["random_weights"] is False
+
+
+def test_a_pattern_that_matches_no_network_is_refused() -> None:
+    done = inside("models", "rankdvqa-mino")
+    assert (done.returncode, done.stdout) == (2, "") and "rankdvqa-mini" in done.stderr
