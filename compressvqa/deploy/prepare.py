@@ -1,8 +1,9 @@
 """Which runtime scores: the one that is asked for, or the quickest of those that are there.
 
 For ``runtime="auto"`` only runtimes count whose scores are PyTorch's to `EXACT`, so that a score does not hang on the
-machine. Each scores a small block of built-in frames, once: what that took is kept in the user's cache, under the
-network's weights, the size of the pictures, the processor and the versions.
+machine. One that was written for the network is taken at once. The others score a small block of built-in frames each,
+once: what that took is kept in the user's cache, under the network's weights, the size of the pictures, the processor
+and the versions.
 """
 
 from __future__ import annotations
@@ -85,6 +86,13 @@ def prepare(network: nn.Module, size: BlockSize, runtime: str = AUTO, *, blocks:
     """
     if runtime != AUTO:
         return made(runtime).prepare(network, size)
+    if not _is_long(network, size, blocks):
+        return made("eager").prepare(network, size)
+    for name in _made_for(network):
+        try:
+            return made(name).prepare(network, size)
+        except (RuntimeRefusedError, MissingExtraError) as error:
+            log.warning("runtime %s: %s; another one scores", name, error)
     for name in quickest(network, size, blocks):
         try:
             return made(name).prepare(network, size)
@@ -95,10 +103,7 @@ def prepare(network: nn.Module, size: BlockSize, runtime: str = AUTO, *, blocks:
 
 def quickest(network: nn.Module, size: BlockSize, blocks: int) -> list[str]:
     """Runtimes that can run a network here, the quickest for so many blocks first."""
-    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
-    if device != "cpu":
-        return ["eager"]
-    if blocks * size.frames * size.height * size.width < LITTLE:
+    if not _is_long(network, size, blocks):
         return ["eager"]
     side = max((one for one in SIDES if one <= min(size.height, size.width)), default=min(size.height, size.width))
     small = BlockSize(size.frames, min(side, size.height), min(side, size.width))
@@ -122,9 +127,24 @@ def quickest(network: nn.Module, size: BlockSize, blocks: int) -> list[str]:
     return sorted((name for name in known if known[name] is not None), key=total)
 
 
+def _is_long(network: nn.Module, size: BlockSize, blocks: int) -> bool:
+    """Whether it pays to look for anything but PyTorch: on a GPU, and for little work, it does not."""
+    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
+    return device == "cpu" and blocks * size.frames * size.height * size.width >= LITTLE
+
+
+def _made_for(network: nn.Module) -> list[str]:
+    """Exact runtimes that were written for this kind of network: they need no measurement to be the quickest."""
+    return [
+        name
+        for name, entry in ((name, runtimes[name]) for name in runtimes)
+        if entry.facts.get("made_for") is type(network) and entry.facts["tolerance"] <= EXACT
+    ]
+
+
 def _may_be_taken(name: str) -> bool:
     facts = runtimes[name].facts
-    return facts["tolerance"] <= EXACT and not facts.get("slow_to_prepare", False)
+    return "made_for" not in facts and facts["tolerance"] <= EXACT and not facts.get("slow_to_prepare", False)
 
 
 def _measure(name: str, network: nn.Module, size: BlockSize) -> Measured | None:

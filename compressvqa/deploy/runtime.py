@@ -70,6 +70,8 @@ class Runtime(ABC):
     - `tolerance`: the largest difference from eager PyTorch that it answers for, as a share of what scores differ by
       between a picture and a badly distorted one. It is checked before a prepared network is used.
     - `extra`: the extra of this package that installs what it needs, if it needs anything.
+    - `made_for`: the class of the networks that it was written for, if it runs no others: where its tolerance is small
+      enough, ``runtime="auto"`` takes it for them without measuring.
 
     Its constructor takes nothing, and raises `MissingExtraError` where something is not installed.
     """

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import shutil
 
 import pytest
 import torch
 from torch import nn
 
+import compressvqa as cv
 from compressvqa.deploy import BlockSize, check_runtime, graphs, made, prepare
 from compressvqa.errors import MissingExtraError, RegistryError, RuntimeRefusedError
 from compressvqa.registry import Registry, runtimes
@@ -138,3 +140,31 @@ def test_one_that_differs_by_design_is_never_taken_unasked(abacus, monkeypatch: 
     assert not abacus
     prepare(Small().eval(), BlockSize(4, 150, 200), "abacus")
     assert len(abacus) == 1
+
+
+def test_one_that_was_made_for_the_network_is_taken_at_once(abacus, monkeypatch, tmp_path, caplog) -> None:
+    facts, size = runtimes["abacus"].facts, BlockSize(4, 150, 200)
+    monkeypatch.setitem(facts, "made_for", Small)
+    prepare(Small().eval(), size, blocks=10**9)
+    assert abacus == [size] and not list(tmp_path.iterdir())  # nothing was measured
+    prepare(Small().eval(), size, blocks=3)  # PyTorch is done before it would be ready
+    prepare(nn.Sequential(Small()).eval(), size, blocks=10**9)  # of another class: it can't be told to run it
+    assert abacus == [size]
+
+    def refuse(self, network, size):
+        raise RuntimeRefusedError("no beads")
+
+    monkeypatch.setattr(runtimes["abacus"].value, "prepare", refuse)
+    prepare(Small().eval(), size, blocks=10**9)
+    assert "no beads; another one scores" in caplog.text
+    monkeypatch.setitem(facts, "tolerance", 0.03)
+    caplog.clear()
+    prepare(Small().eval(), size, blocks=10**9)
+    assert not caplog.text
+
+
+def test_rankdvqa_is_scored_by_its_native_code() -> None:
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("no compiler")
+    model, size = cv.create_model("rankdvqa-pico", weights="pretrained").eval(), BlockSize(12, 540, 960)
+    assert prepare(model, size, blocks=100).kernel.precision == "float32"

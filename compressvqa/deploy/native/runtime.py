@@ -25,7 +25,7 @@ from compressvqa.video.rgb import rgb_planes
 ORDER: tuple[Precision, ...] = ("mixed", "int16", "float32")
 
 
-@runtimes.register("native", tolerance=TOLERANCES["mixed"])
+@runtimes.register("native", tolerance=TOLERANCES["mixed"], made_for=RankDVQA)
 class Native(Runtime):
     """RankDVQA and its pruned forms in C++, compiled for this processor at first use; see docs/speed.md."""
 
@@ -48,7 +48,7 @@ class Native(Runtime):
         return NativeBlocks(checked_kernel(network, self.order), self.name)
 
 
-@runtimes.register("native-float32", tolerance=TOLERANCES["float32"])
+@runtimes.register("native-float32", tolerance=TOLERANCES["float32"], made_for=RankDVQA)
 class NativeFloat32(Native):
     """The same in float32: PyTorch's scores but for rounding, and several times the cost of "native"."""
 
