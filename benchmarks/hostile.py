@@ -26,8 +26,21 @@ from compressvqa.files import write_json
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "hostile.json"
 READERS = ("media", "recipes", "manifests", "logs", "results", "model_folders")
-WORKS = ("model", "manifest", "kept", "evaluation", "score", "prune", "evaluate", "data_prepare", "data_proxy", "run")
-SLOW = ("prune", "evaluate", "data_prepare", "data_proxy", "run")  # seconds each
+WORKS = (
+    "model",
+    "manifest",
+    "kept",
+    "evaluation",
+    "score",
+    "prune",
+    "evaluate",
+    "data_prepare",
+    "data_proxy",
+    "run",
+    "report",
+    "export",
+)
+SLOW = ("prune", "evaluate", "data_prepare", "data_proxy", "run", "report", "export")  # seconds each
 PIECE = 200_000  # cases a process: what grows without end shows
 
 

@@ -32,7 +32,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), typ
 _SILENT = re.compile(
     r"__(dict|weakref|doc|module|qualname|annotations|annotate|annotations_cache|annotate_func|firstlineno|"
     r"static_attributes|dataclass_\w+|pydantic_\w+|abstractmethods|parameters|orig_bases|slots|signature|"
-    r"classdictcell|type_params|hash)__|_abc_impl|__abstractmethods__"
+    r"classdictcell|type_params|hash|slotnames)__|_abc_impl|__abstractmethods__"
 )
 # What is kept in a module beside what it computes with: by torch, by `random_weights` and by `models.scales`.
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
@@ -65,25 +65,25 @@ def code_digest(*things: Any) -> str:
     >>> code_digest(lambda x: x + 1) == code_digest(lambda x: x + 2)
     False
     """
-    walk = _Walk()
-    walk.all(things)
-    return walk.digest.hexdigest()[:24]
+    return _Walk({}).of(things)
 
 
 class _Walk:
     """One walk; what can lead back to itself (functions, classes, objects) waits in a queue and is opened once."""
 
-    def __init__(self) -> None:
+    def __init__(self, sets: dict[int, tuple[Any, list[str]]]) -> None:
+        self._sets = sets  # of sets, the digests of what they hold, also in walks that began within this one
         self.digest = hashlib.sha256(platform.python_version().encode())
         self._queue: deque[Any] = deque()
         self._numbers: dict[int, int] = {}
         self._alive: list[Any] = []  # an object that is gone could lend its id to another
 
-    def all(self, things: Iterable[Any]) -> None:
+    def of(self, things: Iterable[Any]) -> str:
         for thing in things:
             self.value(thing)
         while self._queue:
             self._open(self._queue.popleft())
+        return self.digest.hexdigest()[:24]
 
     def say(self, *words: object) -> None:
         for word in words:
@@ -104,13 +104,21 @@ class _Walk:
         elif isinstance(thing, types.CodeType):
             self._code(thing)
         elif type(thing) in (set, frozenset):
-            self.say("set", *sorted(code_digest(one) for one in thing))
+            self._set(thing)
         elif type(thing) in (list, tuple, dict) or isinstance(thing, types.MappingProxyType):
             self._later(thing)
         elif isinstance(thing, types.ModuleType):
             self.say("module", thing.__name__, library(thing.__name__) or "")
         else:
             self._later(thing)
+
+    def _set(self, thing: Any) -> None:
+        """What is in a set, in no order: a walk for each, which may come back to the set and then takes it as empty."""
+        if id(thing) not in self._sets:
+            self._sets[id(thing)] = (thing, [])
+            found = [_Walk(self._sets).of([one]) for one in sorted(thing, key=_name)]
+            self._sets[id(thing)] = (thing, sorted(found))
+        self.say("set", len(thing), *self._sets[id(thing)][1])
 
     def _later(self, thing: Any) -> None:
         known = id(thing) in self._numbers
@@ -224,7 +232,7 @@ class _Walk:
         elif isinstance(thing, (list, tuple, deque)):
             self._sequence(thing)
         elif isinstance(thing, (set, frozenset)):
-            self.say(*sorted(code_digest(one) for one in thing))
+            self._set(thing)
         state = _state(thing)
         is_network = all(part in state for part in _PARTS)
         for name, held in sorted(state.items()):
@@ -283,6 +291,14 @@ def _late_imports(function: types.FunctionType) -> list[str]:
                 with contextlib.suppress(ImportError):
                     found.add(importlib.util.resolve_name("." * level + step.argval, package))
     return sorted(found)
+
+
+def _name(thing: Any) -> str:
+    """An order that hash seeds and addresses don't change, where names differ."""
+    if type(thing) in _PLAIN:
+        return repr(thing)
+    kind = type(thing) if not hasattr(thing, "__qualname__") else thing
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 @functools.cache

@@ -10,16 +10,22 @@ import importlib.util
 import platform
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 
 @functools.cache
-def library(module: str) -> str | None:
+def library(module: str | None) -> str | None:
     """What stands for the code of a module that comes with Python or with a package; None for the user's own.
+
+    A package may lie anywhere that Python looks: in a site of its own, of the system's or of the user's, or in a folder
+    that was named. What counts is that an installer listed its files; a module laid beside them is the user's own.
 
     >>> library("json").startswith("python 3"), library("numpy.linalg").startswith("numpy "), library("__main__")
     (True, True, None)
     """
+    if not module:  # of code that was made as the program ran
+        return None
     root = module.partition(".")[0]
     if root in sys.stdlib_module_names or root == "builtins":
         return f"python {platform.python_version()}"
@@ -27,34 +33,55 @@ def library(module: str) -> str | None:
         return None
     loaded = sys.modules.get(module) or sys.modules.get(root)
     file = getattr(loaded, "__file__", None)
-    if loaded is None and root:
+    if loaded is None:
         with contextlib.suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(root)
             file = None if spec is None else spec.origin
-    if file is None or not is_installed(Path(file)):
+    if file is None:
         return None
-    return package_digest(root)
+    owners = [owner for owner in _owners().get(root, ()) if _listed(owner, root, Path(file))]
+    if not owners and not _is_python(Path(file)):
+        return None
+    return ", ".join(map(_described, owners)) or root
 
 
 @functools.cache
-def is_installed(file: Path) -> bool:
-    """Whether a file lies where Python and its packages are installed."""
-    places = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
-    return any(file.resolve().is_relative_to(place) for place in places)
+def _owners() -> Mapping[str, list[str]]:
+    """{top-level module: installed packages that it belongs to}."""
+    return {root: sorted(set(owners)) for root, owners in importlib.metadata.packages_distributions().items()}
+
+
+def _listed(owner: str, root: str, file: Path) -> bool:
+    """Whether a package's list of files covers a file: what is installed for editing lists only a pointer."""
+    base, roots = _list(owner)
+    inside = file.absolute().is_relative_to(base) or file.resolve().is_relative_to(base.resolve())
+    return inside and root in roots
 
 
 @functools.cache
-def package_digest(root: str) -> str:
-    """Names and versions of the installed packages that a top-level module belongs to, and a digest of the hashes that
-    their lists of files give: another build of one version is another package.
+def _list(owner: str) -> tuple[Path, frozenset[str]]:
+    """Where a package was installed, and the top-level names that its list of files holds."""
+    held = importlib.metadata.distribution(owner)
+    return Path(str(held.locate_file(""))), frozenset(one.parts[0].partition(".")[0] for one in held.files or ())
 
-    >>> package_digest("numpy").startswith("numpy ")
-    True
-    """
-    owners = sorted(set(importlib.metadata.packages_distributions().get(root, ())))
-    said = []
-    for owner in owners:
-        held = importlib.metadata.distribution(owner)
-        files = hashlib.sha256((held.read_text("RECORD") or "").encode()).hexdigest()[:8]
-        said.append(f"{owner} {held.version} {files}")
-    return ", ".join(said) or root
+
+def _is_python(file: Path) -> bool:
+    """Whether a file is of Python itself, and in no site of packages beneath it."""
+    for kind in ("stdlib", "platstdlib"):
+        place = Path(sysconfig.get_path(kind)).resolve()
+        if file.resolve().is_relative_to(place):
+            return not {"site-packages", "dist-packages"} & {*file.resolve().relative_to(place).parts}
+    return False
+
+
+@functools.cache
+def _described(owner: str) -> str:
+    """A package's name and version, and a digest of the hashes in its list: another build is another package."""
+    held = importlib.metadata.distribution(owner)
+    files = hashlib.sha256((held.read_text("RECORD") or "").encode()).hexdigest()[:8]
+    return f"{owner} {held.version} {files}"
+
+
+def sites() -> list[Path]:
+    """Folders in which Python looks for modules and packages were installed."""
+    return [place for place in map(Path, sys.path) if place.is_dir() and any(place.glob("*.dist-info"))]

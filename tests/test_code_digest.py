@@ -1,6 +1,8 @@
 """The digest of code: what changes what runs changes it, and nothing else does."""
 
+import copy
 import functools
+import re
 import subprocess
 import sys
 import textwrap
@@ -129,6 +131,55 @@ def test_modules_of_the_user_that_are_imported_late(tmp_path, monkeypatch):
         digests._module_text.cache_clear()  # a program reads it once
         found.add(code_digest(names["forward"]))
     assert len(found) == 2
+
+
+def test_what_a_program_did_before_changes_nothing():
+    """Copying and pickling leave notes on classes; so does whatever is worked out once."""
+    names = load(
+        "import functools, dataclasses\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Spec:\n    name: str = 'a'\n    kwargs: dict = dataclasses.field("
+        "default_factory=dict)\n"
+        "@functools.lru_cache\ndef table(n):\n    return n\n"
+        "class Net:\n    spec = Spec()\n    @functools.cached_property\n    def width(self):\n        return table(3)\n"
+    )
+    for kind in (names["Spec"], names["Net"]):
+        before = code_digest(kind), code_digest(kind())
+        copy.deepcopy(kind())
+        copy.copy(kind())
+        names["table"](3)
+        assert (code_digest(kind), code_digest(kind())) == before
+
+
+def test_sets_that_lead_back_to_themselves():
+    """A registry of functions that look into the registry: in a set they have no order, and no end."""
+    text = (
+        "known = set()\nothers = set()\n"
+        "def one(x):\n    return len(known) + x\n"
+        "def two(x):\n    return one in known and two in others and x * {factor}\n"
+        "known |= {{one, two}}\nothers |= {{two, one}}\n"
+        "def forward(x):\n    return [f(x) for f in known]\n"
+    )
+    first, again, other = (code_digest(load(text.format(factor=factor))["forward"]) for factor in (2, 2, 3))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("place", ["named", "user", "system"])
+def test_a_package_is_known_wherever_it_was_installed(place, tmp_path):
+    """In a folder that was named, the user's own site, and the system's beneath an environment."""
+    made = tmp_path / {"named": "libs", "user": "home", "system": "dist-packages"}[place]
+    (made / "bought").mkdir(parents=True)
+    (made / "bought" / "__init__.py").write_text("def lift(x):\n    return x\n")
+    (made / "bought-1.5.dist-info").mkdir()
+    (made / "bought-1.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: bought\nVersion: 1.5\n")
+    (made / "bought-1.5.dist-info" / "RECORD").write_text("bought/__init__.py,,\nbought-1.5.dist-info/RECORD,,\n")
+    (made / "beside.py").write_text("def lift(x):\n    return x\n")  # the user's own, laid there
+    script = (
+        "import bought, beside; from compressvqa.packages import library; from compressvqa.code_digest import "
+        "code_digest; print(library('bought'), library('beside'), library('torch').split()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                          env={"PYTHONPATH": ":".join([str(made), *sys.path])})  # fmt: skip
+    assert re.fullmatch(r"bought 1\.5 [0-9a-f]{8} None torch\n", done.stdout)
 
 
 def test_another_process_finds_the_same_digest():

@@ -37,7 +37,8 @@ def check_ours(folder: Path | None, marks: Iterable[str], *, what: str) -> None:
 
     Args:
         folder: where results go; None: nowhere.
-        marks: files and folders of which a folder of such results holds one.
+        marks: files and folders, or patterns of them, of which a folder of such results holds one, also a folder of
+            results that were not finished.
         what: the results, in words.
 
     Raises:
@@ -48,6 +49,6 @@ def check_ours(folder: Path | None, marks: Iterable[str], *, what: str) -> None:
     if not folder.is_dir():
         raise CompressVQAError("is a file, not a folder", where=folder)
     inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if inside and not any((folder / mark).exists() for mark in marks):
+    if inside and not any(any(folder.glob(mark)) for mark in marks):
         some = ", ".join(inside[:3]) + (", ..." if len(inside) > 3 else "")
         raise CompressVQAError(f"holds {some}, which is not {what}", where=folder, hint="a new folder")

@@ -128,7 +128,7 @@ def prune(
                 choices[name] = min(1.0, choices[name] / left)
     also = also_of(network, arguments)
     pruned: Any = prune_network(network, arguments, also=also, **choices) if choices or shorter is None else None
-    blocks = {} if shorter is None else {"blocks": shorter.removed}
+    left_out = {} if shorter is None else {"blocks": shorter.removed}
     end, first = pruned or shorter, shorter or pruned
     counts = {
         name: (getattr(first.complexity_before, name), getattr(end.complexity_after, name))
@@ -136,7 +136,7 @@ def prune(
     }
     error = max(float(part.max_error) for part in (shorter, pruned) if part is not None)
     if as_json:
-        said: dict[str, Any] = {**blocks, **counts, "max_error": error, "folder": place}
+        said: dict[str, Any] = {**left_out, **counts, "max_error": error, "folder": place}
         if pruned is not None:
             said |= {"plan": dataclasses.asdict(pruned.plan), "removed": pruned.removed, "dead": pruned.dead}
         print_json(said)

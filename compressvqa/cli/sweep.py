@@ -66,7 +66,7 @@ def sweep(
     space = parse_space(vary)
     _check(sampler, trials, shard)
     check_writable(out / "sweep.json")
-    check_ours(out, ("sweep.json", "recipes", "trials"), what="a sweep")
+    check_ours(out, ("sweep.json", "recipes", "trials", UNITS), what="a sweep")
     executor, results_kept = executor_of(cluster, shard, workers), Results(out / UNITS)
 
     def run(units: Any) -> dict[str, Any] | None:

@@ -32,6 +32,13 @@ def _glibc() -> Any:
     return library
 
 
+def give_back() -> None:
+    """Hands what is free to the system: after work that needed more than what follows."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
 @contextmanager
 def kept_memory() -> Iterator[bool]:
     """For its time, what is freed is kept for what is asked for next; afterwards it is given back.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from compressvqa.code_digest import code_digest
 from compressvqa.deploy import BlockSize, Prepared, check_runtime, prepare
 from compressvqa.deploy.eager import rows_of
-from compressvqa.deploy.memory import kept_memory
+from compressvqa.deploy.memory import give_back, kept_memory
 from compressvqa.errors import DataError, WeightsError
 from compressvqa.metrics.score_scale import HIGHEST, LOWEST
 from compressvqa.models import ModelSpec, spec_of
@@ -181,6 +181,7 @@ class NetworkScorer(BlockScorer):
             )
             for size in sizes
         }
+        give_back()  # of the check that a runtime agrees with PyTorch, and of looking at the files
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
         said = {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
         if self.sampling is not None:

@@ -85,6 +85,8 @@ def _files(libc: ctypes.CDLL, readable: Sequence[Path]) -> bool:
 
 def _installation() -> list[Path]:
     """Where modules and libraries are that may be loaded late."""
+    from compressvqa.packages import sites
+
     ours = Path(__file__).parent.parent
     places = {Path(place) for place in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
-    return [ours, *sorted(places), Path("/usr/lib"), Path("/lib"), Path("/lib64"), Path("/usr/local/lib")]
+    return [ours, *sites(), *sorted(places), Path("/usr/lib"), Path("/lib"), Path("/lib64"), Path("/usr/local/lib")]

@@ -1,4 +1,4 @@
-"""Whole commands that `interrupted.py` disturbs: run, data prepare, data proxy, prune, evaluate and score.
+"""Whole commands that `interrupted.py` disturbs: run, data prepare, data proxy, prune, evaluate, score, report, export.
 
 They take seconds each, so that the suite leaves them to benchmarks/hostile.py.
 """
@@ -225,6 +225,48 @@ def score() -> Work:
     return Work(prepare, lambda folder: say(*words(folder, "psnr")), check)
 
 
+def report() -> Work:
+    """The figures and the page of an evaluation."""
+    source = Path(__file__).parent.parent / "results" / "older.json"
+
+    def check(folder: Path) -> str:
+        for page in folder.glob("out/*.html"):
+            assert page.read_text().rstrip().endswith("</html>")
+        return "new" if (folder / "out" / "report.html").exists() else "old"
+
+    return Work(
+        lambda folder: (folder / "evaluation.json").write_bytes(source.read_bytes()) and None,
+        lambda folder: say("report", folder / "evaluation.json", "--out", folder / "out"),
+        check,
+        lambda path: path.suffix in (".csv", ".md", ".tex"),
+    )
+
+
+def export() -> Work:
+    """An exported network, and another in its place."""
+
+    def put(folder: Path, frames: int, call: Callable[..., None]) -> None:
+        where = ("--format", "torch-export", "--size", "96", "--frames", frames, "--out", folder / "out", "--overwrite")
+        call("export", folder / "net", "--allow-random-weights", *where)
+
+    def prepare(folder: Path) -> None:
+        import torch
+
+        from compressvqa.models import create_model, save
+
+        torch.manual_seed(0)
+        widths = {"widths": [4, 4, 6, 6, 8, 8], "merge_width": 8, "mlp_width": 8}
+        save(create_model("rankdvqa", **widths), folder / "net")
+        put(folder, 2, said)
+
+    def check(folder: Path) -> str:
+        block = json.loads((folder / "out" / "facts.json").read_text())["block"]
+        assert (folder / "out" / "example.py").exists()
+        return {"2": "old", "3": "new"}[block.split()[0]]
+
+    return Work(prepare, lambda folder: put(folder, 3, say), check, lambda path: path.suffix in (".json", ".py"))
+
+
 COMMANDS: dict[str, Callable[[], Work]] = {
     "run": run,
     "data_prepare": data_prepare,
@@ -232,4 +274,6 @@ COMMANDS: dict[str, Callable[[], Work]] = {
     "prune": prune,
     "evaluate": evaluate,
     "score": score,
+    "report": report,
+    "export": export,
 }

@@ -25,7 +25,7 @@ from compressvqa.deploy.exporting.int8 import LOST, OpenVinoInt8, OrderLostError
 from compressvqa.deploy.exporting.pictures import checks, example
 from compressvqa.deploy.graphs import need, quietly
 from compressvqa.errors import CompressVQAError, DataError, MissingExtraError, RuntimeRefusedError, WeightsError
-from compressvqa.files import replacing, write_json, write_text
+from compressvqa.files import exchange, owned, write_json, write_text
 from compressvqa.models import spec_of
 from compressvqa.models.factory import is_untrained
 from compressvqa.models.named import find_network
@@ -157,8 +157,9 @@ def export(
     try:
         network.cpu()
         graph = ScoringGraph(network.eval(), scale_of(network), full_reference=spec.mode == "FR")
-        with replacing(folder) as place:
-            place.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with owned(folder) as place:
+            place.mkdir()
             free, fixed, error, clips, notes = _first_that_agrees(form, graph, place, facts, size, count)
             made = Exported(folder, folder / form.file, format, free, fixed, error, clips, notes, facts)
             write_json(place / FACTS, facts)
@@ -166,8 +167,10 @@ def export(
             write_text(place / PAGE, page_of(form, made.said, facts))
             if notice is not None:
                 shutil.copyfile(notice, place / notice.name)
-            if folder.exists():
-                shutil.rmtree(folder)
+            if folder.exists():  # at every moment the old or the new export is there whole
+                exchange(place, folder)
+            else:
+                place.rename(folder)
     finally:
         network.to(device)
         for module, training in modes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ _LIBRARY = (
     f"{sysconfig.get_path('stdlib')}/",
     "<frozen",
 )
-_SITE = f"{sysconfig.get_path('purelib')}/"
+_SITE = re.compile(r"[\\/](site|dist)-packages[\\/]")  # other packages, which may lie beneath Python's own library
 
 Held = Mapping[str, tuple[Value, ...]]
 
@@ -87,11 +88,7 @@ class LineLog:
 
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         file = frame.f_code.co_filename
-        if (
-            event != "call"
-            or (file.startswith(_LIBRARY) and not file.startswith(_SITE))
-            or file.startswith(_LIBRARY[0])
-        ):
+        if event != "call" or (file.startswith(_LIBRARY) and not _SITE.search(file)) or file.startswith(_LIBRARY[0]):
             return None
         objects = {name: held for name, held in frame.f_locals.items() if not isinstance(held, Tensor)}
         call = FollowedCall(frame.f_code, frame.f_globals, objects, self._caller(frame))
