@@ -26,7 +26,10 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
             _panel(axes, chosen)
             axes.set_title(f"losses: {losses}")
         panels[0].set_ylabel("SROCC, % of the teacher's")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=6.5)
+        shown = {
+            label: drawn for panel in panels for drawn, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend([*shown.values()], [*shown], loc="outside right upper", frameon=False, fontsize=6.5)
         style.save(figure, path)
 
 
@@ -42,8 +45,17 @@ def _panel(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
             ways = [line for line in lines if (line["sparsity"], line["cuts"]) == (sparsity, cuts)]
             grid = sorted((line for line in ways if line["part"] == "grid"), key=lambda line: line["macs"])
             points = [100 * line["macs"] for line in grid], [100 * line["retention"] for line in grid]
-            axes.plot(*points, marker=marker, markersize=3.5, linewidth=0.9, color=COLOURS[sparsity], label=label,
-                      linestyle="-" if cuts == 1 else "--")  # fmt: skip
+            if not ways:
+                continue
+            axes.plot(
+                *points,
+                marker=marker,
+                markersize=3.5 if cuts == 1 else 4.5,
+                linewidth=0.9,
+                color=COLOURS[sparsity],
+                label=label,
+                linestyle="-" if cuts == 1 else "--",
+            )
             for line in (line for line in ways if line["part"] == "long"):
                 x, y, ends = 100 * line["macs"], 100 * line["retention"], line["retention_interval"]
                 axes.plot([x, x], [100 * end for end in ends], color=COLOURS[sparsity], linewidth=0.9, alpha=0.5)

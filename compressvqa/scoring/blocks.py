@@ -164,7 +164,9 @@ class BlockScorer(Scorer):
             samples = shown.height * shown.width * (1 if shown.colour.bitdepth <= 8 else 2)
             small = 1.5 * samples * self.block * (1 + len(distorted)) <= AHEAD_BYTES
             count = None if total is None else -(-total // (self.block * pairing.subsample))
-            for number, group in enumerate(read_ahead(in_step) if small else in_step):
+            number = -1
+            for group in read_ahead(in_step) if small else in_step:  # `enumerate` would hold on to the block before
+                number += 1
                 self.number = number
                 if not self.takes(number, count):
                     continue
@@ -183,6 +185,8 @@ class BlockScorer(Scorer):
                         same[side] += [self._is_same(group.reference, group.distorted[side])] * len(more)
                 if progress is not None:
                     progress(group.first + max(lengths), total)
+                left = None
+                del group  # or the next block would be read beside it: 300 MB more at 4K
         courses = []
         for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
             tensors = _tensors(kept)
