@@ -11,8 +11,8 @@ each clip.
     python benchmarks/tradeoff.py ... --hours 0                               # only the table of what has been run
 
 The data is that of the recipe under ``--recipe`` (settings changed with ``--set``); where ``--data`` holds it already,
-it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json,svg}``. Rows that were not
-run are named there as missing.
+it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json}`` and the figure of the
+docs. Rows that were not run are named there as missing.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from compressvqa.files import write_json, write_text
 from compressvqa.labels import label_title
 
 RESULTS = Path(__file__).parent / "results"
+FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "tradeoff.svg"
 
 
 def run_rows(rows: Sequence[Row], setup: Setup, out: Path, data: Path, hours: float) -> dict[str, str]:
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     text = page(result)
     write_text(options.results / "tradeoff.md", text)
     if result["lines"]:
-        plot.draw(result["lines"], options.results / "tradeoff.svg")
+        plot.draw(result["lines"], FIGURE if options.results == RESULTS else options.results / "tradeoff.svg")
     print(text)
     return result
 
