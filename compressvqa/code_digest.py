@@ -297,8 +297,8 @@ def _name(thing: Any) -> str:
     """An order that hash seeds and addresses don't change, where names differ."""
     if type(thing) in _PLAIN:
         return repr(thing)
-    kind = type(thing) if not hasattr(thing, "__qualname__") else thing
-    return f"{kind.__module__}.{kind.__qualname__}"
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{getattr(kind, '__module__', None)}.{kind.__qualname__}"
 
 
 @functools.cache

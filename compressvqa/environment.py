@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ def versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             return None
 
-    return {name: version(name) for name in PACKAGES}
+    return {name: own_version() if name == "compressvqa" else version(name) for name in PACKAGES}
+
+
+def own_version() -> str:
+    """The version of the code that runs: of a tree that is installed for editing, an installer's note may be older."""
+    return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 
 def processor() -> str:

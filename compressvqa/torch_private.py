@@ -1,12 +1,15 @@
 """What torch does not promise to keep: every private interface that is used stands here, with a test of its own.
 
-A new torch that changes one of them fails in tests/test_torch_private.py, and is mended in this file.
+A new torch that changes one of them fails in tests/test_torch_private.py, and is mended in this file. So does a switch of
+torch's that is the whole process's stand here, since several threads may want it at a time.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from types import FunctionType, SimpleNamespace
 from typing import Any, cast
@@ -40,6 +43,7 @@ __all__ = [
     "is_transformed",
     "untransformed",
     "many_compiled_forms",
+    "layers_unfused",
     "may_be_tried",
     "operator_name",
     "register_module_forward_hook",
@@ -207,3 +211,28 @@ foreach: Any = SimpleNamespace(
     sub=torch._foreach_sub,
     sub_=torch._foreach_sub_,
 )
+
+
+_unfused = threading.Lock()
+_unfusing = [0, True]  # how many want it, and how it was before the first of them
+
+
+@contextmanager
+def layers_unfused() -> Iterator[None]:
+    """Transformer layers run the layers that they stand for, not the one operator that torch has for all of them.
+
+    It comes back as it was when the last of several threads is done.
+    """
+    switch = torch.backends.mha
+    with _unfused:
+        if _unfusing[0] == 0:
+            _unfusing[1] = switch.get_fastpath_enabled()
+        _unfusing[0] += 1
+        switch.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        with _unfused:
+            _unfusing[0] -= 1
+            if _unfusing[0] == 0:
+                switch.set_fastpath_enabled(bool(_unfusing[1]))

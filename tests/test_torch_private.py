@@ -320,3 +320,16 @@ def test_lists_of_tensors_with_lists() -> None:
     rows = [row.clone() for row in x]
     private.foreach.lerp_(rows, list(a), 0.25)
     assert torch.allclose(torch.stack(rows), x + 0.25 * (a - x))
+
+
+def test_the_switch_of_transformer_layers_comes_back_when_the_last_is_done() -> None:
+    """Two that overlap, as threads do: the one that began first is done first."""
+    switch = torch.backends.mha
+    assert switch.get_fastpath_enabled()
+    first, second = private.layers_unfused(), private.layers_unfused()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not switch.get_fastpath_enabled()
+    second.__exit__(None, None, None)
+    assert switch.get_fastpath_enabled()

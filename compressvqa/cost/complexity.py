@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.cost.operators import FREE, RULES
-from compressvqa.torch_private import HOOK_TABLES, TorchFunctionMode
+from compressvqa.torch_private import HOOK_TABLES, TorchFunctionMode, layers_unfused
 
 CONVENTION = (
     "One MAC is one multiply-accumulate, of every input given (full-reference networks: reference and distorted). "
@@ -195,17 +195,14 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
     # torch's counter follows gradients from module to module, and raises at a view of a parameter made without.
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     hooks = [{name: dict(getattr(module, name)) for name in HOOK_TABLES} for module in modules]
-    fast_attention = torch.backends.mha.get_fastpath_enabled()
-    # The fused transformer layers are one operator without a rule: run the layers that they stand for.
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
         for parameter in trained:
             parameter.requires_grad_(False)
-        yield
+        with layers_unfused():  # the fused ones are one operator without a rule
+            yield
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-        torch.backends.mha.set_fastpath_enabled(fast_attention)
         for module, mode, before in zip(modules, modes, hooks, strict=True):
             module.training = mode
             for name, entries in before.items():

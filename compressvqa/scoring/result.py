@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from compressvqa import __version__
+from compressvqa.environment import own_version
 from compressvqa.scoring.pooling import Length, Part, parts, pool, pool_by
 from compressvqa.scoring.scorer import Segment
 from compressvqa.video.difference import Difference
@@ -110,7 +110,7 @@ class Score:
         name = self.model["name"]
         return {
             "schema": SCHEMA,
-            "version": __version__,
+            "version": own_version(),
             "model": self.model,
             "reference": None if self.reference is None else _facts(self.reference),
             "distorted": _facts(self.distorted),

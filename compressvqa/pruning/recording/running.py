@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from compressvqa.pruning.recording.held import held_tensors
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.untouched import Memory, random_states, untouched
-from compressvqa.torch_private import CONVOLUTION, tables, tree_leaves, tree_map_only, uncompiled
+from compressvqa.torch_private import CONVOLUTION, layers_unfused, tables, tree_leaves, tree_map_only, uncompiled
 
 WEIGHTED = (CONVOLUTION, nn.Linear)  # layers whose weights are what is sparsified and pruned
 
@@ -90,15 +90,12 @@ def quiet(
     states: a mask or a state that a forward keeps would make the network another one for whoever runs it next. For a
     network that is run many times, `memory` may hold what it is to be put back to.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
     with untouched(model) if memory is None else contextlib.nullcontext(), random_states():
         try:
             model.train(train)
-            torch.backends.mha.set_fastpath_enabled(False)
             backend = contextlib.nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
-            with torch.set_grad_enabled(gradients), uncompiled(), backend:
+            with torch.set_grad_enabled(gradients), uncompiled(), layers_unfused(), backend:
                 yield
         finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
             if memory is not None:
                 memory.restore()

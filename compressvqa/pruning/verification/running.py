@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressvqa.pruning.recording.modules import modules_of
 from compressvqa.pruning.recording.running import run, tensors_of
-from compressvqa.torch_private import tree_map_only
+from compressvqa.torch_private import layers_unfused, tree_map_only
 
 
 def answers(model: nn.Module, inputs: Any, seed: int, *, gradients: bool = False) -> list[Tensor]:
@@ -35,7 +35,7 @@ def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     states = [torch.cuda.get_rng_state(device) for device in cuda]
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    fast, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
+    dtype = torch.get_default_dtype()
     shared = _held_by_classes(model)
     try:
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed CUDA as well, now or later
@@ -43,14 +43,12 @@ def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
             torch.cuda.default_generators[device].manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
-        torch.backends.mha.set_fastpath_enabled(False)
         if any(p.dtype == torch.float64 for p in model.parameters()):
             torch.set_default_dtype(torch.float64)  # `torch.zeros` in a forward is as wide as the network
-        with sdpa_kernel(SDPBackend.MATH):
+        with layers_unfused(), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.set_default_dtype(dtype)
-        torch.backends.mha.set_fastpath_enabled(fast)
         torch.set_rng_state(torch_state)
         for device, state in zip(cuda, states, strict=True):
             torch.cuda.set_rng_state(state, device)
