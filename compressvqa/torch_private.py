@@ -1,7 +1,7 @@
 """What torch does not promise to keep: every private interface that is used stands here, with a test of its own.
 
-A new torch that changes one of them fails in tests/test_torch_private.py, and is mended in this file. So does a switch of
-torch's that is the whole process's stand here, since several threads may want it at a time.
+A new torch that changes one of them fails in tests/test_torch_private.py, and is mended in this file. A switch of
+torch's that is the whole process's stands here as well: several threads may want it at a time.
 """
 
 from __future__ import annotations
