@@ -52,7 +52,7 @@ def prune(
     attention: Annotated[Optional[str], typer.Option(help="What may go of heads: keep, heads, width or auto.")] = None,  # noqa: UP045
     depth: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Leave out this share of the residual blocks, or so many, first; targets are of the whole."),
+        typer.Option(help="Share or number of residual blocks left out first; targets are of the network as given."),
     ] = None,
     depth_by: Annotated[
         Optional[str],  # noqa: UP045

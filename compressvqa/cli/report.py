@@ -56,7 +56,8 @@ def report(
         raise CompressVQAError("figures of several runs need a folder", hint="--out FOLDER")
     place = out or evaluations[0].parent
     check_writable(place / "report.html")
-    check_ours(place, ("report.html", EVALUATION, RESULTS, "tradeoff.*", "scatter-*", "table.*"), what="a report")
+    begun = ("tradeoff.svg", "scatter-data-*", "scatter-model-*")  # what a report that was killed left
+    check_ours(place, ("report.html", EVALUATION, RESULTS, *begun), what="a report")
     written = write_evaluation_report(evaluations[0] if evaluations else None, place, runs=folders)
     if as_json:
         print_json({"written": written})

@@ -36,6 +36,7 @@ VERSION = 1  # of what is kept
 SIDES = (128, 256, 512)
 EXACT = 1e-3  # the largest tolerance that "auto" takes
 LITTLE = 2**26  # pixels, 32 frames of 1080p: PyTorch is ready at once, and done before others would be
+FEW_THREADS = 2
 LONG = 60.0  # CPU seconds that PyTorch would take, from which on it pays to try others, which take seconds to get ready
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def quickest(network: nn.Module, size: BlockSize, blocks: int) -> list[str]:
         took = known[name]
         return math.inf if took is None else took.prepare_s + took.block_s * larger * blocks
 
-    for name in ["eager", *(name for name in runtimes if name != "eager" and _may_be_taken(name))]:
+    for name in ["eager", *(name for name in runtimes if name != "eager" and _may_be_taken(name, network))]:
         if name not in known and (name == "eager" or total("eager") > LONG):
             known[name] = _measure(name, network, small)
     if len(known) > before:
@@ -134,7 +135,12 @@ def _is_long(network: nn.Module, size: BlockSize, blocks: int) -> bool:
 
 
 def _made_for(network: nn.Module) -> list[str]:
-    """Exact runtimes that were written for this kind of network: they need no measurement to be the quickest."""
+    """Exact runtimes that were written for this kind of network: they need no measurement to be the quickest.
+
+    They work on one core, so that with many threads PyTorch may be done sooner: then all are measured.
+    """
+    if torch.get_num_threads() > FEW_THREADS:
+        return []
     return [
         name
         for name, entry in ((name, runtimes[name]) for name in runtimes)
@@ -142,9 +148,10 @@ def _made_for(network: nn.Module) -> list[str]:
     ]
 
 
-def _may_be_taken(name: str) -> bool:
+def _may_be_taken(name: str, network: nn.Module) -> bool:
     facts = runtimes[name].facts
-    return "made_for" not in facts and facts["tolerance"] <= EXACT and not facts.get("slow_to_prepare", False)
+    suits = facts.get("made_for") in (None, type(network))
+    return suits and facts["tolerance"] <= EXACT and not facts.get("slow_to_prepare", False)
 
 
 def _measure(name: str, network: nn.Module, size: BlockSize) -> Measured | None:

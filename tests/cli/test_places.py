@@ -65,3 +65,20 @@ def test_a_run_of_another_recipe_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "run" / "recipe.yaml").write_text("name: rankdvqa-mini\n")
     done = inside("run", "rankdvqa_mini", "--dry-run", "--out", str(tmp_path / "run"), "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["holds_a_run"]
+
+
+def test_a_folder_of_work_that_was_killed_is_gone_on_with(foreign: Path, tmp_path: Path) -> None:
+    """A run that was killed before it wrote its recipe, a report killed before its page: no folders of somebody's."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "log.txt").write_text("")
+    plan = ("run", "first_steps", "--dry-run", "--out", str(run))
+    assert inside(*plan).returncode == 2  # a log alone is anybody's
+    (run / ".lock").touch()
+    assert inside(*plan).returncode == 0
+    page = ("report", str(Path(__file__).parent.parent / "results" / "older.json"), "--out", str(foreign))
+    (foreign / "table.csv").write_text("of the thesis")
+    assert "which is not a report" in inside(*page).stderr
+    assert (foreign / "table.csv").read_text() == "of the thesis"
+    (foreign / "table.csv").rename(foreign / "tradeoff.svg")
+    assert inside(*page).returncode == 0

@@ -150,6 +150,10 @@ def test_one_that_was_made_for_the_network_is_taken_at_once(abacus, monkeypatch,
     prepare(Small().eval(), size, blocks=3)  # PyTorch is done before it would be ready
     prepare(nn.Sequential(Small()).eval(), size, blocks=10**9)  # of another class: it can't be told to run it
     assert abacus == [size]
+    with monkeypatch.context() as many:  # it works on one core, and PyTorch has all: that is to be measured
+        many.setattr(torch, "get_num_threads", lambda: 16)
+        prepare(Small().eval(), size, blocks=10**9)
+    assert abacus[1] == BlockSize(4, 128, 128)
 
     def refuse(self, network, size):
         raise RuntimeRefusedError("no beads")
