@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,11 @@ from compressvqa.scoring import score_all
 from compressvqa.video import probe, read_frames
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.folders import list_videos
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 WARM = 12  # frames that are worked through before a measurement: a first call loads and compiles
 
@@ -197,6 +202,14 @@ def _proxy_work(files: Sequence[File], tried: Sequence[File], frames: int, tell:
 
 def _cpu(work: Callable[[], object]) -> float:
     """CPU seconds of a call, those of programs that it started included."""
-    before = os.times()
+    before = _spent()
     work()
-    return sum(os.times()[:4]) - sum(before[:4])
+    return _spent() - before
+
+
+def _spent() -> float:
+    """CPU seconds so far. Not os.times: it counts in hundredths, and a short clip is decoded in less."""
+    if resource is None:
+        return time.process_time()
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
