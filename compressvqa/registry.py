@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import importlib
 import importlib.metadata
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from compressvqa.errors import RegistryError
@@ -119,7 +122,7 @@ def load_plugins() -> None:
     Raises:
         RegistryError: a plugin can't be imported; the message names its package.
     """
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+    for point in _plugins(*_installed()):
         if point.value in _loaded_plugins:
             continue
         with _all_or_nothing():
@@ -132,6 +135,19 @@ def load_plugins() -> None:
                 raise RegistryError(f"plugin {point.name!r} of package {owner!r} does not load: {error}") from error
         _loaded_plugins.add(point.value)
         log.debug("plugin %s loaded", point.value)
+
+
+def _installed() -> tuple[tuple[str, float], ...]:
+    """The folders that hold packages, with the moment of their last change."""
+    folders = [Path(place) for place in sys.path]  # the empty one is where we stand
+    return tuple((str(folder.absolute()), folder.stat().st_mtime) for folder in folders if folder.is_dir())
+
+
+@functools.lru_cache(maxsize=2)
+def _plugins(*installed: tuple[str, float]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What packages register; read once for what is installed, since every package's file is opened for it."""
+    del installed
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
 
 
 @contextmanager

@@ -64,6 +64,23 @@ def registries_as_they_were() -> Iterator[None]:
         kind._entries.update(entries)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """Switches of torch that hold for the whole process are after the tests of a file what they were before them."""
+    before = _switches()
+    yield
+    assert not before or _switches() == before, "a test of this file left a switch of torch other than it was"
+
+
+def _switches() -> dict[str, object]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    return {"fused transformer layers": torch.backends.mha.get_fastpath_enabled(), "type": torch.get_default_dtype(),
+            "gradients": torch.is_grad_enabled(), "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled()}  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe with every stage that runs in seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import statistics
 import subprocess
@@ -83,11 +82,14 @@ raise RuntimeError("out of luck")
 
 
 def test_a_broken_package_fails_each_time_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sys.path.append(str(write(tmp_path, half_made_plugin=PLUGIN)))
-    point = importlib.metadata.EntryPoint("half", "half_made_plugin", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
+    list(registry.losses)  # what is installed was read before: another package is still seen
+    facts = tmp_path / "half_made-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: half-made\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\nhalf = half_made_plugin\n")
+    monkeypatch.syspath_prepend(str(write(tmp_path, half_made_plugin=PLUGIN)))
     for _ in range(3):
-        with pytest.raises(RegistryError, match=r"plugin 'half' .*out of luck"):
+        with pytest.raises(RegistryError, match=r"plugin 'half' of package 'half-made' .*out of luck"):
             registry.losses["half-made"]
     with pytest.raises(RegistryError, match="out of luck"):
         registry.losses.names()

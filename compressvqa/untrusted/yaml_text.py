@@ -49,9 +49,10 @@ def parse_yaml(text: str, where: object) -> tuple[dict[Place, int], Any]:
             that is not what its tag says, NaN, a whole number of more than 64 bits, or more than the limits of this
             module; with the line.
     """
+    if len(text) > MAX_BYTES:
+        raise RecipeError(f"is longer than {MAX_BYTES >> 10} KiB: not a recipe", where=where)
     try:
-        _measure(text, where)
-        loader = _Loader(text)
+        loader = _Loader(text, where)
         try:
             root = loader.get_single_node()
             lines: dict[Place, int] = {}
@@ -67,17 +68,6 @@ def parse_yaml(text: str, where: object) -> tuple[dict[Place, int], Any]:
         raise RecipeError(f"not valid YAML: {said}", where=place) from error
     except (ValueError, OverflowError) as error:  # of PyYAML's scanner, such as an escape of a character beyond Unicode
         raise RecipeError(f"not valid YAML: {error}", where=where) from error
-
-
-def _measure(text: str, where: object) -> None:
-    """Counts what a text holds, event by event, which needs no memory."""
-    if len(text) > MAX_BYTES:
-        raise RecipeError(f"is longer than {MAX_BYTES >> 10} KiB: not a recipe", where=where)
-    counted = _Count()
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        fault = counted.add(event)
-        if fault is not None:
-            raise RecipeError(fault, where=f"{where}:{event.start_mark.line + 1}")  # type: ignore[union-attr]  # parsed from text: it has one
 
 
 class _Count:
@@ -150,7 +140,24 @@ def _unshared(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which says on which line a value is not what it looks like."""
+    """PyYAML's safe loader, which counts what it reads and says on which line a value is not what it looks like.
+
+    Args:
+        text: the YAML.
+        where: the file.
+    """
+
+    def __init__(self, text: str, where: object) -> None:
+        super().__init__(text)
+        self._where, self._counted = where, _Count()
+
+    def get_event(self) -> yaml.Event:
+        """The next event, counted before anything is made of it."""
+        event = super().get_event()
+        fault = self._counted.add(event)
+        if fault is not None:
+            raise RecipeError(fault, where=f"{self._where}:{event.start_mark.line + 1}")
+        return event
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """As PyYAML does; what goes wrong in a value becomes an error of YAML with its line."""

@@ -8,6 +8,6 @@ both networks side by side.
 from pruning_coverage.judging.found_again import UnjudgedError, kept_elements
 from pruning_coverage.judging.judge import Call, Judgement, judge
 from pruning_coverage.judging.traces import Snapshot
-from pruning_coverage.judging.values import distinct
+from pruning_coverage.judging.values import distinct, settle
 
-__all__ = ["Call", "Judgement", "Snapshot", "UnjudgedError", "distinct", "judge", "kept_elements"]
+__all__ = ["Call", "Judgement", "Snapshot", "UnjudgedError", "distinct", "judge", "kept_elements", "settle"]

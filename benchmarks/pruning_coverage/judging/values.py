@@ -32,6 +32,23 @@ def distinct(model: nn.Module) -> nn.Module:
     return model
 
 
+def settle(model: nn.Module, args: tuple[Tensor, ...]) -> nn.Module:
+    """The network itself, whose batch normalisations got the statistics of what they meet on these inputs.
+
+    Those of two elements are not alike: what `distinct` promises holds of them too.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train().momentum = None  # the mean of all batches: a siamese network meets two
+    with torch.no_grad():
+        model(*args)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.eval().momentum = momentum
+    return model
+
+
 def spread(tensor: Tensor, dice: torch.Generator) -> Tensor:
     """Evenly spaced values in the order of the elements, ties broken at random.
 

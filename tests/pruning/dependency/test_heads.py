@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -306,12 +306,20 @@ class Whole(nn.Module):
         return self.both(x, self.queries.expand(len(x), -1, -1), src_mask=mask)
 
 
+@pytest.fixture
+def layers_of_layers() -> Iterator[None]:
+    """Transformer layers run their layers: torch's one operator for all of them would pass by the norms below."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
 @pytest.mark.parametrize(
     "make", [lambda: Decoder(True), lambda: Decoder(False), Detector, Whole], ids=["first", "last", "detr", "whole"]
 )
-def test_learnt_queries_of_torch_layers(make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("layers_of_layers")
+def test_learnt_queries_of_torch_layers(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(torch.backends.mha, "get_fastpath_enabled", lambda: False)  # it would pass by the norms below
     net = Scorer(make()).eval()
     pruned = prune(net, X, target_macs=0.5, attention="heads")
     assert pruned.model.stem.out_features in (6, 12, 18)
