@@ -18,7 +18,18 @@ import signal
 import sys
 import threading
 
-WARM = ("compressvqa.running.pipeline", "compressvqa.scoring.engine", "scipy.stats", "lightning_fabric")
+WARM = (
+    "compressvqa.cli",
+    "compressvqa.report",
+    "compressvqa.running.pipeline",
+    "compressvqa.scoring.engine",
+    "fvcore.nn",
+    "lightning_fabric",
+    "matplotlib.backends.backend_agg",
+    "scipy.stats",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+)
 
 
 def main() -> list[str] | None:
