@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from compressvqa.code_digest import code_digest
-from compressvqa.deploy import BlockSize, Prepared, check_runtime, prepare
+from compressvqa.deploy import AUTO, BlockSize, Prepared, check_runtime, prepare
 from compressvqa.deploy.eager import rows_of
 from compressvqa.deploy.memory import give_back, kept_memory
 from compressvqa.errors import DataError, WeightsError
+from compressvqa.fingerprint import weights_digest
 from compressvqa.metrics.score_scale import HIGHEST, LOWEST
 from compressvqa.models import ModelSpec, spec_of
 from compressvqa.models.factory import is_untrained
@@ -32,6 +33,7 @@ from compressvqa.video.block import Frames
 from compressvqa.video.compare import MIN_SIDE, Sight
 
 BLOCK = 12  # frames, where a network does not say its own
+KEPT_SIZES = 4  # of frames, that a network stays ready for: some runtimes hold memory for each
 DEFAULT = "rankdvqa-mini"  # what scores where nothing else is asked for
 
 
@@ -101,7 +103,9 @@ class NetworkScorer(BlockScorer):
         self.smallest_side = int(known.get("smallest_side", MIN_SIDE))
         self._name, self._source, self._grid = name or spec.name, source, [(0, 0, 0, 0)]
         self.runtime = runtime
-        self._prepared: dict[tuple[int, int], Prepared] = {}
+        self._prepared: dict[tuple[int, int], Prepared] = {}  # for the files at hand
+        self._made_ready: dict[tuple[tuple[int, int], int], Prepared] = {}  # for those before them too
+        self._ready_with = ""
 
     @functools.cached_property
     def facts(self) -> tuple[Facts, ...]:  # type: ignore[override]  # made when asked for: a digest of code and weights
@@ -173,20 +177,32 @@ class NetworkScorer(BlockScorer):
         sizes = {(height, width) for _, _, height, width in self._grid}
         frames = max((sight.frames or 0 for sight in sights), default=0) * len(sights)
         blocks = max(1, -(-frames // self.block)) if frames else 100
-        # A network of a stranger's folder may be of sound layers that do not fit each other.
-        self._prepared = {
-            size: tried(
-                functools.partial(prepare, self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks),
-                f"the network {self._name}",
-            )
-            for size in sizes
-        }
+        self._prepared = {size: self._ready(size, blocks) for size in sizes}
         give_back()  # of the check that a runtime agrees with PyTorch, and of looking at the files
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
         said = {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
         if self.sampling is not None:
             said = {"sampled": self.sampling.to_dict(shown.height, shown.width), **said, "tiles": 1}
         return said
+
+    def _ready(self, size: tuple[int, int], blocks: int) -> Prepared:
+        """The network ready for blocks of a size: as for an earlier file, where that was of this size and about as long.
+
+        To get ready takes seconds, compiling and the check against PyTorch, which many short files would pay each.
+        """
+        weights = weights_digest(self.network)
+        if self._ready_with != weights:
+            self._made_ready, self._ready_with = {}, weights
+        about = blocks.bit_length() if self.runtime == AUTO else 0  # "auto" takes other runtimes for much work
+        if (size, about) not in self._made_ready:
+            while len(self._made_ready) >= KEPT_SIZES:
+                del self._made_ready[next(iter(self._made_ready))]
+            # A network of a stranger's folder may be of sound layers that do not fit each other.
+            self._made_ready[size, about] = tried(
+                functools.partial(prepare, self.network, BlockSize(self.block, *size), self.runtime, blocks=blocks),
+                f"the network {self._name}",
+            )
+        return self._made_ready[size, about]
 
     def takes(self, number: int, blocks: int | None) -> bool:
         """Those that the sample holds, where there is one."""
@@ -260,7 +276,6 @@ class NetworkScorer(BlockScorer):
                 torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             )
             stack.enter_context(kept_memory())
-            stack.callback(self._prepared.clear)
             self.network.eval().to(self.device)
             yield
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from pruning_coverage import tables
 from pruning_coverage.case import CorpusCase, redrawn
-from pruning_coverage.judging import Call, distinct, judge
+from pruning_coverage.judging import Call, distinct, judge, settle
 from pruning_coverage.measure import apart, macs, returned_layers
 from pruning_coverage.networks import cases
 from pruning_coverage.ours import attempt
@@ -124,3 +124,20 @@ def test_a_measurement_that_never_ends_is_ended_and_a_crash_is_written_down():
     assert apart(forever, 1, 0.3)["outcome"] == "did not end"
     assert apart(lambda: {"outcome": "fine"}, 1, 30)["outcome"] == "fine"
     assert "ZeroDivisionError" in apart(lambda: {"x": 1 // 0}, 1, 30)["said"]
+
+
+def test_a_settled_network_has_the_statistics_of_its_inputs_and_no_value_twice():
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(32, momentum=0.3)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), norm).eval()
+    with torch.no_grad():
+        model[0].bias[:5] = -9  # channels that are off
+    x = torch.rand(2, 3, 16, 16) + 1
+    settle(distinct(model), (x,))
+    assert not norm.training and norm.momentum == 0.3
+    for held in (norm.running_mean, norm.running_var):
+        assert len(held.unique()) == 32 and held.isfinite().all()
+    seen = model[:2](x).transpose(0, 1).flatten(1)
+    assert norm.running_mean.mean() == pytest.approx(float(seen.mean()), rel=1e-4)
+    assert torch.corrcoef(torch.stack([norm.running_mean, seen.mean(1)]))[0, 1] > 0.95
+    assert (norm.running_var > 0).all()

@@ -1,5 +1,6 @@
 """Scores of two files: against the network itself, against numpy, and every refusal."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from compressvqa.deploy.eager import Eager
 from compressvqa.errors import DataError, RegistryError, WeightsError
 from compressvqa.models import create_model, save
-from compressvqa.scoring import model_folder, score, score_several
+from compressvqa.registry import runtimes
+from compressvqa.scoring import NetworkScorer, model_folder, score, score_several
 from compressvqa.video.clip import Pairing
 from compressvqa.video.raw import RawFormat, write_y4m
 from compressvqa.video.read import read_clip
@@ -259,3 +262,26 @@ def test_large_frames_are_scored_in_tiles(write, mean_difference):
     assert "3 a frame" in tiled.to_text()
     # The mean over pixels is the area-weighted mean over tiles exactly.
     assert tiled.score == pytest.approx(score(reference, distorted, model=network, max_pixels=None).score, abs=1e-6)
+
+
+def test_a_network_is_made_ready_once_for_files_of_one_size_and_anew_for_other_weights(write, network):
+    """What takes seconds (compiling, the check against PyTorch) is not paid by each of many short files."""
+    made = []
+
+    @runtimes.register("counted", tolerance=0.0)
+    class Counted(Eager):
+        def prepare(self, network, size):
+            made.append((size.height, size.width))
+            return super().prepare(network, size)
+
+    files = [(write(f"r{n}.y4m", 12 + n), write(f"d{n}.y4m", 12 + n, noise=0.05 + 0.01 * n)) for n in range(3)]
+    copied = copy.deepcopy(network)
+    scorer = NetworkScorer(copied, runtime="counted", allow_random_weights=True)
+    found = [score(*pair, model=scorer).score for pair in files]
+    assert len(made) == 1
+    assert found == [score(*pair, model=network, runtime="eager", allow_random_weights=True).score for pair in files]
+    with torch.no_grad():
+        next(copied.parameters()).mul_(1.5)
+    changed = score(*files[0], model=scorer).score
+    assert len(made) == 2
+    assert changed == score(*files[0], model=copied, runtime="eager", allow_random_weights=True).score != found[0]

@@ -35,17 +35,22 @@ def distinct(model: nn.Module) -> nn.Module:
 def settle(model: nn.Module, args: tuple[Tensor, ...]) -> nn.Module:
     """The network itself, whose batch normalisations got the statistics of what they meet on these inputs.
 
-    Those of two elements are not alike: what `distinct` promises holds of them too.
+    A channel that does not move on them gets a tenth of the others' variance, or it would be blown up on other inputs.
+    Both statistics are spread, as `distinct` does it: channels that are off have the same ones.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.train().momentum = None  # the mean of all batches: a siamese network meets two
+    dice = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         model(*args)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.eval().momentum = momentum
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.eval().momentum = momentum
+            mean, variance = norm.running_mean, norm.running_var
+            mean.copy_(spread(mean, dice))
+            variance.copy_(spread((variance + 0.1 * variance.mean()).log(), dice).exp())
     return model
 
 
