@@ -186,9 +186,9 @@ class NetworkScorer(BlockScorer):
         return said
 
     def _ready(self, size: tuple[int, int], blocks: int) -> Prepared:
-        """The network ready for blocks of a size: as for an earlier file, where that was of this size and about as long.
+        """The network ready for blocks of a size; as for an earlier file of this size, where one was about as long.
 
-        To get ready takes seconds, compiling and the check against PyTorch, which many short files would pay each.
+        To get ready takes seconds, for compiling and the check against PyTorch, which many short files would pay each.
         """
         weights = weights_digest(self.network)
         if self._ready_with != weights:

@@ -139,5 +139,5 @@ def test_a_settled_network_has_the_statistics_of_its_inputs_and_no_value_twice()
         assert len(held.unique()) == 32 and held.isfinite().all()
     seen = model[:2](x).transpose(0, 1).flatten(1)
     assert norm.running_mean.mean() == pytest.approx(float(seen.mean()), rel=1e-4)
-    assert torch.corrcoef(torch.stack([norm.running_mean, seen.mean(1)]))[0, 1] > 0.95
+    assert torch.equal(norm.running_mean[5:].argsort(), seen.mean(1)[5:].argsort())
     assert (norm.running_var > 0).all()
