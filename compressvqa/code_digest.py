@@ -8,6 +8,7 @@ an installed package is told by that package's version and list of files.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dis
 import enum
 import functools
@@ -17,6 +18,7 @@ import io
 import logging
 import platform
 import re
+import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -47,7 +49,7 @@ _METHODS = (types.MethodType, staticmethod, classmethod, property, functools.par
             functools.cached_property)  # fmt: skip
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 # Their state is the machine's, not the code's.
-_MACHINE = (logging.Logger, logging.Handler, io.IOBase)
+_MACHINE = (logging.Logger, logging.Handler, io.IOBase, threading.local, contextvars.ContextVar)
 
 
 def code_digest(*things: Any) -> str:

@@ -45,21 +45,31 @@ def check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is None:
             continue
-        above = path if path.is_dir() else path.parent
-        missing = [folder for folder in (above, *above.parents) if not folder.exists()]
-        trial = above / f".{unique()}.tmp"
         try:
-            above.mkdir(parents=True, exist_ok=True)
-            trial.write_bytes(b"0" * 4096)  # a full disk takes an empty file
-            if path.is_file():
-                path.open("r+b").close()
+            _try_out(path)
         except OSError as error:
             raise CompressVQAError(f"can't be written: {error.strerror or error}", where=path) from error
-        finally:
-            trial.unlink(missing_ok=True) if above.is_dir() else None
-            for folder in missing:
-                if folder.is_dir():
-                    folder.rmdir()
+
+
+def _try_out(path: Path, again: int = 20) -> None:
+    """Writes beside `path`, and takes it back, folders too; several processes may do so at a time."""
+    above = path if path.is_dir() else path.parent
+    missing = [folder for folder in (above, *above.parents) if not folder.exists()]
+    trial = above / f".{unique()}.tmp"
+    try:
+        above.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"0" * 4096)  # a full disk takes an empty file
+        if path.is_file():
+            path.open("r+b").close()
+    except FileNotFoundError:  # another process has just taken its folder back
+        if not again:
+            raise
+        _try_out(path, again - 1)
+    finally:
+        trial.unlink(missing_ok=True) if above.is_dir() else None
+        for folder in missing:
+            with contextlib.suppress(OSError):  # another process has made use of it meanwhile
+                folder.rmdir()
 
 
 @contextmanager

@@ -195,3 +195,17 @@ def test_another_process_finds_the_same_digest():
         for seed in ("1", "2")
     }  # fmt: skip
     assert len(found) == 1
+
+
+def test_what_a_thread_remembers_is_no_code():
+    names = load(
+        """
+        import contextvars, threading
+        here, mode = threading.local(), contextvars.ContextVar("mode", default=0)
+        def forward(x):
+            return x + mode.get() + getattr(here, "seen", 0)
+        """
+    )
+    before = code_digest(names["forward"])
+    names["here"].seen, _ = 3, names["mode"].set(5)
+    assert code_digest(names["forward"]) == before

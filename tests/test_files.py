@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,15 @@ def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", list(range(5000)))
     assert caught.value.filename == str(tmp_path / "a.json")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
+
+
+def test_several_try_one_folder_at_a_time(tmp_path: Path) -> None:
+    """Each makes it, finds out whether it can write, and takes back what it wrote: none is told that it can't be written."""
+
+    def try_out(number: int) -> None:
+        for _ in range(50):
+            check_writable(tmp_path / "made" / "here" / f"{number}.json")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(try_out, range(4))) == [None] * 4
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

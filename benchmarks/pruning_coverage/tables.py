@@ -21,6 +21,9 @@ _HOW = f"""How it was counted.
   pattern has; in 64 bits before it says "wrong". Equal means to 1e-5 of how far the output moves between inputs. Its
   one convention: layer, group and RMS norms (and weights that are standardised) take their statistics over the channels
   that were kept. It also compares the network given, to the bit, with what it was, and everybody's random numbers.
+- Where a judge can't tell, because an output hardly moves at random initialisation, pruning and judgement are done once
+  more with the statistics of a batch in the batch normalisations, as a trained network has them (`values.settle`);
+  torch-pruning is judged at random initialisation only.
 - Pruned as asked: right, and within {NEAR:.0%} of the target ({NEAR_SMALL:.0%} for networks of under {SMALL:,}
   parameters); a pattern whose few layers can't meet it is asked for half of its channels instead. "kept whole": the
   layers that a pattern is about stayed as they were, and others gave what was asked.
@@ -58,6 +61,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         "not_pruned": [r["name"] for r in prunable if not done(r)],
         "wrong": [r["name"] for r in rows if r["ours"]["outcome"] in WRONG],
         "crashed": [r["name"] for r in rows if r["ours"]["outcome"] in ("crashed", "did not end")],
+        "settled": sum("statistics" in r["ours"] for r in rows),
         "not_judged": [r["name"] for r in rows if r["ours"]["outcome"] == "not judged"],
         "unclear": [
             r["name"]
@@ -137,6 +141,7 @@ def document(rows: list[Row], found: dict[str, Any], machine: str) -> str:
         "|---|---|---|",
         *_outcomes(found),
         "",
+        f"- Judged with the statistics of a batch: {found['settled']}.",
         f"- Pruned as asked: {found['pruned']} of {found['to_be_pruned']} that are to be pruned"
         f" ({found['pruned'] / max(1, found['to_be_pruned']):.1%}).",
         f"- Saved and loaded to the bit: {_counts(found['round_trip'])} (twice: also after a second pruning).",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressvqa.errors import WeightsError
+from compressvqa.errors import CompressVQAError, WeightsError
 from compressvqa.progress import Progress
 from compressvqa.scoring.ahead import read_ahead
 from compressvqa.scoring.scorer import Course, Scorer, Segment
@@ -21,6 +21,7 @@ from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
 from compressvqa.video.form import alike
 from compressvqa.video.frames import Planes
+from compressvqa.video.promises import believed
 
 AHEAD_BYTES = 128 * 2**20  # of a block of all files: a larger one is not decoded beside the one before
 
@@ -132,9 +133,23 @@ class BlockScorer(Scorer):
     def score(
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
     ) -> list[dict[str, Course]]:
-        """As `Scorer.score`."""
+        """As `Scorer.score`. Files are decoded once, and once more where their packets promised too much."""
         if self.facts[0].mode == "NR":
             reference = None
+        with believed() as promises:
+            try:
+                found = self._score(reference, distorted, pairing, progress)
+            except CompressVQAError:
+                if not any(promises.believed.values()):
+                    raise
+            else:
+                if promises.kept():
+                    return found
+        return self._score(reference, distorted, pairing, progress)
+
+    def _score(
+        self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None
+    ) -> list[dict[str, Course]]:
         sights = [look(reference, clip, pairing, smallest_side=self.smallest_side) for clip in distorted]
         # Side by side are files that read the reference alike. Without one nothing is shared, and sizes may differ.
         keys = [place if sight.reference is None else reading(sight) for place, sight in enumerate(sights)]

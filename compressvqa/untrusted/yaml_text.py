@@ -153,9 +153,10 @@ class _Loader(yaml.SafeLoader):
 
     def get_event(self) -> yaml.Event:
         """The next event, counted before anything is made of it."""
-        event = super().get_event()
+        event: yaml.Event = super().get_event()  # type: ignore[no-untyped-call]
         fault = self._counted.add(event)
         if fault is not None:
+            assert event.start_mark is not None  # it is of a text
             raise RecipeError(fault, where=f"{self._where}:{event.start_mark.line + 1}")
         return event
 

@@ -174,6 +174,9 @@ def _in_step(
     while live:
         live -= {side for side in live if sights[side].frames is not None and number >= (sights[side].frames or 0)}
         if not live:
+            for reader in (left, *right):  # whoever has read a file to its end knows what it holds
+                if reader is not None:
+                    next(reader, None)
             break
         r = None if left is None else next(left, None)
         row: list[Planes | None] = [None] * len(distorted)

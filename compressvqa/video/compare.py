@@ -21,6 +21,7 @@ from compressvqa.video.drift import count_of, describe
 from compressvqa.video.form import Form, agree, form_of
 from compressvqa.video.info import VideoInfo
 from compressvqa.video.mend import treatments
+from compressvqa.video.promises import promised
 from compressvqa.video.read import probe, read_frames
 from compressvqa.video.sequence import state_of
 from compressvqa.video.shapes import differ_in_picture
@@ -259,6 +260,8 @@ def _facts(clip: Clip) -> VideoInfo:
         state = state_of(clip.path)
     except OSError:
         return probe(clip)  # says what is wrong with it
+    if promised(clip.path, clip.stream) is not None:
+        return probe(clip, count=True)  # not kept: what is only promised is no fact
     return _probed(clip, state)
 
 

@@ -101,6 +101,20 @@ class Walk:
             with contextlib.suppress(av.error.FFmpegError, EOFError):
                 self.at_end = not any(rest.size for rest in packets if rest.stream is stream)
 
+    def packets_only(self) -> Iterator[Any]:
+        """The packets of the stream, counted as frames and not decoded.
+
+        Raises:
+            FFmpegError: the file can't be read on.
+        """
+        with open_video(self.path, self.wanted) as (container, stream):
+            for packet in container.demux():
+                self._note_end(packet)
+                if packet.stream is stream and (packet.size or packet.dts is not None or packet.pts is not None):
+                    self._count(packet, container.format.name == "mpegts")
+                    yield packet
+        self.frames = self.packets
+
     def _count(self, packet: Any, transport: bool) -> None:
         if packet.is_discard or packet.size == 0:
             self.hidden += packet.is_discard

@@ -29,6 +29,7 @@ from compressvqa.video.matrices import TITLES
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.playlists import playlist_of
 from compressvqa.video.posture import posture_of
+from compressvqa.video.promises import promised
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
 from compressvqa.video.survey import Survey, frames_of, survey
@@ -97,7 +98,7 @@ def _probe(clip: Clip, count: bool) -> VideoInfo:
             if not first:
                 raise DataError("holds not one frame that decodes", where=path)
             return info
-    found = survey(path, clip.stream)
+    found = promised(path, clip.stream) or survey(path, clip.stream)
     if found.frames == 0:
         raise DataError(found.damage.what if found.damage else "holds not one frame that decodes", where=path)
     return replace(info, frames=found.frames, times=found.times,

@@ -44,6 +44,13 @@ class Survey:
     damage: Damage | None
     notes: tuple[str, ...]
 
+    @classmethod
+    def of_walk(cls, walk: Walk, stamps: list[Any], damage: Damage | None, notes: tuple[str, ...]) -> Survey:
+        """What a walk to the end of a stream found, whose frames are shown at `stamps`, in any order."""
+        frames = walk.frames if damage is None else damage.frame
+        times = None if None in stamps or not stamps else np.sort(np.asarray(stamps, np.float64))[:frames]
+        return cls(frames, times, damage, notes)
+
     @property
     def varies(self) -> bool:
         """Whether the time between frames varies. A tenth of it is the container's rounding, not the camera's."""
@@ -77,13 +84,44 @@ def survey(path: Path, wanted: int | None = None) -> Survey:
     Raises:
         DataError: no video, or no such stream.
     """
+    key = _key(path, wanted)
+    if key not in _known():
+        _keep(key, _survey(path, wanted))
+    return _known()[key]
+
+
+def same(one: Survey, other: Survey) -> bool:
+    """Whether two surveys say the same."""
+    alike = (one.frames, one.damage, one.notes) == (other.frames, other.damage, other.notes)
+    if one.times is None or other.times is None:
+        return alike and one.times is other.times
+    return alike and np.array_equal(one.times, other.times)
+
+
+_Key = tuple[Path, int | None, int, int]
+_MOST_KNOWN = 1024
+
+
+@functools.cache
+def _known() -> dict[_Key, Survey]:
+    """The surveys of this process. No global: what a function reads of those belongs to the digest of its code."""
+    return {}
+
+
+def _key(path: Path, wanted: int | None) -> _Key:
+    """A file by its name, size and time: one that was written anew is looked at anew."""
     state = path.stat()
-    return _survey(path, wanted, state.st_size, state.st_mtime_ns)
+    return path, wanted, state.st_size, state.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=1024)
-def _survey(path: Path, wanted: int | None, size: int, changed: int) -> Survey:
-    del size, changed  # only so that a file that was written anew is looked at anew
+def _keep(key: _Key, found: Survey) -> None:
+    known = _known()
+    while len(known) >= _MOST_KNOWN:
+        known.pop(next(iter(known)), None)
+    known[key] = found
+
+
+def _survey(path: Path, wanted: int | None) -> Survey:
     walk, stamps = _walked(path, wanted, threads=0, strict=True)
     if walk.odd:
         walk, stamps = _walked(path, wanted, threads=1, strict=False)
@@ -95,10 +133,8 @@ def _survey(path: Path, wanted: int | None, size: int, changed: int) -> Survey:
         whole = min(walk.frames, max(0, sum(0 <= place < fault.byte for place in walk.places) - walk.lost))
         if damage is None or whole < damage.frame:
             damage = Damage(whole, _said(fault, whole))
-    frames = walk.frames if damage is None else damage.frame
-    times = None if None in stamps or not stamps else np.sort(np.asarray(stamps, np.float64))[:frames]
-    notes = [*_stream_notes(path, wanted, walk, damage is None), *([] if patched is None else [patched])]
-    return Survey(frames, times, damage, tuple(notes))
+    notes = [*stream_notes(path, wanted, walk, damage is None), *([] if patched is None else [patched])]
+    return Survey.of_walk(walk, stamps, damage, tuple(notes))
 
 
 def _said(fault: matroska.Fault, frame: int) -> str:
@@ -109,12 +145,16 @@ def _said(fault: matroska.Fault, frame: int) -> str:
 
 def _walked(path: Path, wanted: int | None, *, threads: int, strict: bool) -> tuple[Walk, list[float | None]]:
     walk = Walk(path, wanted, threads=threads, strict=strict)
-    stamps: list[float | None] = []
-    for frame in walk:
-        stamps.append(None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base))
-    if walk.ordered and len(walk.order) == walk.frames:
-        return walk, walk.order
-    return walk, stamps
+    stamps = [_moment(frame) for frame in walk]
+    return walk, _in_order(walk, stamps)
+
+
+def _moment(frame: Any) -> float | None:
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+
+
+def _in_order(walk: Walk, stamps: list[float | None]) -> list[float | None]:
+    return walk.order if walk.ordered and len(walk.order) == walk.frames else stamps
 
 
 def _patched_over(path: Path, wanted: int | None) -> tuple[Damage | None, str | None]:
@@ -133,7 +173,8 @@ def _patched_over(path: Path, wanted: int | None) -> tuple[Damage | None, str | 
     return None, f"frame {number} has an error that the decoder patches over; later frames may show it too"
 
 
-def _stream_notes(path: Path, wanted: int | None, walk: Walk, whole: bool) -> Iterator[str]:
+def stream_notes(path: Path, wanted: int | None, walk: Walk, whole: bool) -> Iterator[str]:
+    """What a user should know of a stream that was walked to its end; `whole`: and found whole."""
     with open_video(path, wanted) as (container, stream):
         others = describe_streams(container, stream, path)
         if others is not None:
@@ -186,8 +227,16 @@ def frames_of(
         DataError: no video; or, after the frames before it, a frame that is damaged or cut off.
     """
     walk = Walk(path, wanted, threads=threads, strict=True, opened=opened)
-    yield from walk
-    if not walk.frames or walk.odd or matroska.first_fault(path) is not None:
+    key, stamps = _key(path, wanted), list[float | None]()
+    for frame in walk:
+        stamps.append(_moment(frame))
+        yield frame
+    if walk.frames and not walk.odd and matroska.first_fault(path) is None:
+        # Whoever has read a sound file to its end has surveyed it.
+        found = Survey.of_walk(walk, _in_order(walk, stamps), None, tuple(stream_notes(path, wanted, walk, True)))
+        if key == _key(path, wanted):
+            _keep(key, found)
+    else:
         found = survey(path, wanted)
         if walk.frames < found.frames:
             again = Walk(path, wanted, threads=1, strict=False)

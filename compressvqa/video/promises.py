@@ -1,0 +1,97 @@
+"""What a file's packets promise of its frames, so that who reads a file to its end need not decode it twice.
+
+A comparison asks before its first frame how many frames there are, when each is shown, and whether all are whole. Only
+decoding tells (`compressvqa.video.survey`), and decoding is half of what a small network's score costs. So a scoring
+believes, to begin with, what the packets of well-known formats say, which are read and not decoded. What it has decoded
+by its end is a survey: where that says anything else than the packets did, the scoring is done once more, by surveys.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av.error
+
+from compressvqa.errors import CompressVQAError
+from compressvqa.video import matroska, sandbox
+from compressvqa.video.container import open_video
+from compressvqa.video.decode import Walk
+from compressvqa.video.survey import Survey, same, stream_notes, survey
+
+CONTAINERS = ("mov", "matroska")  # first names of FFmpeg's demuxers whose packets are pictures, one each
+CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
+
+
+@functools.cache
+def _here() -> threading.local:
+    """This thread's `promises`. No global: what a function reads of those belongs to the digest of its code."""
+    return threading.local()
+
+
+class Promises:
+    """What was believed, of which files.
+
+    Attributes:
+        believed: {(file, stream): what its packets promise; None where they promise nothing}.
+    """
+
+    def __init__(self) -> None:
+        self.believed: dict[tuple[Path, int | None], Survey | None] = {}
+
+    def kept(self) -> bool:
+        """Whether decoding says the same of every file; files that were not read to their end are decoded for it."""
+        try:
+            return all(one is None or same(one, survey(*file)) for file, one in self.believed.items())
+        except (CompressVQAError, OSError):
+            return False
+
+
+@contextmanager
+def believed() -> Iterator[Promises]:
+    """Within, in this thread, `promised` answers; what it has answered is checked by `Promises.kept`."""
+    here = _here()
+    before, here.promises = getattr(here, "promises", None), Promises()
+    try:
+        yield here.promises
+    finally:
+        here.promises = before
+
+
+def promised(path: Path, wanted: int | None) -> Survey | None:
+    """What the packets of a file promise; None where nothing is believed, or where only decoding can tell.
+
+    Args:
+        path: a local file.
+        wanted: which of its video streams.
+    """
+    promises: Promises | None = getattr(_here(), "promises", None)
+    if promises is None or sandbox.is_on() or not path.is_file():
+        return None
+    if (path, wanted) not in promises.believed:
+        try:
+            promises.believed[path, wanted] = _said(path, wanted)
+        except (CompressVQAError, av.error.FFmpegError, OSError, EOFError):
+            promises.believed[path, wanted] = None
+    return promises.believed[path, wanted]
+
+
+def _said(path: Path, wanted: int | None) -> Survey | None:
+    with open_video(path, wanted) as (container, stream):
+        context = stream.codec_context
+        known = context is not None and context.codec.canonical_name in CODECS
+        if not known or container.format.name.split(",")[0] not in CONTAINERS:
+            return None
+    walk = Walk(path, wanted, threads=1, strict=True)
+    moments: list[float] = []
+    for packet in walk.packets_only():
+        if packet.is_corrupt or packet.pts is None or not (moments or packet.is_keyframe):
+            return None
+        moments.append(float(packet.pts * packet.time_base))
+    odd = walk.hidden or walk.empty or len(set(moments)) != len(moments) or not moments
+    if odd or matroska.first_fault(path) is not None:
+        return None
+    return Survey.of_walk(walk, moments, None, tuple(stream_notes(path, wanted, walk, True)))
