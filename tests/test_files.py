@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path: Path) -> None:
 
 
 def test_several_try_one_folder_at_a_time(tmp_path: Path) -> None:
-    """Each makes it, finds out whether it can write, and takes back what it wrote: none is told that it can't be written."""
+    """Each makes it, writes, and takes back what it wrote: none is told that it can't be written."""
 
     def try_out(number: int) -> None:
         for _ in range(50):
