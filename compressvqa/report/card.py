@@ -65,7 +65,8 @@ def model_card(
     low, high = score_range or (None, None)
     span = "has no fixed ends" if low is None and high is None else f"lies in {_end(low)} to {_end(high)}"
     made = f'cv.create_model("{use}", weights="pretrained")' if use else 'cv.load("FOLDER")  # this folder'
-    command = f"compressvqa score REFERENCE DISTORTED --model {use or 'FOLDER'}"
+    files = ("two files", "REFERENCE DISTORTED") if mode == "FR" else ("a file", "FILE")
+    command = f"compressvqa score {files[1]} --model {use or 'FOLDER'}"
     steps = " -> ".join(str(line["stage"]) for line in results["table"])
     trained = f" It was trained on {label_title(label)} labels." if isinstance(label, str) else ""
     base = baseline(results["table"])
@@ -78,7 +79,7 @@ def model_card(
         "## Use\n",
         f"```python\nimport compressvqa as cv\n\nmodel = {made}\n"
         f"scores = {call}  # (batch,) raw scores, higher is better\n```\n",
-        f"On two files:\n\n```sh\n{command}\n```\n",
+        f"On {files[0]}:\n\n```sh\n{command}\n```\n",
         "## Input and score\n",
         f"It takes {takes}, (batch, frames, 3, height, width), RGB, float in [0, 1]. Higher scores are better; "
         f"the raw score {span}.{trained}\n",
