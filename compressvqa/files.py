@@ -61,7 +61,7 @@ def _try_out(path: Path, again: int = 20) -> None:
         trial.write_bytes(b"0" * 4096)  # a full disk takes an empty file
         if path.is_file():
             path.open("r+b").close()
-    except FileNotFoundError:  # another process has just taken its folder back
+    except (FileNotFoundError, FileExistsError):  # another process has just taken its folder back, or takes it now
         if not again:
             raise
         _try_out(path, again - 1)
