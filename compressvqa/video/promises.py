@@ -20,7 +20,7 @@ from compressvqa.errors import CompressVQAError
 from compressvqa.video import matroska, sandbox
 from compressvqa.video.container import open_video
 from compressvqa.video.decode import Walk
-from compressvqa.video.survey import Survey, same, stream_notes, survey
+from compressvqa.video.survey import Survey, is_known, same, stream_notes, survey
 
 CONTAINERS = ("mov", "matroska")  # first names of FFmpeg's demuxers whose packets are pictures, one each
 CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
@@ -62,7 +62,7 @@ def believed() -> Iterator[Promises]:
 
 
 def promised(path: Path, wanted: int | None) -> Survey | None:
-    """What the packets of a file promise; None where nothing is believed, or where only decoding can tell.
+    """What the packets of a file promise; None where nothing is believed, only decoding can tell, or it has told.
 
     Args:
         path: a local file.
@@ -73,7 +73,7 @@ def promised(path: Path, wanted: int | None) -> Survey | None:
         return None
     if (path, wanted) not in promises.believed:
         try:
-            promises.believed[path, wanted] = _said(path, wanted)
+            promises.believed[path, wanted] = None if is_known(path, wanted) else _said(path, wanted)
         except (CompressVQAError, av.error.FFmpegError, OSError, EOFError):
             promises.believed[path, wanted] = None
     return promises.believed[path, wanted]

@@ -90,6 +90,11 @@ def survey(path: Path, wanted: int | None = None) -> Survey:
     return _known()[key]
 
 
+def is_known(path: Path, wanted: int | None) -> bool:
+    """Whether this process has read the stream to its end before."""
+    return _key(path, wanted) in _known()
+
+
 def same(one: Survey, other: Survey) -> bool:
     """Whether two surveys say the same."""
     alike = (one.frames, one.damage, one.notes) == (other.frames, other.damage, other.notes)

@@ -79,6 +79,7 @@ def by_surveys(monkeypatch: pytest.MonkeyPatch, *files: Path, **pairing: object)
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_packets_promise_what_decoding_finds(files: dict[str, Path], name: str) -> None:
+    forget()
     with believed() as given:
         found = promised(files[name], None)
     assert found is not None and survey.same(found, survey.survey(files[name]))
@@ -94,6 +95,8 @@ def test_each_file_is_decoded_once(files: dict[str, Path], walks: list[str], mon
     forget()
     assert scored(*pair) == wanted
     assert sorted(walks) == ["h264.mp4", "hevc.mp4"]
+    with believed():
+        assert promised(pair[0], None) is None  # what it holds is known by now
 
 
 @pytest.mark.parametrize("how", [{"frames": 7}, {"length": "trim"}, {"skip_distorted": 3, "length": "trim"}], ids=str)
