@@ -239,7 +239,8 @@ class TestMistakes:
 
     @pytest.mark.parametrize("target", ["0", "1.5"])
     def test_a_target_that_is_no_share(self, target: str, tmp_path: Path) -> None:
-        said("prune", "rankdvqa", str(tmp_path / "small"), "--target-params", target, "--size", "96")
+        asked = ("prune", "rankdvqa", "--out", str(tmp_path / "small"), "--target-params", target, "--size", "96")
+        assert "--target-params must be a share in (0, 1]" in said(*asked)
 
 
 def test_the_commands_of_the_readme_for_own_videos_work_as_printed(tmp_path: Path) -> None:
