@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from compressvqa.data.filming import PLAIN
-from compressvqa.data.ladder import Rung
+from compressvqa.data.ladder import CODECS, Codec, Rung
 from compressvqa.data.media import media_sources
 from compressvqa.data.sources import Cutting
 from compressvqa.errors import DataError
@@ -26,6 +26,21 @@ LADDERS: dict[str, tuple[int, ...]] = {
     "vp9": (32, 44, 52, 58, 63),
     "vvc": (26, 32, 38, 44, 50),
 }
+# Encoders that no recipe here trains on: older ones with other transforms and filters, and another AV1 encoder.
+UNSEEN = {
+    "mpeg2": Codec("mpeg2video", lambda q: ["-qscale:v", str(q), "-threads", "1"], 31, (8,), chromas=("420",)),
+    "mpeg4": Codec("mpeg4", lambda q: ["-qscale:v", str(q), "-threads", "1"], 31, (8,), chromas=("420",)),
+    "aom-av1": Codec(
+        "libaom-av1", lambda q: ["-crf", str(q), "-cpu-used", "8", "-b:v", "0", "-threads", "1"], 63, chromas=("420",)
+    ),
+}
+CODECS.update(UNSEEN)
+OTHER_LADDERS: dict[str, tuple[int, ...]] = {
+    "mpeg2": (2, 6, 12, 20, 31),
+    "mpeg4": (2, 6, 12, 20, 31),
+    "aom-av1": (30, 42, 52, 58, 63),
+}
+OTHERS = tuple(Rung(codec, quality) for codec, ladder in OTHER_LADDERS.items() for quality in ladder)
 ALL = tuple(Rung(codec, quality) for codec, ladder in LADDERS.items() for quality in ladder)
 # Two encoders that differ in kind are enough to see what a condition does.
 FEW = tuple(Rung(codec, quality) for codec in ("x264", "svt-av1") for quality in LADDERS[codec][::2])
@@ -137,6 +152,7 @@ def _plain(planes: Planes, _: Planes | None) -> Planes:
 
 CONDITIONS = (
     Condition("plain", "256x256, 8 bit, 25 frames a second, five encoders", _plain, ALL),
+    Condition("other encoders", "MPEG-2, MPEG-4 part 2 and libaom's AV1, which no recipe trains on", _plain, OTHERS),
     Condition("upscaled", "a source of half the size", _upscaled),
     Condition("10-bit", "10 bit", _ten_bit),
     Condition("dark", "an eighth of the light", _dark),

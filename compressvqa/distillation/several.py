@@ -86,11 +86,28 @@ class Teachers:
             if position > 0:
                 self.agreement[name] = correlation(list(scored.values()), first, "none").srocc
 
-    def __call__(self, inputs: Sequence[Tensor], keys: Sequence[str]) -> tuple[Outputs, Tensor]:
+    def __call__(
+        self, inputs: Sequence[Tensor], keys: Sequence[str], parts: Sequence[slice] = (slice(None),)
+    ) -> tuple[Outputs, Tensor]:
         """The joint answer to N clips, and each teacher's scores on the common scale, (K, N).
 
         The answer holds the joint scores, the first teacher's features, and each teacher's share.
+
+        Args:
+            inputs: the network's arguments, each (N, ...).
+            keys: a name for each clip.
+            parts: of the batch, in order: rows of features follow each other part after part, and within each as the
+                teacher gives them for such a batch.
         """
+        said = [self._ask([value[part] for value in inputs], keys[part]) for part in parts]
+        if len(said) == 1:
+            return said[0]
+        answers = [answer for answer, _ in said]
+        scores = torch.cat([answer.scores for answer in answers if answer.scores is not None])
+        features = {path: torch.cat([answer.features[path] for answer in answers]) for path in answers[0].features}
+        return answers[0]._replace(scores=scores, features=features), torch.cat([each for _, each in said], dim=1)
+
+    def _ask(self, inputs: Sequence[Tensor], keys: Sequence[str]) -> tuple[Outputs, Tensor]:
         said = self.first(inputs, keys)
         if len(self.teachers) == 1:
             assert said.scores is not None

@@ -22,7 +22,7 @@ from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 from compressvqa.training.optimizers import OptimizerChoice
-from compressvqa.training.world import world
+from compressvqa.training.world import parts_of, together
 
 if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
     from lightning_fabric import Fabric
@@ -172,9 +172,6 @@ class DistilStage:
         sources = {name: context.network_of(name).to(fabric.device) for name in config.teaching}
         source = next(iter(sources.values()))
         pairs = self._pairs(network, source)
-        if pairs and world().size > 1:
-            raise TrainingError("features are compared over whole batches, in one process", where=config.name,
-                                hint="without torchrun, or losses on scores and probabilities")  # fmt: skip
         if pairs:
             log.info("features: %s", ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items()))
         distillation = config.build_loss(pairs)
@@ -249,14 +246,15 @@ class DistilStage:
 
     def _answers(self, student: nn.Module, teachers: Teachers, pairs: Mapping[str, str], objective: Any) -> Answers:
         def answers(model: nn.Module, batch: Any) -> tuple[Outputs, Outputs]:
-            inputs = objective.inputs(batch)
-            theirs, each = teachers(inputs, objective.keys(batch))
+            inputs, keys = objective.inputs(batch), objective.keys(batch)
+            # Both sides' features in one order: over several processes share after share.
+            theirs, each = teachers(inputs, keys, parts_of(model, len(keys)) if pairs else [slice(0, len(keys))])
             margins = torch.stack([objective.margins(scores) for scores in each])
             # Hooks are set on the network itself: under Fabric's wrapper the module paths are other ones.
             with FeatureTaps(student, list(pairs), channels=self.config.channels) as taps:
                 with self.config.rounding():
                     scores = model(*inputs).float()
-                features = taps.take()
+                features = together(model, taps.take())
             return (
                 theirs._replace(margins=margins[0] if theirs.shares is None else margins),
                 Outputs(objective.margins(scores), scores, features),
@@ -276,8 +274,8 @@ class DistilStage:
                 theirs = stack.enter_context(FeatureTaps(teacher, paths, channels=channels, detach=True))
                 scores, marks = (answer.float() for answer in model(*objective.inputs(batch)))
                 return (
-                    Outputs(objective.margins(marks.detach()), marks, theirs.take()),
-                    Outputs(objective.margins(scores), scores, ours.take()),
+                    Outputs(objective.margins(marks.detach()), marks, together(model, theirs.take())),
+                    Outputs(objective.margins(scores), scores, together(model, ours.take())),
                 )
 
         return answers

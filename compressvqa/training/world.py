@@ -89,6 +89,7 @@ class Shares:
     def __init__(self, network: Callable[..., Any], here: World) -> None:
         self._network, self._world = network, here
         self.clips, self.first, self.total = 1, 0, 1  # of the last call: in this share, before it, in all
+        self._sizes = [1]
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Answers to all items.
@@ -99,10 +100,31 @@ class Shares:
         count, size = len(inputs[0]), self._world.size
         if count < size:
             raise TrainingError(f"a batch of {count} can't be shared by {size} processes", hint="a larger batch")
-        sizes = [len(part) for part in torch.arange(count).tensor_split(size)]
-        self.clips, self.first, self.total = sizes[self._world.rank], sum(sizes[: self._world.rank]), count
-        answers = self._network(*(whole.tensor_split(size)[self._world.rank] for whole in inputs))
-        return tree_map_only(Tensor, lambda part: cast(Tensor, _Gather.apply(part, sizes, self._world.rank)), answers)
+        self._sizes = [len(part) for part in torch.arange(count).tensor_split(size)]
+        rank = self._world.rank
+        self.clips, self.first, self.total = self._sizes[rank], sum(self._sizes[:rank]), count
+        answers = self._network(*(whole.tensor_split(size)[rank] for whole in inputs))
+        return tree_map_only(Tensor, self.together, answers)
+
+    def parts(self, count: int) -> list[slice]:
+        """Which clips of a batch of so many each process has, in order."""
+        ends = [int(part[-1]) + 1 for part in torch.arange(count).tensor_split(self._world.size) if len(part)]
+        return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
+
+    def together(self, rows: Tensor) -> Tensor:
+        """What the last call gave in every process, share after share.
+
+        Args:
+            rows: of this process's share, one for each of its clips, or as many for each.
+
+        Raises:
+            TrainingError: the rows are not as many for each clip.
+        """
+        each, odd = divmod(len(rows), self.clips) if rows.ndim else (0, 1)
+        if odd:
+            raise TrainingError(f"a tensor of shape {tuple(rows.shape)} has no rows for each of {self.clips} clips",
+                                hint="one process, without torchrun")  # fmt: skip
+        return cast(Tensor, _Gather.apply(rows, [each * clips for clips in self._sizes], self._world.rank))
 
     @contextmanager
     def whole_masks(self, network: nn.Module) -> Iterator[None]:
@@ -155,6 +177,32 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         first = sum(ctx.sizes[: ctx.rank])
         return grads[0][first : first + ctx.sizes[ctx.rank]] * len(ctx.sizes), None, None
+
+
+def parts_of(model: Any, count: int) -> list[slice]:
+    """The parts in which a network in training goes through a batch of so many clips: one, or a share a process."""
+    return model.parts(count) if isinstance(model, Shares) else [slice(0, count)]
+
+
+def together(model: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Features of inner modules for the whole batch, share after share, from those of this process's share.
+
+    Args:
+        model: the network in training, as a loss is called with it; it was called last to give these features.
+        features: {module path: (rows, ...)}.
+
+    Raises:
+        TrainingError: a module has no rows for each clip; the message names it.
+    """
+    if not isinstance(model, Shares):
+        return features
+    whole = {}
+    for path, rows in features.items():
+        try:
+            whole[path] = model.together(rows)
+        except TrainingError as error:
+            raise TrainingError(error.what, where=path, hint=error.hint) from error
+    return whole
 
 
 def say_what_differs(network: nn.Module) -> None:

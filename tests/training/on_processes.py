@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from stages.test_distil import FEATURES, Frames, Tokens, config, flat, make_context
 from torch import Tensor, nn
 
 from compressvqa.running.precision import processes_of
 from compressvqa.running.recipe import RuntimeChoice
+from compressvqa.stages import DistilStage
 from compressvqa.training import FitSettings, RankPairsObjective, fit
 from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
 
@@ -65,6 +69,38 @@ def train(folder: Path, fabric: Fabric, *, stop_at: int | None = None) -> Tensor
     return torch.cat([parameter.detach().flatten() for parameter in made.parameters()])
 
 
+class FrameByFrame(Frames):
+    """Calls its layers for each frame: the rows of a clip lie apart, those of a frame beside each other."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return torch.stack([super(FrameByFrame, self).forward(frame[:, None]) for frame in clip.unbind(1)]).mean(0)
+
+
+def distil(folder: Path, fabric: Fabric, *, frame_by_frame: bool = False, **settings: Any) -> Tensor:
+    """A student's weights that learnt from a teacher's features; of a batch of five two processes have three and two.
+
+    Args:
+        folder: of the stage.
+        fabric: of the training.
+        frame_by_frame: both networks call their layers for each frame; else a student of frames learns from tokens.
+        settings: of the stage, further ones.
+    """
+    torch.manual_seed(0)
+    student, teacher = (FrameByFrame(), FrameByFrame(width=4)) if frame_by_frame else (Frames(), Tokens(depth=2))
+    tapped = {"features": {"stages.*": "stages.*"}} if frame_by_frame else {}
+    stage = DistilStage(config(**FEATURES | tapped | settings | {"batch": CLIPS, "clip_norm": 0.5}))
+    stage.run(student, replace(make_context(folder, teacher), fabric=lambda: fabric))
+    return flat(student)
+
+
+DISTILLED: dict[str, dict[str, Any]] = {
+    "distilled": {},
+    "distilled, the teacher learns along": {"teacher_task_weight": 1.0},
+    "distilled, nothing remembered": {"remember_features": 0},
+    "distilled, frame by frame": {"frame_by_frame": True},
+}
+
+
 if __name__ == "__main__":
     place, runtime = Path(sys.argv[1]), RuntimeChoice(device="cpu", precision="32")
     here = processes_of(runtime)
@@ -77,4 +113,6 @@ if __name__ == "__main__":
     except Stopped:
         here.wait()
     found["again"] = train(place / "again", fabric_of(runtime))
+    for number, (name, settings) in enumerate(DISTILLED.items()):
+        found[name] = distil(place / f"distilled-{number}", fabric_of(runtime), **settings)
     torch.save(found, place / f"{os.environ['RANK']}.pt")

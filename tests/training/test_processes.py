@@ -14,6 +14,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from training import on_processes
 
+from compressvqa.errors import TrainingError
+from compressvqa.training.world import Shares, World, together
+
 # Sums in another order; every step of AdamW can turn a rounding into one of the size of the learning rate's.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -71,3 +74,24 @@ def test_a_checkpoint_goes_on_at_another_number_of_processes(
     assert not any(name.startswith("module.") for name in held["network"])
     resumed = on_processes.train(folder / "by-two", Fabric(accelerator="cpu", devices=1))
     torch.testing.assert_close(resumed, whole, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", on_processes.DISTILLED)
+def test_features_are_compared_over_the_whole_batch(
+    name: str, trained: tuple[Path, Tensor, list[dict[str, Tensor]]], tmp_path: Path
+) -> None:
+    """Two stages of frames (rows of a clip beside each other) learn from tokens, by losses that compare clips too."""
+    _, _, (first, second) = trained
+    alone = on_processes.distil(
+        tmp_path / "alone", Fabric(accelerator="cpu", devices=1), **on_processes.DISTILLED[name]
+    )
+    torch.testing.assert_close(first[name], alone, **TOLERANCE)
+    assert torch.equal(first[name], second[name])
+
+
+def test_rows_that_belong_to_no_clip_are_named() -> None:
+    shares = Shares(lambda clips: clips.mean(1), World(0, 1))
+    shares.clips = 2
+    assert together(object(), {"head": torch.zeros(3)})["head"].shape == (3,)
+    with pytest.raises(TrainingError, match=r"head.*\(3, 4\).*each of 2 clips"):
+        together(shares, {"head": torch.zeros(3, 4)})
