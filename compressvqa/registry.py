@@ -26,7 +26,7 @@ from compressvqa.errors import RegistryError
 T = TypeVar("T")
 # What a stage may be registered with: it learns the recipe's objective, so clips without labels are nothing to it; it
 # has a teacher beside the network that it works on.
-STAGE_FACTS = ("needs_labels", "two_networks", "keeps_structure")
+STAGE_FACTS = ("needs_labels", "two_networks", "keeps_structure", "whole_weights")
 ENTRY_POINT_GROUP = "compressvqa.plugins"
 log = logging.getLogger(__name__)
 

@@ -25,6 +25,14 @@ def run(
     resume: Annotated[bool, typer.Option(help="Go on in a folder that already holds a run.")] = True,
     data_folder: Annotated[Optional[Path], typer.Option(help="Keep prepared data here, shared by runs.")] = None,  # noqa: UP045
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
+    cluster: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="auto|ADDRESS", help="Share trainings out to workers of a Ray cluster (docs/cluster.md)."),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Workers of the cluster; by default one for each GPU, else for each node."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe to its report. Call it again after a stop: it goes on where it was.
@@ -33,9 +41,11 @@ def run(
     compressvqa run rankdvqa_mini --set data.sources=clips/
     compressvqa run rankdvqa_mini --set data.sources=clips/train --set data.validation=clips/val
     torchrun --nproc-per-node 4 -m compressvqa run rankdvqa_mini --set data.sources=clips/
+    compressvqa run rankdvqa_mini --set data.sources=clips/ --cluster auto --workers 4
     """
     from compressvqa.running.recipe import Recipe
 
+    _check_cluster(cluster, workers)
     checked = Recipe.load(recipe, overrides or ())
     folder = out if out is not None else Path("runs") / checked.name
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
@@ -65,9 +75,31 @@ def run(
             console.print(result_table(with_intervals(result.table)))
         sys.stdout.flush()
 
+    if cluster is not None:
+        from compressvqa.running.on_ray import train_on_ray
+
+        train_on_ray(
+            recipe,
+            overrides or (),
+            out=folder,
+            data_folder=data_folder,
+            address=cluster,
+            workers=workers,
+            resume=resume,
+        )
+        resume = True
     result = run_recipe(checked, out=folder, resume=resume, data_folder=data_folder, tell=tell)
     if first and not as_json:
         console.print(f"model:  {result.model}\nreport: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _check_cluster(cluster: str | None, workers: int | None) -> None:
+    if cluster == "local":
+        raise CompressVQAError("processes of this machine train together by torchrun", where="--cluster local",
+                               hint="torchrun --nproc-per-node 2 -m compressvqa run ...")  # fmt: skip
+    if cluster is None and workers is not None:
+        raise CompressVQAError("there is no cluster whose workers they would be", where=f"--workers {workers}",
+                               hint="--cluster auto; or torchrun --nproc-per-node " + str(workers))  # fmt: skip
 
 
 def _refuse_another(folder: Path, name: str) -> None:

@@ -35,20 +35,7 @@ class RayCluster:
     whole = True
 
     def __init__(self, address: str = "auto", *, memory: int = MEMORY, retries: int = 3) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError("ray", "cluster") from error
-        self._ray, self.memory, self.retries = ray, memory, retries
-        if not ray.is_initialized():
-            _answers(address)
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                first = str(error).strip().partition("\n")[0]
-                raise CompressVQAError(
-                    f"no Ray cluster answers ({first})", where=f"--cluster {address}", hint="ray start --head"
-                ) from error
+        self._ray, self.memory, self.retries = connected(address), memory, retries
 
     def share(self, units: Sequence[Unit]) -> list[Unit]:
         """See `Executor.share`: all."""
@@ -93,6 +80,32 @@ class RayCluster:
                         f"its process died {self.retries + 1} times, of too little memory perhaps",
                         where=unit.title or unit.name,
                     ) from error
+
+
+def connected(address: str = "auto") -> Any:
+    """The module `ray`, once this process has joined the cluster at an address.
+
+    Args:
+        address: of a running cluster, ``auto``: the one that this machine belongs to.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        CompressVQAError: there is no cluster at that address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "cluster") from error
+    if not ray.is_initialized():
+        _answers(address)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise CompressVQAError(
+                f"no Ray cluster answers ({first})", where=f"--cluster {address}", hint="ray start --head"
+            ) from error
+    return ray
 
 
 def _answers(address: str) -> None:

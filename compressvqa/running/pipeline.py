@@ -247,7 +247,8 @@ class _Run:
     def _run_stage(self, folder: StageFolder, config: Any, network: nn.Module) -> StageResult:
         recipe = self.recipe
         seed = zlib.crc32(f"{recipe.seed}/{config.name}".encode())
-        stage = registry.stages[kind_of(config)].value(config)
+        entry = registry.stages[kind_of(config)]
+        stage, whole = entry.value(config), bool(entry.facts.get("whole_weights"))
         if recipe.runtime.recompute:
             _recompute(network, recipe)
         with bar(f"stage: {config.name}") as progress:
@@ -262,7 +263,7 @@ class _Run:
                 batches=lambda batch: self._batches(config.data, batch, seed),
                 network_of=self._network_named,
                 inputs=self.inputs,
-                fabric=lambda: fabric_of(recipe.runtime, network),
+                fabric=lambda: fabric_of(recipe.runtime, network, whole_weights=whole),
                 log=write,
                 seed=seed,
             )

@@ -11,12 +11,17 @@ from torch import nn
 
 from compressvqa.environment import fast_bf16
 from compressvqa.running.recipe import RuntimeChoice
+from compressvqa.training.sharding import shard
 from compressvqa.training.world import World, launched, world
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it takes a second and a half, which no other command should wait for
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies.strategy import Strategy
 
 log = logging.getLogger("compressvqa")
+
+# Other processes wait for the first one while it judges a network, however long that takes.
+_PATIENCE = datetime.timedelta(days=7)
 
 
 def precision_of(runtime: RuntimeChoice) -> str:
@@ -26,8 +31,14 @@ def precision_of(runtime: RuntimeChoice) -> str:
     return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
 
 
-def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabric:
-    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16."""
+def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None, *, whole_weights: bool = False) -> Fabric:
+    """Evaluation (nothing is trained) is in full precision, so that a table does not depend on the machine's bf16.
+
+    Args:
+        runtime: of the recipe.
+        trained: the network in training, if there is one.
+        whole_weights: the training needs them in each process, whatever the recipe says of sharing them out.
+    """
     half = trained is not None and precision_of(runtime) == "bf16"
     if half and runtime.precision == "auto" and _over_time(trained) and _is_cpu(runtime):
         log.info("precision 32: gradients of convolutions over time are not right in bf16 on a processor")
@@ -38,17 +49,32 @@ def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None) -> Fabri
     processes = launched()
     if processes is None:
         return Fabric(accelerator=runtime.device, devices=1, precision=precision)
-    # Parameters that a batch does not reach have no gradient, as in one process.
-    # Others wait for the first one while it judges a network, however long that takes.
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
-    strategy = DDPStrategy(find_unused_parameters=True, timeout=datetime.timedelta(days=7))
     each, machines = processes
+    shared = trained is not None and runtime.sharding == "full" and not whole_weights
+    strategy = _sharded(each * machines) if shared else _replicated()
     fabric = Fabric(
         accelerator=runtime.device, devices=each, num_nodes=machines, strategy=strategy, precision=precision
     )
     fabric.launch()
     return fabric
+
+
+def _replicated() -> Strategy:
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    # Parameters that a batch does not reach have no gradient, as in one process.
+    return DDPStrategy(find_unused_parameters=True, timeout=_PATIENCE)
+
+
+def _sharded(processes: int) -> Strategy:
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    return ModelParallelStrategy(
+        lambda network, mesh: shard(network, mesh["data_parallel"]),
+        data_parallel_size=processes,
+        tensor_parallel_size=1,
+        timeout=_PATIENCE,
+    )
 
 
 def processes_of(runtime: RuntimeChoice) -> World:

@@ -122,6 +122,12 @@ class RuntimeChoice(RecipePart):
         description="keep few activations while training and compute the others again: far less memory, a third more "
         "time; for networks that can (`set_grad_checkpointing`)",
     )
+    sharding: Literal["none", "full"] = Field(
+        "none",
+        description="over several processes: `none`, each has every network whole (DDP); `full`, weights, gradients "
+        "and the optimiser's state are shared out (FSDP), for networks that one device can't hold while they train or "
+        "teach; sparsity training has whole weights either way",
+    )
 
 
 class Recipe(RecipePart):

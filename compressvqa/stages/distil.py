@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,8 @@ from compressvqa.stages.base import StageContext, StageResult
 from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 from compressvqa.training.optimizers import OptimizerChoice
-from compressvqa.training.world import parts_of, together
+from compressvqa.training.sharding import mesh_of, shard
+from compressvqa.training.world import inside, parts_of, together
 
 if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
     from lightning_fabric import Fabric
@@ -169,7 +171,10 @@ class DistilStage:
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
         """Trains the student in place; a teacher that does not learn along is shown each clip once."""
         config, fabric = self.config, context.fabric()
-        sources = {name: context.network_of(name).to(fabric.device) for name in config.teaching}
+        mesh = mesh_of(fabric)
+        # Networks whose weights are shared out come to the device in parts.
+        device = fabric.device if mesh is None else torch.device("cpu")
+        sources = {name: context.network_of(name).to(device) for name in config.teaching}
         source = next(iter(sources.values()))
         pairs = self._pairs(network, source)
         if pairs:
@@ -186,20 +191,26 @@ class DistilStage:
             figures["features"] = pairs
         trained, teachers = network, None
         if config.teacher_task_weight > 0:
-            trained = _Both(network, source.requires_grad_(True))
-            answers = self._answers_of_both(network, source, pairs, context.objective)
+            trained = both = _Both(network, source.requires_grad_(True))
+            answers = self._answers_of_both(both, pairs, context.objective)
             figures["teacher_task_weight"] = config.teacher_task_weight
         else:
-            teachers = self._teachers(sources, pairs, context)
+            # Processes that have a part each ask together: all must remember the same, and so only what they said.
+            teachers = self._teachers(sources, pairs, context.folder / "teacher-scores" if mesh is None else None)
+            if mesh is not None:
+                for whole in sources.values():
+                    shard(whole, mesh)
             teachers.measure(self._measured_on(context, fabric, many=len(sources) > 1))
             answers = self._answers(network, teachers, pairs, context.objective)
             state["teacher"] = teachers
         if pairs:
             torch.manual_seed(context.seed)
-            trained.to(fabric.device).eval()
-            batch = fabric.to_device(context.batches(config.batch).batch_at(0))
+            place = fabric.device if teachers is not None else device
+            batch = context.batches(config.batch).batch_at(0)
             with torch.no_grad():
-                distillation.to(fabric.device).add_projections(*answers(trained, batch))
+                seen = batch if place != fabric.device else fabric.to_device(batch)
+                distillation.add_projections(*answers(trained.to(place).eval(), seen))
+            distillation.to(fabric.device)
         optimizer = config.optimizer.build(self._parameters(network, distillation, source))
         step_loss = self._step_loss(distillation, answers, context.objective)
         config.fit(trained, optimizer, context, step_loss=step_loss, fabric=fabric, state=state)
@@ -214,12 +225,12 @@ class DistilStage:
             return {}
         return pair_taps(student, teacher, self.config.features)
 
-    def _teachers(self, sources: Mapping[str, nn.Module], pairs: Mapping[str, str], context: StageContext) -> Teachers:
+    def _teachers(self, sources: Mapping[str, nn.Module], pairs: Mapping[str, str], folder: Path | None) -> Teachers:
         config = self.config
         made = {
             name: Teacher(
                 source,
-                context.folder / "teacher-scores",
+                folder,
                 features=list(dict.fromkeys(pairs.values())) if position == 0 else (),
                 precision=config.teacher_precision,
                 channels=config.teacher_channels or config.channels,
@@ -251,7 +262,7 @@ class DistilStage:
             theirs, each = teachers(inputs, keys, parts_of(model, len(keys)) if pairs else [slice(0, len(keys))])
             margins = torch.stack([objective.margins(scores) for scores in each])
             # Hooks are set on the network itself: under Fabric's wrapper the module paths are other ones.
-            with FeatureTaps(student, list(pairs), channels=self.config.channels) as taps:
+            with FeatureTaps(inside(model, student), list(pairs), channels=self.config.channels) as taps:
                 with self.config.rounding():
                     scores = model(*inputs).float()
                 features = together(model, taps.take())
@@ -262,16 +273,19 @@ class DistilStage:
 
         return answers
 
-    def _answers_of_both(
-        self, student: nn.Module, teacher: nn.Module, pairs: Mapping[str, str], objective: Any
-    ) -> Answers:
+    def _answers_of_both(self, both: _Both, pairs: Mapping[str, str], objective: Any) -> Answers:
         channels = self.config.teacher_channels or self.config.channels
         paths = list(dict.fromkeys(pairs.values()))
 
         def answers(model: nn.Module, batch: Any) -> tuple[Outputs, Outputs]:
+            tapped = inside(model, both)
             with ExitStack() as stack:
-                ours = stack.enter_context(FeatureTaps(student, list(pairs), channels=self.config.channels))
-                theirs = stack.enter_context(FeatureTaps(teacher, paths, channels=channels, detach=True))
+                ours = stack.enter_context(
+                    FeatureTaps(tapped.get_submodule("student"), list(pairs), channels=self.config.channels)
+                )
+                theirs = stack.enter_context(
+                    FeatureTaps(tapped.get_submodule("teacher"), paths, channels=channels, detach=True)
+                )
                 scores, marks = (answer.float() for answer in model(*objective.inputs(batch)))
                 return (
                     Outputs(objective.margins(marks.detach()), marks, together(model, theirs.take())),

@@ -23,7 +23,7 @@ from compressvqa.stages.train import TrainingConfig
 from compressvqa.training.loop import Stateful
 
 
-@stages.register("sparsify", needs_labels=True, keeps_structure=True)
+@stages.register("sparsify", needs_labels=True, keeps_structure=True, whole_weights=True)
 class SparsifyStage:
     """Trains until weights (OBProx-SG: Feng et al., equation 1) or channels (half-space, progressive) are zero."""
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from compressvqa.errors import Terminated, TrainingError
 from compressvqa.files import replacing
 from compressvqa.models.checkpoints import why_no_tensors
-from compressvqa.training.world import Shares, say_what_differs, world
+from compressvqa.training.sharding import mesh_of, shard_training, take_back, whole
+from compressvqa.training.world import Shares, World, say_what_differs, world
 
 if TYPE_CHECKING:  # a run imports it when it needs it, see running/precision.py
     from lightning_fabric import Fabric
@@ -92,24 +93,19 @@ def fit(
         on_step: called with the number of finished steps and the figures of the step.
 
     Raises:
-        TrainingError: the loss or the gradient is not finite; the last good checkpoint is kept.
+        TrainingError: the loss or the gradient is not finite; the last good checkpoint is kept. Or there is something
+            to do after each step, and the weights are shared out (`runtime.sharding`).
         KeyboardInterrupt: passed on after a checkpoint was written; SIGTERM becomes `Terminated`, which is one.
     """
     parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(state or {})}
     if schedule is not None:
         parts["schedule"] = schedule
-    network.to(fabric.device)  # before the checkpoint is read: an optimiser's state goes where its parameters are
     here = world()
+    _place(network, fabric, after_step)  # before the checkpoint is read: an optimiser's state goes where parameters are
     held = here.same(str(checkpoint.absolute()) if checkpoint.exists() else None)
     start = 0 if held is None else _restore(Path(held), parts, settings)
-    wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
-    network.train()
-    model: Any = wrapped
-    masks: AbstractContextManager[None] = nullcontext()
-    if here.size > 1:
-        model = shares = Shares(wrapped, here)
-        masks = shares.whole_masks(network)
-        say_what_differs(network) if here.first else None
+    inner, model, wrapped_optimizer, masks = _set_up(fabric, network, optimizer, here)
+    parts["network"] = inner.train()
     done, saved_at = start, time.monotonic()
     with _prefetch(batches, start, settings.steps) as queue, _quiet_schedule(), _stop_after_step() as stop, masks:
         for step, read in queue:
@@ -120,8 +116,8 @@ def fit(
             wrapped_optimizer.zero_grad()
             fabric.backward(loss)
             if settings.clip_norm is not None:
-                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-                _check_finite(norm, "the gradient", step, checkpoint)
+                norm = torch.nn.utils.clip_grad_norm_(inner.parameters(), settings.clip_norm)
+                _check_finite(whole(norm), "the gradient", step, checkpoint)
             figures = {"loss": loss.item(), "lr": optimizer.param_groups[0]["lr"], **figures}
             wrapped_optimizer.step()
             if schedule is not None:
@@ -131,18 +127,52 @@ def fit(
             done = step + 1
             if on_step is not None:
                 on_step(done, figures)
-            stopped = here.any(stop.is_set(), fabric.device)  # a signal reaches processes at different steps
-            if here.first and (stopped or time.monotonic() - saved_at > settings.checkpoint_seconds):
-                _save(checkpoint, parts, done, settings)
+            due = here.first and time.monotonic() - saved_at > settings.checkpoint_seconds
+            # A signal reaches processes at different steps, and a checkpoint of shared weights takes all of them.
+            stopped, due = here.any(stop.is_set(), due, device=fabric.device)
+            if stopped or due:
+                _save(checkpoint, parts, done, settings, here)
                 saved_at = time.monotonic()
             if stopped:
                 here.wait()  # the first one that ends may take the others with it
                 raise stop.how
-    _check_weights(network, checkpoint)
-    if here.first:
-        _save(checkpoint, parts, done, settings)
+    _save(checkpoint, parts, done, settings, here)
+    if inner is not network:
+        take_back(network, inner)
     here.wait()
     return start
+
+
+def _place(network: nn.Module, fabric: Fabric, after_step: Any) -> None:
+    """Brings a network to the device; one whose weights are shared out comes there in parts."""
+    if mesh_of(fabric) is None:
+        network.to(fabric.device)
+    elif after_step is not None:
+        raise TrainingError("what is done after each step needs whole weights", hint="runtime.sharding: none")
+
+
+class _SetUp(NamedTuple):
+    """What a step works with: the network that runs, what a loss calls, the optimiser, and whole masks of dropout."""
+
+    inner: nn.Module
+    model: Any
+    optimizer: Any
+    masks: AbstractContextManager[None]
+
+
+def _set_up(fabric: Fabric, network: nn.Module, optimizer: torch.optim.Optimizer, here: World) -> _SetUp:
+    wrapped: Any
+    steps: Any
+    if mesh_of(fabric) is None:
+        inner, (wrapped, steps) = network, fabric.setup(network, optimizer)
+    else:
+        inner, wrapped, steps = shard_training(fabric, network, optimizer)
+    if here.size == 1:
+        return _SetUp(inner, wrapped, steps, nullcontext())
+    shares = Shares(wrapped, here, None if inner is network else inner)
+    if here.first:
+        say_what_differs(inner)
+    return _SetUp(inner, shares, steps, shares.whole_masks(inner))
 
 
 @contextmanager
@@ -205,17 +235,21 @@ def _check_finite(value: Tensor, what: str, step: int, checkpoint: Path) -> None
     raise TrainingError(f"{what} is {value.item()} at step {step + 1}; {kept}", hint=hint)
 
 
-def _check_weights(network: nn.Module, checkpoint: Path) -> None:
-    for name, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise TrainingError(f"the weights {name!r} are not finite; the last good checkpoint is {checkpoint}")
+def _not_finite(weights: dict[str, Tensor]) -> str | None:
+    """The name of a tensor that holds something else than numbers."""
+    return next((k for k, v in weights.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
 
 
-def _save(path: Path, parts: dict[str, Stateful], step: int, settings: FitSettings) -> None:
-    network = parts["network"]
-    assert isinstance(network, nn.Module)
-    _check_weights(network, path)
-    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+def _save(path: Path, parts: dict[str, Stateful], step: int, settings: FitSettings, here: World) -> None:
+    """Checks the weights in every process, and writes the checkpoint in the first one."""
+    shared = ("network", "optimizer")
+    state: dict[str, Any] = {name: whole(parts[name].state_dict(), kept=here.first) for name in shared}
+    damaged = here.same(_not_finite(state["network"]) if here.first else None)
+    if damaged:
+        raise TrainingError(f"the weights {damaged!r} are not finite; the last good checkpoint is {path}")
+    if not here.first:
+        return
+    state |= {name: part.state_dict() for name, part in parts.items() if name not in state}
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save({**state, "step": step, "steps": settings.steps}, file)

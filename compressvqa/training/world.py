@@ -54,13 +54,13 @@ class World:
         distributed.broadcast_object_list(held, src=0)
         return held[0]
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process."""
+    def any(self, *flags: bool, device: torch.device) -> tuple[bool, ...]:
+        """Whether each flag is set in any process."""
         if self.size == 1:
-            return flag
-        found = torch.tensor(float(flag), device=device)
+            return flags
+        found = torch.tensor(flags, dtype=torch.float32, device=device)
         distributed.all_reduce(found)
-        return bool(found.item() > 0)
+        return tuple((found > 0).tolist())
 
 
 def world() -> World:
@@ -84,10 +84,11 @@ class Shares:
     Args:
         network: as Fabric wraps it: it averages gradients over the processes.
         here: the processes.
+        inner: the network inside, with the module paths that it has in one process.
     """
 
-    def __init__(self, network: Callable[..., Any], here: World) -> None:
-        self._network, self._world = network, here
+    def __init__(self, network: Callable[..., Any], here: World, inner: nn.Module | None = None) -> None:
+        self._network, self._world, self.inner = network, here, inner
         self.clips, self.first, self.total = 1, 0, 1  # of the last call: in this share, before it, in all
         self._sizes = [1]
 
@@ -177,6 +178,11 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         first = sum(ctx.sizes[: ctx.rank])
         return grads[0][first : first + ctx.sizes[ctx.rank]] * len(ctx.sizes), None, None
+
+
+def inside(model: Any, network: nn.Module) -> nn.Module:
+    """The network that runs when a loss calls `model`: `network` itself, or a copy whose weights are shared out."""
+    return model.inner if isinstance(model, Shares) and model.inner is not None else network
 
 
 def parts_of(model: Any, count: int) -> list[slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from compressvqa.running.recipe import RuntimeChoice
 from compressvqa.stages import DistilStage
 from compressvqa.training import FitSettings, RankPairsObjective, fit
 from compressvqa.training.optimizers import OptimizerChoice, ScheduleChoice
+from compressvqa.training.sharding import mesh_of, shard
 
 STEPS, CLIPS = 6, 5  # of an odd number of clips processes have different shares
 
@@ -101,6 +103,21 @@ DISTILLED: dict[str, dict[str, Any]] = {
 }
 
 
+def parts(fabric: Fabric) -> Tensor:
+    """(values of a network with tied weights that a process holds, values in all, largest error of its answer)."""
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)) for _ in range(4)))
+    blocks[3][0].weight = blocks[0][0].weight
+    made, clips = nn.Sequential(blocks, nn.Linear(8, 2)).eval(), torch.randn(5, 8)
+    count, before = sum(p.numel() for p in made.parameters()), made(clips)
+    mesh = mesh_of(fabric)
+    assert mesh is not None
+    shard(made, mesh, least=1)
+    held = sum(p.to_local().numel() for p in made.parameters())
+    with torch.no_grad():
+        return torch.tensor([held, count, float((made(clips) - before).abs().max())])
+
+
 if __name__ == "__main__":
     place, runtime = Path(sys.argv[1]), RuntimeChoice(device="cpu", precision="32")
     here = processes_of(runtime)
@@ -115,4 +132,18 @@ if __name__ == "__main__":
     found["again"] = train(place / "again", fabric_of(runtime))
     for number, (name, settings) in enumerate(DISTILLED.items()):
         found[name] = distil(place / f"distilled-{number}", fabric_of(runtime), **settings)
+    shared = RuntimeChoice(device="cpu", precision="32", sharding="full")
+    found["shared"] = train(place / "shared", fabric_of(shared, network()))
+    found["shared, from a checkpoint of one"] = train(place / "by-one-too", fabric_of(shared, network()))
+    try:
+        train(place / "by-shared", fabric_of(shared, network()), stop_at=3)
+    except Stopped:
+        here.wait()
+    if here.first:
+        shutil.copytree(place / "by-shared", place / "by-shared-too")
+    here.wait()
+    found["shared, from its own checkpoint"] = train(place / "by-shared-too", fabric_of(shared, network()))
+    for number, (name, settings) in enumerate(DISTILLED.items()):
+        found[f"shared, {name}"] = distil(place / f"shared-{number}", fabric_of(shared, network()), **settings)
+    found["parts"] = parts(fabric_of(shared, network()))
     torch.save(found, place / f"{os.environ['RANK']}.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tensor, lis
     whole = on_processes.train(folder / "alone", one)
     with pytest.raises(on_processes.Stopped):
         on_processes.train(folder / "by-one", one, stop_at=3)
+    shutil.copytree(folder / "by-one", folder / "by-one-too")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -76,14 +78,43 @@ def test_a_checkpoint_goes_on_at_another_number_of_processes(
     torch.testing.assert_close(resumed, whole, **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", on_processes.DISTILLED)
+@pytest.mark.parametrize("name", ["shared", "shared, from a checkpoint of one", "shared, from its own checkpoint"])
+def test_weights_that_are_shared_out_learn_the_same(
+    name: str, trained: tuple[Path, Tensor, list[dict[str, Tensor]]]
+) -> None:
+    _, whole, (first, second) = trained
+    torch.testing.assert_close(first[name], whole, **TOLERANCE)
+    assert torch.equal(first[name], second[name])
+
+
+def test_one_process_goes_on_from_a_checkpoint_of_shared_weights(
+    trained: tuple[Path, Tensor, list[dict[str, Tensor]]],
+) -> None:
+    folder, whole, _ = trained
+    assert torch.load(folder / "by-shared" / "checkpoint.pt")["step"] == 3
+    resumed = on_processes.train(folder / "by-shared", Fabric(accelerator="cpu", devices=1))
+    torch.testing.assert_close(resumed, whole, **TOLERANCE)
+
+
+def test_a_process_holds_its_part_and_the_answer_is_the_same(
+    trained: tuple[Path, Tensor, list[dict[str, Tensor]]],
+) -> None:
+    (held, count, error), (others, _, _) = (found["parts"].tolist() for found in trained[2])
+    assert held + others == count
+    assert 0.4 * count < held < 0.6 * count
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize("name", [*on_processes.DISTILLED, *(f"shared, {name}" for name in on_processes.DISTILLED)])
 def test_features_are_compared_over_the_whole_batch(
     name: str, trained: tuple[Path, Tensor, list[dict[str, Tensor]]], tmp_path: Path
 ) -> None:
     """Two stages of frames (rows of a clip beside each other) learn from tokens, by losses that compare clips too."""
     _, _, (first, second) = trained
     alone = on_processes.distil(
-        tmp_path / "alone", Fabric(accelerator="cpu", devices=1), **on_processes.DISTILLED[name]
+        tmp_path / "alone",
+        Fabric(accelerator="cpu", devices=1),
+        **on_processes.DISTILLED[name.removeprefix("shared, ")],
     )
     torch.testing.assert_close(first[name], alone, **TOLERANCE)
     assert torch.equal(first[name], second[name])
