@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -45,6 +46,10 @@ def sweep(
     within: Annotated[
         float, typer.Option(min=0, help="The cheapest run so near to the best accuracy is chosen.")
     ] = 0.01,
+    stop_after: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="STAGE", help="End trials that are below the median after this stage; again for more."),
+    ] = None,
     cluster: Cluster = None,
     shard: Shard = None,
     workers: Workers = None,
@@ -58,55 +63,80 @@ def sweep(
     compressvqa sweep rankdvqa_mini --vary seed=0,1,2 --out runs/sweep
     compressvqa sweep mine.yaml --vary stages.a.optimizer.lr=1e-5..1e-3:log --sampler tpe --out lr
     """
-    from compressvqa.executors import Results, executor_of
+    from compressvqa.executors import Results, Together, executor_of
+    from compressvqa.executors import Shard as Share
+    from compressvqa.jobs.rungs import Rungs
     from compressvqa.jobs.sampled_trials import sampled_trials
     from compressvqa.jobs.space import grid, parse_space
     from compressvqa.jobs.sweep import run_trial, trial_unit, weigh, write_sweep
 
     space = parse_space(vary)
-    _check(sampler, trials, shard)
+    _check(sampler, trials)
     check_writable(out / "sweep.json")
     check_ours(out, ("sweep.json", "recipes", "trials", UNITS), what="a sweep")
     executor, results_kept = executor_of(cluster, shard, workers), Results(out / UNITS)
+    if sampler == "tpe" and isinstance(executor, Share):  # what is tried next hangs on what all of them found
+        executor = Together(executor)
 
     def run(units: Any) -> dict[str, Any] | None:
-        for unit in units:  # what made a trial fail may be mended since: a full disk, a missing file
+        for unit in (
+            units if shard is None else ()
+        ):  # what made a trial fail may be mended since: a full disk, a missing file
             kept = results_kept.get(unit.name)
             if kept is not None and "failed" in kept[0]:
                 results_kept.drop(unit.name)
         return spread(executor, run_trial, units, out / UNITS, what="trials", pieces="trial")
 
-    def unit_of(trial: Any) -> Any:
-        return trial_unit(recipe, overrides or (), trial, out)
+    def unit_of(trial: Any, until: str | None) -> Any:
+        return trial_unit(recipe, overrides or (), trial, out, until)
 
-    results: dict[str, Any] | None
+    stops = _in_order(recipe, overrides or (), stop_after or ())
+    rungs = Rungs(unit_of, run, stops=stops, accuracy=accuracy, kept=results_kept)
     if sampler == "grid":
         tried = grid(space)
-        units = [unit_of(trial) for trial in tried]
-        results = run(units)
-        if results is None:
+        ended = rungs(tried)
+        if ended is None:
             return
+        units, results = ended
     else:
         tried, units, results = sampled_trials(
-            space, unit_of, lambda todo: run(todo) or {}, out=out, count=trials or 0, at_once=at_once, seed=seed,
-            accuracy=accuracy, cost=cost,
-        )  # fmt: skip
+            space,
+            rungs,
+            out=out,
+            count=trials or 0,
+            at_once=at_once,
+            seed=seed,
+            accuracy=accuracy,
+            cost=cost,
+            share=shard,
+        )
     swept = weigh(tried, units, results, accuracy=accuracy, cost=cost, within=within)
     written = write_sweep(swept, out, accuracy=accuracy)
     if as_json:
-        print_json({"trials": swept.rows, "failed": swept.failed, "chosen": swept.chosen})
+        print_json({
+            "trials": swept.rows, "failed": swept.failed, "stopped": swept.stopped, "chosen": swept.chosen,
+        })  # fmt: skip
     else:
         _show(swept, written, accuracy, cost)
 
 
-def _check(sampler: str, trials: int | None, shard: str | None) -> None:
+def _check(sampler: str, trials: int | None) -> None:
     if sampler == "grid" and trials is not None:
         raise CompressVQAError("a grid has as many trials as combinations", where="--trials", hint="--sampler tpe")
     if sampler == "tpe" and trials is None:
         raise CompressVQAError("how many trials?", where="--sampler tpe", hint="--trials 20")
-    if sampler == "tpe" and shard is not None:
-        raise CompressVQAError("what is tried next hangs on what was found: there are no shares", where="--shard",
-                               hint="--cluster, or --sampler grid")  # fmt: skip
+
+
+def _in_order(recipe: str, overrides: Sequence[str], stops: Sequence[str]) -> list[str]:
+    """Stages after which weak trials end, in the order of the recipe."""
+    from compressvqa.running.recipe import Recipe
+
+    if not stops:
+        return []
+    loaded = Recipe.load(recipe, overrides)
+    for stop in stops:
+        loaded.up_to(stop)
+    return [stage.name for stage in loaded.stages if stage.name in stops]
 
 
 def _show(swept: Swept, written: list[Path], accuracy: str, cost: str) -> None:
@@ -124,6 +154,8 @@ def _show(swept: Swept, written: list[Path], accuracy: str, cost: str) -> None:
     console.print(table)
     if swept.failed:
         print(f"{count(len(swept.failed), 'trial')} did not end: {next(iter(swept.failed.values()))}")
+    for name, why in swept.stopped.items():
+        print(f"stopped: {name} ({why})")
     print(f"chosen: {swept.chosen['stage']}\nmodel:  {swept.chosen['model']}")
     for path in written:
         print(path)

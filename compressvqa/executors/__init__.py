@@ -10,6 +10,7 @@ from compressvqa.executors.processes import Processes
 from compressvqa.executors.ray_cluster import RayCluster
 from compressvqa.executors.results import Results
 from compressvqa.executors.shard import Shard
+from compressvqa.executors.together import Together
 from compressvqa.executors.unit import Executor, Unit, Work
 
-__all__ = ["Executor", "Processes", "RayCluster", "Results", "Shard", "Unit", "Work", "executor_of"]
+__all__ = ["Executor", "Processes", "RayCluster", "Results", "Shard", "Together", "Unit", "Work", "executor_of"]

@@ -17,14 +17,13 @@ from compressvqa.errors import CompressVQAError, MissingExtraError
 from compressvqa.executors import Unit
 from compressvqa.jobs.space import Choice, Range
 
-# {name of a unit: its result} of some units.
-Run = Callable[[list[Unit]], Mapping[str, Any]]
+# Units of a round's settings and {name of a unit: its result}, as `compressvqa.jobs.rungs.Rungs` gives them.
+Attempt = Callable[[Sequence[Mapping[str, Any]]], "tuple[list[Unit], dict[str, Any]] | None"]
 
 
 def sampled_trials(
     space: Mapping[str, Choice | Range],
-    unit_of: Callable[[Mapping[str, Any]], Unit],
-    run: Run,
+    attempt: Attempt,
     *,
     out: Path,
     count: int,
@@ -32,27 +31,28 @@ def sampled_trials(
     seed: int,
     accuracy: str,
     cost: str,
+    share: str | None = None,
 ) -> tuple[list[dict[str, Any]], list[Unit], dict[str, Any]]:
     """Tries settings that a tree-structured Parzen estimator of both aims chooses (Bergstra et al., 2011; Ozaki et al.,
     2022).
 
     Args:
         space: what is varied.
-        unit_of: the unit of some settings.
-        run: runs units.
+        attempt: runs the trials of a round.
         out: folder of the sweep; the journal lies there.
         count: trials in all.
         at_once: trials of a round.
         seed: of the choices.
         accuracy: key of the table to have much of.
         cost: key to have little of.
+        share: ``I/N`` where several processes sweep together; their `attempt` waits for the others.
 
     Returns:
         Settings, units and results of all trials.
 
     Raises:
         MissingExtraError: Optuna is not installed.
-        CompressVQAError: another process sweeps in this folder.
+        CompressVQAError: another process sweeps in this folder (as the same share).
     """
     try:
         import optuna
@@ -62,23 +62,25 @@ def sampled_trials(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out / ".lock", timeout=0):
+        with FileLock(out / (".lock" if share is None else f".lock-{share.replace('/', '-of-')}"), timeout=0):
             journal = JournalFileBackend(str(out / "journal.log"))
             storage = optuna.storages.JournalStorage(journal)
             study = optuna.create_study(
                 study_name="sweep", storage=storage, directions=["maximize", "minimize"], load_if_exists=True
             )
-            return _rounds(optuna, study, space, unit_of, run, count, at_once, seed, (accuracy, cost))
+            turn = FileLock(out / ".turn.lock")
+            return _rounds(optuna, study, turn, space, attempt, count, at_once, seed, (accuracy, cost))
     except Timeout as error:
-        raise CompressVQAError("another process sweeps in this folder", where=out) from error
+        said = "another process sweeps in this folder" + ("" if share is None else f" as share {share}")
+        raise CompressVQAError(said, where=out) from error
 
 
 def _rounds(
     optuna: Any,
     study: Any,
+    turn: FileLock,
     space: Mapping[str, Choice | Range],
-    unit_of: Callable[[Mapping[str, Any]], Unit],
-    run: Run,
+    attempt: Attempt,
     count: int,
     at_once: int,
     seed: int,
@@ -89,17 +91,22 @@ def _rounds(
     results: dict[str, Any] = {}
     while len(trials) < count:
         first = len(trials)
-        asked = study.get_trials(deepcopy=False)
-        for number in range(first, min(first + at_once, count)):
-            if number >= len(asked) or "settings" not in asked[number].user_attrs:
-                _ask(optuna, study, space, seed + number, asked[number:])
-        known = study.get_trials(deepcopy=False)[first : first + at_once]
+        with turn:  # one share asks, and the others find what was drawn
+            asked = study.get_trials(deepcopy=False)
+            for number in range(first, min(first + at_once, count)):
+                if number >= len(asked) or "settings" not in asked[number].user_attrs:
+                    _ask(optuna, study, space, seed + number, asked[number:])
+            known = study.get_trials(deepcopy=False)[first : min(first + at_once, count)]
         some = [_settings(space, trial.user_attrs["settings"]) for trial in known]
-        todo = [unit_of(one) for one in some]
-        results |= run(list({unit.name: unit for unit in todo}.values()))
-        for trial, unit in zip(known, todo, strict=True):
-            if not trial.state.is_finished():
-                _tell(optuna, study, trial.number, results[unit.name], keys)
+        ended = attempt(some)
+        assert ended is not None, "all that a round needs is waited for"
+        todo, found = ended
+        results |= found
+        with turn:
+            told = study.get_trials(deepcopy=False)
+            for trial, unit in zip(known, todo, strict=True):
+                if not told[trial.number].state.is_finished():
+                    _tell(optuna, study, trial.number, results[unit.name], keys)
         trials, units = trials + some, units + todo
     return trials, units, results
 
@@ -129,6 +136,7 @@ def _settings(space: Mapping[str, Choice | Range], drawn: Mapping[str, Any]) -> 
 
 
 def _tell(optuna: Any, study: Any, number: int, result: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Tells what a trial came to; one that was stopped early, what it had come to by then."""
     values = [result.get("row", {}).get(key) for key in keys]
     if None in values:
         study.tell(number, state=optuna.trial.TrialState.FAIL)

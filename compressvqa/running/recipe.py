@@ -271,7 +271,19 @@ class Recipe(RecipePart):
         for part in (parts, *parts["stages"]):
             if not part.get("teachers"):  # a run that began before there were several goes on
                 part.pop("teachers", None)
+        parts["runtime"].pop("sharding")  # where weights lie changes no result
         return json.dumps(parts, sort_keys=True)
+
+    def up_to(self, stage: str) -> Recipe:
+        """The recipe with the stages up to one, by its name.
+
+        Raises:
+            RecipeError: it has no stage of that name.
+        """
+        names = [one.name for one in self.stages]
+        if stage not in names:
+            raise RecipeError(f"there is no stage {stage!r}", where=self.name, hint=", ".join(names))
+        return self.model_copy(update={"stages": self.stages[: names.index(stage) + 1]})
 
 
 # --- where recipes are ------------------------------------------------------------------------------------------

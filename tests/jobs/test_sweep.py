@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from clips import make
 from running import inside
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.executors import Unit
+from compressvqa.executors import Results, Unit
+from compressvqa.jobs.rungs import Rungs
 from compressvqa.jobs.sampled_trials import sampled_trials
 from compressvqa.jobs.space import Choice, Range, grid, parse_space, titles
 from compressvqa.jobs.sweep import weigh
@@ -56,6 +58,11 @@ def unit(settings: Mapping[str, Any]) -> Unit:
     return Unit.named(dict(settings), {"recipe": "r.yaml", **settings})
 
 
+def at(settings: Mapping[str, Any], until: str | None) -> Unit:
+    """Its unit up to a stage; whole where there is none."""
+    return unit(settings) if until is None else unit({**settings, "until": until})
+
+
 def test_the_cheapest_within_reach_of_the_best_is_chosen() -> None:
     figures = {1: (0.90, 10), 2: (0.95, 20), 3: (0.955, 40), 4: (0.94, 50)}
     trials = [{"n": n} for n in figures] + [{"n": 5}]
@@ -70,6 +77,65 @@ def test_the_cheapest_within_reach_of_the_best_is_chosen() -> None:
     assert swept.chosen["trial"] == {"n": 2}
     assert swept.failed == {"n 5": "no such target"}
     assert weigh(trials, units, results, accuracy="srocc", cost="macs", within=0).chosen["trial"] == {"n": 3}
+
+
+def accuracies(given: Mapping[int, Mapping[str, float]], ran: list[tuple[int, Any]]) -> Any:
+    """Runs a trial by looking up its accuracy after a stage; a value below 0 is a failure."""
+
+    def run(units: list[Unit]) -> dict[str, Any]:
+        found = {}
+        for one in units:
+            n, stage = one.arguments["n"], one.arguments.get("until", "end")
+            ran.append((n, stage))
+            value = given[n][stage]
+            found[one.name] = {"failed": "why"} if value < 0 else {"row": {"srocc": value, "macs": n}, "model": "m"}
+        return found
+
+    return run
+
+
+def test_trials_below_the_median_go_no_further() -> None:
+    after_a = dict(zip(range(7), (0.9, 0.5, 0.7, float("nan"), -1, 0.8, 0.6), strict=True))
+    given = {n: {"a": value, "b": 1 - value, "end": value} for n, value in after_a.items()}
+    ran: list[tuple[int, Any]] = []
+    trials = [{"n": n} for n in given]
+    rungs = Rungs(at, accuracies(given, ran), stops=["a", "b"])
+    ended = rungs(trials)
+    assert ended is not None
+    units, results = ended
+    # After a: the median of .9 .5 .7 nothing .8 .6 is .65; after b (.1 .3 .2) it is .2.
+    assert [n for n, stage in ran if stage == "b"] == [0, 2, 5]
+    assert [n for n, stage in ran if stage == "end"] == [2, 5]
+    said = {n: results[one.name].get("stopped", "") for n, one in enumerate(units)}
+    assert {n for n, why in said.items() if why.startswith("after a: ")} == {1, 3, 6}
+    assert {n for n, why in said.items() if why.startswith("after b: ")} == {0}
+    swept = weigh(trials, units, results, accuracy="srocc", cost="macs", within=0.2)
+    assert [row["trial"]["n"] for row in swept.rows] == [2, 5]
+    assert set(swept.stopped) == {"n 0", "n 1", "n 3", "n 6"}
+    assert swept.failed == {"n 4": "why"}
+    # A later round is held against all that came before it.
+    ran.clear()
+    given[7] = {"a": 0.66, "b": 0.1, "end": 0.9}
+    assert rungs([{"n": 7}]) is not None
+    assert ran == [(7, "a"), (7, "b")]
+
+
+def test_a_share_goes_on_when_the_others_are_there(tmp_path: Path) -> None:
+    given = {n: {"a": n / 10, "end": n / 10} for n in range(4)}
+    kept, ran = Results(tmp_path), []
+
+    def share(*mine: int) -> Rungs:
+        def run(units: list[Unit]) -> None:
+            for name, result in accuracies(given, ran)([u for u in units if u.arguments["n"] in mine]).items():
+                kept.keep(name, result)
+
+        return Rungs(at, run, stops=["a"], kept=kept)
+
+    trials = [{"n": n} for n in given]
+    assert share(0, 2)(trials) is None
+    assert ran == [(0, "a"), (2, "a")]
+    assert share(1, 3)(trials) is None
+    assert ran[2:] == [(1, "a"), (3, "a"), (3, "end")]
 
 
 def test_a_stopped_search_tries_what_one_that_was_not_stopped_does(tmp_path: Path) -> None:
@@ -88,11 +154,11 @@ def test_a_stopped_search_tries_what_one_that_was_not_stopped_does(tmp_path: Pat
         return found
 
     settings: dict[str, Any] = {"count": 16, "at_once": 3, "seed": 7, "accuracy": "srocc", "cost": "macs"}
-    whole, _, _ = sampled_trials(space, unit, run, out=tmp_path / "whole", **settings)
+    whole, _, _ = sampled_trials(space, Rungs(at, run), out=tmp_path / "whole", **settings)
     ran.clear()
     with pytest.raises(KeyboardInterrupt):
-        sampled_trials(space, unit, lambda units: run(units, 7), out=tmp_path / "halved", **settings)
-    halved, _, results = sampled_trials(space, unit, run, out=tmp_path / "halved", **settings)
+        sampled_trials(space, Rungs(at, lambda units: run(units, 7)), out=tmp_path / "halved", **settings)
+    halved, _, results = sampled_trials(space, Rungs(at, run), out=tmp_path / "halved", **settings)
     assert halved == whole
     assert len(whole) == 16
     later = [trial for trial in whole[8:] if trial["kind"] == "b"]
@@ -122,3 +188,28 @@ def test_a_grid_ends_in_a_front_and_a_chosen_recipe(tmp_path: Path) -> None:
     first.write_text(json.dumps({"unit": first.stem, "result": {"failed": "no space"}}))
     assert "chosen: mlp_width 8" in inside(*command, cwd=tmp_path).stdout
     assert marks == {path: path.stat().st_mtime_ns for path in (tmp_path / "swept").rglob("stage.json")}
+
+
+def test_weak_trials_end_after_a_stage_and_the_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for number, source in enumerate(("testsrc2", "testsrc")):
+        name = tmp_path / "clips" / f"v{number}.mkv"
+        make(name, "-c:v", "ffv1", "-pix_fmt", "yuv420p", source=source, size="128x96", frames=4)
+    stages = "[{kind: train, name: first, steps: 0}, {kind: train, name: last, steps: 0}]"
+    text = (RECIPE % (tmp_path / "clips")).replace("[{kind: train, name: train, steps: 0}]", stages)
+    (tmp_path / "recipe.yaml").write_text(text)
+    command = ("sweep", "recipe.yaml", "--vary", "seed=0,1,2", "--out", "swept", "--json", "--stop-after")
+    done = inside(*command, "first", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["trials"]) == 2
+    assert len(found["stopped"]) == 1
+    stood = {path: path.stat().st_mtime_ns for path in (tmp_path / "swept" / "trials").rglob("stage.json")}
+    assert sorted(path.parent.name for path in stood) == ["01-first"] * 3 + ["02-last"] * 2
+    again = inside(*command, "first", cwd=tmp_path)
+    assert json.loads(again.stdout) == found
+    assert {path: path.stat().st_mtime_ns for path in stood} == stood, "stages were run again"
+    for stage, said in (("last", "nothing left to stop"), ("lest", "no stage 'lest'.*first, last")):
+        refused = inside(*command, stage, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert re.search(said, refused.stderr)
