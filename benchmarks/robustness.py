@@ -71,9 +71,8 @@ def page(result: dict[str, Any]) -> str:
         "# Where the scores can be relied on", "",
         f"Of {vmaf['pairs']} neighbouring rungs in the wrong order: {said}.", "",
         *table.conditions(result), "",
-        "Orders: neighbouring rungs of a ladder of which the worse one has the higher score. Identical: the scores of"
-        " clips beside themselves, and encodes that are ahead of their own reference. SROCC: with VMAF 0.6.1 over the"
-        " condition's encodes, a proxy and no opinion of people; - where nothing varies.", "",
+        "Each rung is held against the next worse one of its ladder. SROCC over the condition's encodes, a proxy and no"
+        " opinion of people; - where nothing varies. A network without a reference scores the reference itself.", "",
         *table.codecs(result),
         "## The same score again", "", *table.repeats(result), "",
         "The largest difference between scores of the same files; threads: "

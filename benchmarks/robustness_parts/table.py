@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -11,36 +11,35 @@ SHOWN = 12  # broken orders that the page lists for each network; the JSON has a
 
 
 def conditions(result: Result) -> list[str]:
-    """One line a condition, for each network: broken orders, identical clips, correlation."""
-    networks = list(result["networks"])
-    head = "| condition | what | VMAF: orders |" + "".join(
-        f" {name}: orders | {name}: identical | {name}: SROCC |" for name in networks
-    )
-    lines = [head, "|---|---|---:|" + "---:|---:|---:|" * len(networks)]
+    """Two tables, one line a condition: broken orders, and correlation; and what identical clips have."""
+    networks = result["networks"]
+    names = [*networks, "VMAF 0.6.1"]
+    lines = ["| neighbouring rungs in the wrong order | what | of | " + " | ".join(names) + " |",
+             "|---|---|---:|" + "---:|" * len(names)]  # fmt: skip
     for name, what in result["conditions"].items():
-        cells = [_orders(result["vmaf"]["conditions"][name])]
-        for network in networks:
-            found = result["networks"][network]["conditions"].get(name)
-            cells += ["-", "-", "-"] if found is None else _cells(found)
-        lines.append(f"| {name} | {what} | " + " | ".join(cells) + " |")
-    return lines
+        vmaf = result["vmaf"]["conditions"][name]
+        cells = [_orders(found["conditions"][name]) for found in networks.values()] + [_orders(vmaf)]
+        lines.append(f"| {name} | {what} | {vmaf['pairs']} | " + " | ".join(cells) + " |")
+    lines += ["", "| SROCC with VMAF 0.6.1 | " + " | ".join(networks) + " |", "|---|" + "---:|" * len(networks)]
+    for name in result["conditions"]:
+        values = [found["conditions"][name]["srocc"] for found in networks.values()]
+        lines.append(f"| {name} | " + " | ".join("-" if v is None else _short(v) for v in values) + " |")
+    return [*lines, "", *(f"- {name}: {_identical(found['conditions'].values())}" for name, found in networks.items())]
 
 
-def _cells(found: Mapping[str, Any]) -> list[str]:
-    same = found["identical"]
-    top = (
-        f"{same['lowest']:.4g}"
-        if same["lowest"] == same["highest"]
-        else f"{same['lowest']:.4g} to {same['highest']:.4g}"
-    )
-    ahead = f", {same['ahead']} of {same['n']} encodes ahead" if same["ahead"] else ""
-    srocc = "-" if found["srocc"] is None else _short(found["srocc"])
-    return [_orders(found) if found["finite"] else "not a number", f"{top}{ahead}", srocc]
+def _identical(conditions: Iterable[Mapping[str, Any]]) -> str:
+    """What a network says of clips beside themselves."""
+    same = [found["identical"] for found in conditions]
+    low, high = min(one["lowest"] for one in same), max(one["highest"] for one in same)
+    ahead, count = sum(one["ahead"] for one in same), sum(one["n"] for one in same)
+    top = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return f"a clip beside itself has {top}; {ahead} of {count} encodes are ahead of their own reference."
 
 
 def _orders(found: Mapping[str, Any]) -> str:
-    tied = f" + {found['tied']} tied" if found["tied"] else ""
-    return f"{found['wrong']}{tied} of {found['pairs']}"
+    if not found.get("finite", True):
+        return "not a number"
+    return f"{found['wrong']}" + (f" + {found['tied']} tied" if found["tied"] else "")
 
 
 def _short(value: float) -> str:

@@ -133,7 +133,8 @@ def test_a_whole_run_lists_conditions_and_repeats(run):
     assert found["repeats"]["runs"] == 0.0
     assert found["repeats"]["threads"] < 1e-3 * (found["range"][1] - found["range"][0])
     page = (place / "results" / "robustness.md").read_text()
-    assert "| tiny | 96x96 |" in page
+    wrong, pairs = found["conditions"]["tiny"]["wrong"], found["conditions"]["tiny"]["pairs"]
+    assert f"| tiny | 96x96 | {pairs} | {wrong}" in page
     listed = sum(len(c["broken"]) for c in found["conditions"].values())
     assert f"**tiny**: {listed} in all" in page
     assert str(place) not in page
