@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compressvqa.data.ladder import Rung
 from compressvqa.data.proxy import build_proxy_set
 from compressvqa.errors import DataError
 from compressvqa.jobs.scores import scorers_of
@@ -24,6 +25,8 @@ except ImportError:  # Windows
 else:
     COUNTS_CHILDREN = True
 
+LOOKED_AT = 4  # times as many files as are tried tell how many bytes are written
+FIRST_STEP = Rung("x264", 30)
 WARM = 12  # frames that are worked through before a measurement: a first call loads and compiles
 
 
@@ -95,6 +98,12 @@ def survey(places: Sequence[Path], progress: Progress | None = None) -> list[Fil
 
 def sample(files: Sequence[File], count: int) -> list[File]:
     """Files that stand for the others: evenly over all frames in the order of sizes, of each size at most one."""
+    longest = {file.pixels: file for file in sorted(_evenly(files, count), key=lambda file: file.frames)}  # says most
+    return [longest[pixels] for pixels in sorted(longest)]
+
+
+def _evenly(files: Sequence[File], count: int) -> list[File]:
+    """At most so many files, evenly over all frames in the order of sizes."""
     ordered = sorted(files, key=lambda file: (file.pixels, file.frames, str(file.path)))
     total, seen, chosen = sum(file.frames for file in ordered), 0, []
     wanted = [(2 * number + 1) * total / (2 * count) for number in range(count)]
@@ -102,8 +111,7 @@ def sample(files: Sequence[File], count: int) -> list[File]:
         before, seen = seen, seen + file.frames
         if any(before <= place < seen for place in wanted):
             chosen.append(file)
-    longest = {file.pixels: file for file in sorted(chosen, key=lambda file: file.frames)}  # which says most
-    return [longest[pixels] for pixels in sorted(longest)]
+    return chosen
 
 
 def plan(
@@ -181,25 +189,54 @@ def _frame_work(
         tell()
     costs = []
     for file in files:
-        fixed, pixel = each[min(each, key=lambda size: abs(size - file.pixels))]
+        fixed, pixel = each[_nearest(each, file.pixels)]
         costs.append(fixed + pixel * file.pixels * file.frames)
     return Work(name, sum(costs), max(costs), 0, len(tried))
 
 
 def _proxy_work(files: Sequence[File], tried: Sequence[File], frames: int, tell: Callable[[], None]) -> Work:
-    each: dict[int, tuple[float, int]] = {}
+    """Work that is so much for each frame, by its size; bytes hang on what is seen, so more files tell them."""
+    each: dict[int, float] = {}
+    written, first = 0.0, 0.0  # of the files that are tried: a frame of a whole set, and of its first step
+    looked = {file.path: _bytes_of_a_frame(file, frames) for file in [*tried, *_evenly(files, LOOKED_AT * len(tried))]}
     for file in tried:
         with tempfile.TemporaryDirectory() as place:
-            cpu = _cpu(lambda: build_proxy_set([file.path], place, frames=frames))  # noqa: B023  (called at once)
-            size = sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
-        each[file.pixels] = (cpu / min(frames, file.frames), size // min(frames, file.frames))
+            each[file.pixels] = _cpu(lambda: build_proxy_set([file.path], place, frames=frames))  # noqa: B023  (at once)
+            each[file.pixels] /= min(frames, file.frames)
+            written += _bytes_in(Path(place)) / min(frames, file.frames)
+        first += looked[file.path]
         tell()
-    costs, size = [], 0
+    of_a_pixel = _by_size([(file, looked[file.path] / file.pixels) for file in files if file.path in looked])
+    costs, size = [], 0.0
     for file in files:
-        cpu, written = each[min(each, key=lambda pixels: abs(pixels - file.pixels))]
-        costs.append(cpu * min(frames, file.frames))
-        size += written * min(frames, file.frames)
-    return Work("proxy set", sum(costs), max(costs), size, len(tried))
+        length = min(frames, file.frames)
+        costs.append(each[_nearest(each, file.pixels)] * length)
+        known = looked.get(file.path) or of_a_pixel[_nearest(of_a_pixel, file.pixels)] * file.pixels
+        size += known * length * written / first
+    return Work("proxy set", sum(costs), max(costs), round(size), len(tried))
+
+
+def _bytes_of_a_frame(file: File, frames: int) -> float:
+    """Of the reference and one encode: a small part of a set, which grows with what is seen as all of it does."""
+    with tempfile.TemporaryDirectory() as place:
+        build_proxy_set([file.path], place, frames=frames, ladder=[FIRST_STEP])
+        return _bytes_in(Path(place)) / min(frames, file.frames)
+
+
+def _bytes_in(place: Path) -> int:
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+
+
+def _by_size(figures: Sequence[tuple[File, float]]) -> dict[int, float]:
+    """The mean of the files of each size."""
+    groups: dict[int, list[float]] = {}
+    for file, figure in figures:
+        groups.setdefault(file.pixels, []).append(figure)
+    return {pixels: sum(group) / len(group) for pixels, group in groups.items()}
+
+
+def _nearest(known: Mapping[int, object], pixels: int) -> int:
+    return min(known, key=lambda size: abs(size - pixels))
 
 
 def _cpu(work: Callable[[], object]) -> float:

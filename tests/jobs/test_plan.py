@@ -62,6 +62,21 @@ def test_costs_of_files_and_of_pixels_are_told_apart(library: Path, monkeypatch:
     assert found.largest == pytest.approx(max(cost(file, file.frames) for file in files))
 
 
+def test_bytes_follow_what_is_seen_in_files_that_are_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an encoder of known size: so many bytes a frame by content, 24 times as much for the whole ladder."""
+    rich = {"a": 5, "b": 1, "c": 40, "d": 7}
+
+    def build(clips: list[Path], place: str, *, frames: int, ladder: object = None) -> None:
+        steps = 24 if ladder is None else 1
+        (Path(place) / "set").write_bytes(bytes(1000 * rich[clips[0].name] * frames * steps))
+
+    monkeypatch.setattr(planning, "build_proxy_set", build)
+    files = [File(Path(name), 100, 10 + place, 1.0, 0) for place, name in enumerate(rich)]
+    found = planning._proxy_work(files, planning.sample(files, 1), 8, lambda: None)
+    assert found.bytes == 1000 * sum(rich.values()) * 8 * 24
+    assert found.measured_on == 1
+
+
 def test_workers_share_the_time_but_no_file_is_split() -> None:
     work = Work("decode", cpu_seconds=7200, largest=1800, bytes=0, measured_on=1)
     assert [work.hours(workers) for workers in (1, 2, 4, 100)] == [2, 1, 0.5, 0.5]
