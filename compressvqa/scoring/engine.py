@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from compressvqa.deploy import check_runtime
 from compressvqa.errors import DataError
 from compressvqa.progress import Progress
 from compressvqa.scoring.find import canonical, find_scorers
+from compressvqa.scoring.kept_network import scorer_of
 from compressvqa.scoring.network import DEFAULT
 from compressvqa.scoring.pooling import Length, parse_pools, pool_by
 from compressvqa.scoring.result import Score, subjects
@@ -121,12 +123,20 @@ def score_several(
         "allow_random_weights": allow_random_weights,
         "sampled": sampled,
     }
-    scorer = model if isinstance(model, Scorer) else find_scorers([model], **settings)[0]
-    found = score_all(
-        reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, stream=stream,
-        progress=progress,
-    )  # fmt: skip
-    return [one for one in found if one.name == scorer.facts[0].name]
+    with _one(model, settings) as scorer:
+        found = score_all(
+            reference, distorted, [scorer], pairing=pairing, raw=raw, raw_distorted=raw_distorted, stream=stream,
+            progress=progress,
+        )  # fmt: skip
+        return [one for one in found if one.name == scorer.facts[0].name]
+
+
+def _one(model: str | Path | nn.Module | Scorer, settings: dict[str, Any]) -> AbstractContextManager[Scorer]:
+    if isinstance(model, Scorer):
+        return nullcontext(model)
+    if isinstance(model, nn.Module):
+        return nullcontext(find_scorers([model], **settings)[0])
+    return scorer_of(model, settings)
 
 
 def score_all(
