@@ -92,11 +92,12 @@ def lines(judged: Sequence[Judged], truth: Truth) -> list[dict[str, Any]]:
     With several seeds each resample takes the mean over them.
     """
     teachers: dict[bytes, tuple[float, Array]] = {}
-    together: dict[Row, list[Judged]] = {}
+    together: dict[str, list[Judged]] = {}
     for one in judged:
-        together.setdefault(one.row.line, []).append(one)
+        together.setdefault(one.row.line.name, []).append(one)
     found = []
-    for row, seeds in together.items():
+    for seeds in together.values():
+        row = seeds[0].row.line
         key = seeds[0].teacher.tobytes()
         if key not in teachers:
             teachers[key] = truth.srocc(seeds[0].teacher), truth.resampled(seeds[0].teacher)

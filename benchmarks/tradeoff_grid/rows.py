@@ -115,10 +115,8 @@ def ablations(budget: int = DECISIVE[0]) -> list[Row]:
         distil(paper, "temperatures 2 to 6", temperatures=[2.0, 3.0, 4.0, 5.0, 6.0]),
         distil(paper, "not symmetric", symmetric=False),
         replace(best, change="two teachers", second_teacher=True),
-        *(
-            replace(paper, change=f"rule {rule}", prune=(("rule", rule),))
-            for rule in ("sqrt", "max", "uniform", "budget")
-        ),
+        # With a target the rules `sqrt` and `budget` give the widths of `in`: all are raised to one power.
+        *(replace(paper, change=f"rule {rule}", prune=(("rule", rule),)) for rule in ("max", "uniform")),
         *(
             replace(paper, change=f"importance {name}", prune=(("importance", name),))
             for name in ("l1", "l2", "taylor")

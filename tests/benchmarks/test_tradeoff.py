@@ -155,6 +155,9 @@ def test_seeds_of_a_row_become_one_line_with_their_spread(small_data):
     assert line["seeds"] == [0, 1, 2]
     assert line["srocc"] == pytest.approx(np.mean([truth.srocc(one.scores) for one in judged]))
     assert line["srocc_spread"] == pytest.approx(np.std([truth.srocc(one.scores) for one in judged], ddof=1))
+    every = [figures.Judged(row, 0.1, 0.13, good, good, 0.5) for row in rows.all_rows()]
+    truth = figures.Truth(PatchSet(small_data / "validation"), "vmaf_v0.6.1", resamples=3)
+    assert sum(len(one["seeds"]) for one in figures.lines(every, truth)) == len(every)
 
 
 def test_weights_drawn_anew_keep_the_widths_and_lose_what_was_learnt(teacher):
