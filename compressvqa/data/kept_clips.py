@@ -16,7 +16,7 @@ from torch import Tensor
 from compressvqa.data.kept import Bytes, Cut, contents, digest, in_turn, kept, random_cut, to_values
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import DataError
-from compressvqa.labels import canonical_label
+from compressvqa.labels import canonical_label, label_title
 from compressvqa.opinions import Item, Manifest
 
 PREFIX = "clip-"  # of the names of kept files
@@ -170,7 +170,7 @@ def told(manifest: Manifest, count: int) -> tuple[str, tuple[float, float] | Non
         span = (0.0, 100.0)
     if span is not None and not manifest.higher_is_better:
         span = (-span[1], -span[0])
-    return f"{manifest.label} of {count:,} validation clips of {manifest.name}", span
+    return f"{label_title(manifest.label)} of {count:,} validation clips of {manifest.name}", span
 
 
 def stacked(views: tuple[Bytes, ...] | list[Bytes]) -> list[Tensor]:

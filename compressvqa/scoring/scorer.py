@@ -62,8 +62,11 @@ class Scale:
         >>> Scale(higher_is_better=False, score_range=(0, None), identical="0").meaning
         'lower is better, 0 or more; identical files: 0'
         """
-        about = ", ".join(part for part in (self.unit, self.direction, self.range_text or "no fixed range") if part)
-        return f"{about}; identical files: {self.identical or 'no fixed score'}"
+        return f"{self._about}; identical files: {self.identical or 'no fixed score'}"
+
+    @property
+    def _about(self) -> str:
+        return ", ".join(part for part in (self.unit, self.direction, self.range_text or "no fixed range") if part)
 
     def fields(self) -> dict[str, Any]:
         """The arguments that make it, for `Facts`."""
@@ -88,6 +91,15 @@ class Facts(Scale):
     mode: Literal["FR", "NR"] = "FR"
     source: str = ""
     params: int | None = None
+
+    @property
+    def meaning(self) -> str:
+        """All of it in one line, the note left out; what needs no reference has nothing to be identical with.
+
+        >>> Facts(name="brisque", identity="", mode="NR", higher_is_better=False).meaning
+        'lower is better, no fixed range'
+        """
+        return super().meaning if self.mode == "FR" else self._about
 
     def to_dict(self) -> dict[str, Any]:
         """As a log holds it."""
