@@ -16,7 +16,7 @@ from compressvqa.models.named import MAKE, find_network
 from compressvqa.models.shipped import not_shipped, shipped
 from compressvqa.registry import Entry, models, scorers
 from compressvqa.scoring.network import DEFAULT, NetworkScorer
-from compressvqa.scoring.scorer import Scale, Scorer
+from compressvqa.scoring.scorer import Facts, Scale, Scorer
 from compressvqa.scoring.tiles import MAX_PIXELS
 
 
@@ -168,14 +168,17 @@ def listed(pattern: str = "*") -> list[dict[str, Any]]:
     if not found:
         near = difflib.get_close_matches(pattern, [*scorers, *other_spellings()], n=3, cutoff=0.5)
         raise RegistryError(f"no metric matches {pattern!r}", hint=", ".join(near) or ", ".join(scorers))
-    return [{"name": name, "mode": mode, "summary": summary, **_read_as(scale)} for name, mode, scale, summary in found]
+    return [
+        {"name": name, "mode": mode, "summary": summary, **_read_as(scale, mode)}
+        for name, mode, scale, summary in found
+    ]
 
 
 def _summary(entry: Entry) -> str:
     return str(entry.facts.get("summary") or entry.summary)
 
 
-def _read_as(scale: Scale | None) -> dict[str, Any]:
+def _read_as(scale: Scale | None, mode: str | None) -> dict[str, Any]:
     """How a metric is to be read; one that says it only when it is made (a fitted one) gets no answer here."""
     if scale is None:
         keys = ("direction", "score_range", "unit", "identical_files")
@@ -185,6 +188,6 @@ def _read_as(scale: Scale | None) -> dict[str, Any]:
         "score_range": None if scale.score_range is None else list(scale.score_range),
         "unit": scale.unit,
         "identical_files": scale.identical or None,
-        "meaning": scale.meaning,
+        "meaning": Facts("", "", **scale.fields(), mode="NR" if mode == "NR" else "FR").meaning,
         "note": scale.note or None,
     }

@@ -94,12 +94,12 @@ class Facts(Scale):
 
     @property
     def meaning(self) -> str:
-        """All of it in one line, the note left out; what needs no reference has nothing to be identical with.
+        """All of it in one line, the note left out; nothing of identical files where there is no reference.
 
         >>> Facts(name="brisque", identity="", mode="NR", higher_is_better=False).meaning
         'lower is better, no fixed range'
         """
-        return super().meaning if self.mode == "FR" else self._about
+        return super().meaning if self.mode == "FR" or self.identical else self._about
 
     def to_dict(self) -> dict[str, Any]:
         """As a log holds it."""
