@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -34,13 +35,26 @@ UNSEEN = {
         "libaom-av1", lambda q: ["-crf", str(q), "-cpu-used", "8", "-b:v", "0", "-threads", "1"], 63, chromas=("420",)
     ),
 }
-CODECS.update(UNSEEN)
+
+
+@contextmanager
+def unseen_encoders() -> Iterator[None]:
+    """While it lasts the package encodes with them too."""
+    CODECS.update(UNSEEN)
+    try:
+        yield
+    finally:
+        for name in UNSEEN:
+            del CODECS[name]
+
+
 OTHER_LADDERS: dict[str, tuple[int, ...]] = {
     "mpeg2": (2, 6, 12, 20, 31),
     "mpeg4": (2, 6, 12, 20, 31),
     "aom-av1": (30, 42, 52, 58, 63),
 }
-OTHERS = tuple(Rung(codec, quality) for codec, ladder in OTHER_LADDERS.items() for quality in ladder)
+with unseen_encoders():
+    OTHERS = tuple(Rung(codec, quality) for codec, ladder in OTHER_LADDERS.items() for quality in ladder)
 ALL = tuple(Rung(codec, quality) for codec, ladder in LADDERS.items() for quality in ladder)
 # Two encoders that differ in kind are enough to see what a condition does.
 FEW = tuple(Rung(codec, quality) for codec in ("x264", "svt-av1") for quality in LADDERS[codec][::2])

@@ -17,7 +17,7 @@ from compressvqa.files import write_json
 from compressvqa.fingerprint import weights_digest
 from compressvqa.scoring import score_several
 from compressvqa.video.frames import Planes
-from robustness_parts.conditions import Condition, write
+from robustness_parts.conditions import Condition, unseen_encoders, write
 
 LABEL = "vmaf_v0.6.1"
 
@@ -50,7 +50,10 @@ def encoded(condition: Condition, planes: dict[str, Planes], folder: Path) -> li
         DataError: nothing of it can be encoded.
     """
     sources = write(condition, planes, folder / "sources")
-    build_proxy_set(sources, folder / "set", ladder=condition.ladder, frames=10_000, start=0, downscale=1, workers=1)
+    with unseen_encoders():
+        build_proxy_set(
+            sources, folder / "set", ladder=condition.ladder, frames=10_000, start=0, downscale=1, workers=1
+        )
     facts = json.loads((folder / "set" / "proxy.json").read_text())
     place = folder / "set"
     return [

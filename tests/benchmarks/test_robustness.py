@@ -178,3 +178,20 @@ def test_a_table_without_plain_clips_leaves_encoders_out(run):
     result, *_ = run
     assert "Each encoder alone" not in robustness.page(result)
     assert table.repeats(result)[2].startswith("| tiny | 6 |")
+
+
+def test_encoders_that_no_recipe_trains_on_are_the_benchmarks_alone(tmp_path):
+    from compressvqa.data.ladder import CODECS
+
+    assert not set(conditions.UNSEEN) & set(CODECS)
+    small = {name: frames(n).crop(0, 0, 96, 96) for n, name in enumerate("abc")}
+    small = {name: conditions._each(planes, np.ascontiguousarray) for name, planes in small.items()}
+    few = conditions.Condition(
+        "few", "", conditions._plain, tuple(r for r in conditions.OTHERS if r.quality in (2, 31))
+    )
+    from robustness_parts.scores import encoded
+
+    items = encoded(few, small, tmp_path)
+    assert {(item.codec, item.quality) for item in items} == {(c, q) for c in ("mpeg2", "mpeg4") for q in (2, 31)}
+    assert all(worse.label < better.label for better, worse in zip(items[::2], items[1::2], strict=True))
+    assert not set(conditions.UNSEEN) & set(CODECS)
