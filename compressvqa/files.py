@@ -32,6 +32,9 @@ def unique() -> str:
     return f"{os.getpid()}-{secrets.token_hex(6)}"
 
 
+_SOME = b"0" * 4096  # a full disk takes an empty file
+
+
 def check_writable(*paths: Path | None) -> None:
     """Finds out before the work whether its results can be written.
 
@@ -51,25 +54,30 @@ def check_writable(*paths: Path | None) -> None:
             raise CompressVQAError(f"can't be written: {error.strerror or error}", where=path) from error
 
 
-def _try_out(path: Path, again: int = 20) -> None:
-    """Writes beside `path`, and takes it back, folders too; several processes may do so at a time."""
+def _try_out(path: Path) -> None:
+    """Writes beside `path`, and takes it back.
+
+    Folders that are missing are made under a name of their own: another process that makes the real ones meanwhile must
+    not find that they were taken away again.
+    """
     above = path if path.is_dir() else path.parent
-    missing = [folder for folder in (above, *above.parents) if not folder.exists()]
-    trial = above / f".{unique()}.tmp"
-    try:
-        above.mkdir(parents=True, exist_ok=True)
-        trial.write_bytes(b"0" * 4096)  # a full disk takes an empty file
-        if path.is_file():
-            path.open("r+b").close()
-    except (FileNotFoundError, FileExistsError):  # another process has just taken its folder back, or takes it now
-        if not again:
-            raise
-        _try_out(path, again - 1)
-    finally:
-        trial.unlink(missing_ok=True) if above.is_dir() else None
-        for folder in missing:
-            with contextlib.suppress(OSError):  # another process has made use of it meanwhile
-                folder.rmdir()
+    there = next((folder for folder in (above, *above.parents) if os.path.lexists(folder)), above)
+    trial = there / f".{unique()}.tmp"
+    if there == above:
+        try:
+            trial.write_bytes(_SOME)
+        finally:
+            trial.unlink(missing_ok=True) if there.is_dir() else None
+    else:
+        trial.mkdir()
+        try:
+            inner = trial / above.relative_to(there)
+            inner.mkdir(parents=True, exist_ok=True)  # a name may be too long
+            (inner / "trial").write_bytes(_SOME)
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
+    if path.is_file():
+        path.open("r+b").close()
 
 
 @contextmanager

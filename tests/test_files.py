@@ -95,3 +95,22 @@ def test_several_try_one_folder_at_a_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(try_out, range(4))) == [None] * 4
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_trial_takes_no_folder_away_that_another_process_makes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each makes its folder after it has tried; the trial of the other one must leave it there."""
+    wanted = tmp_path / "runs" / "one"
+    written = Path.write_bytes
+
+    def meanwhile(path: Path, data: bytes) -> int:
+        wanted.mkdir(parents=True)
+        return written(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", meanwhile)
+    check_writable(wanted / "log.txt")
+    monkeypatch.undo()
+    assert [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*"))] == [Path("runs"), Path("runs/one")]
+    check_writable(tmp_path / "other" / "log.txt")
+    assert not (tmp_path / "other").exists()
