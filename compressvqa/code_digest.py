@@ -88,9 +88,7 @@ class _Walk:
         return self.digest.hexdigest()[:24]
 
     def say(self, *words: object) -> None:
-        for word in words:
-            data = word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass")
-            self.digest.update(f"{len(data)}:".encode() + data)
+        self.digest.update(b"".join(map(_framed, words)))
 
     def value(self, thing: Any) -> None:
         if isinstance(thing, enum.Enum):
@@ -203,12 +201,11 @@ class _Walk:
         """Instruction by instruction with what each reads: places in the tables beside move with a docstring."""
         self.say("code", code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount)
         self.say(code.co_posonlyargcount, code.co_kwonlyargcount)
-        for step in dis.get_instructions(code):
-            self.say(step.opname)
-            if step.opcode in dis.hasconst:
-                self.value(step.argval)
-            elif step.arg is not None:
-                self.say(step.argval)
+        for part in _steps(code):
+            if isinstance(part, bytes):
+                self.digest.update(part)
+            else:
+                self.value(part[0])
 
     def _class(self, thing: type) -> None:
         package = library(thing.__module__)
@@ -270,6 +267,43 @@ def _state(thing: Any) -> dict[str, Any]:
     return state
 
 
+def _framed(word: object) -> bytes:
+    """A word with its length before it, so that words run together are told apart."""
+    data = word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass")
+    return f"{len(data)}:".encode() + data
+
+
+@functools.lru_cache(maxsize=2**14)  # code does not change; that of a package's functions is read at every digest
+def _steps(code: types.CodeType) -> tuple[bytes | tuple[Any], ...]:
+    """What instructions say, run together, and between them, each in a tuple, constants that may hold more."""
+    parts: list[bytes | tuple[Any]] = []
+    said = b""
+    for step in dis.get_instructions(code):
+        said += _framed(step.opname)
+        if step.opcode not in dis.hasconst:
+            said += b"" if step.arg is None else _framed(step.argval)
+        elif type(step.argval) in _PLAIN:
+            said += _framed(type(step.argval).__name__) + _framed(repr(step.argval))
+        else:
+            parts += [said, (step.argval,)]
+            said = b""
+    return (*parts, said)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _imports(code: types.CodeType) -> tuple[tuple[int, str], ...]:
+    """(level, name) of the imports inside a function, and inside those that it holds."""
+    found: list[tuple[int, str]] = []
+    steps = list(dis.get_instructions(code)) if dis.opmap["IMPORT_NAME"] in code.co_code[::2] else []
+    for before, step in zip(steps, steps[2:], strict=False):  # IMPORT_NAME reads a level and a list of names
+        if step.opname == "IMPORT_NAME":
+            found.append((before.argval if isinstance(before.argval, int) else 0, step.argval))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += _imports(constant)
+    return tuple(found)
+
+
 def _names(code: types.CodeType) -> list[str]:
     """Names that a function and the functions inside it look up."""
     found = set(code.co_names)
@@ -282,16 +316,10 @@ def _names(code: types.CodeType) -> list[str]:
 def _late_imports(function: types.FunctionType) -> list[str]:
     """Full names of the modules that are imported inside a function."""
     package = function.__globals__.get("__package__") or ""
-    found, codes = set(), [function.__code__]
-    while codes:
-        code = codes.pop()
-        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        steps = list(dis.get_instructions(code))
-        for before, step in zip(steps, steps[2:], strict=False):  # IMPORT_NAME reads a level and a list of names
-            if step.opname == "IMPORT_NAME":
-                level = before.argval if isinstance(before.argval, int) else 0
-                with contextlib.suppress(ImportError):
-                    found.add(importlib.util.resolve_name("." * level + step.argval, package))
+    found = set()
+    for level, name in _imports(function.__code__):
+        with contextlib.suppress(ImportError):
+            found.add(importlib.util.resolve_name("." * level + name, package))
     return sorted(found)
 
 
