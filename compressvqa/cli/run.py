@@ -50,7 +50,7 @@ def run(
     folder = out if out is not None else Path("runs") / checked.name
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     if first:
-        check_ours(folder, ("recipe.yaml", ".lock"), what="a run")  # a run killed at once left its lock
+        check_ours(folder, ("recipe.yaml", ".lock", ".ray"), what="a run")  # a run killed at once left its lock
         _refuse_another(folder, checked.name)
     if dry_run:
         from compressvqa.running.dry_run import describe, plan

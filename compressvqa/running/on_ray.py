@@ -7,17 +7,18 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from compressvqa.errors import CompressVQAError, MissingExtraError
 from compressvqa.executors.doing import Surroundings
 from compressvqa.executors.ray_cluster import connected
-from compressvqa.files import write_text
+from compressvqa.files import unique, write_text
 
 log = logging.getLogger("compressvqa")
 RESTARTS = 3
+PLACE = ".ray"  # in the run folder: what Ray keeps while it trains
 REFUSED = "refused.txt"  # why a run can't go on, in the words of the first worker that said so
 
 
@@ -67,7 +68,7 @@ def train_on_ray(
     if cores < workers:
         raise CompressVQAError(f"the cluster has {cores} cores", where=f"--workers {workers}", hint="fewer workers")
     each = cores // workers
-    place = out.absolute() / ".ray"
+    place = out.absolute() / PLACE / unique()  # of this call: another one's is another's, or was left by a kill
     refused = place / REFUSED
     resources = {"CPU": each} | ({"GPU": 1} if gpus >= workers else {})
     trainer = TorchTrainer(
@@ -93,6 +94,8 @@ def train_on_ray(
         raise CompressVQAError(_reason(error), where="--cluster", hint="run it again: what was done is kept") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # of another call, too
+            place.parent.rmdir()
 
 
 @contextmanager
