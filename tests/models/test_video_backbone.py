@@ -40,9 +40,7 @@ def with_our_head(theirs, head):
         ("s3d", 14, 224, 1024, KINETICS),
         ("swin3d_t", 4, 32, 768, IMAGENET),
         pytest.param("mvit_v2_s", 16, 224, 768, ((0.45,) * 3, (0.225,) * 3), marks=pytest.mark.slow),
-        pytest.param("swin3d_s", 4, 32, 768, IMAGENET, marks=pytest.mark.slow),
         pytest.param("swin3d_b", 4, 32, 1024, IMAGENET, marks=pytest.mark.slow),
-        pytest.param("mvit_v1_b", 16, 224, 768, ((0.45,) * 3, (0.225,) * 3), marks=pytest.mark.slow),
     ],
 )
 def test_it_is_torchvision_s_own_network_with_one_class(backbone, frames, side, channels, colours):

@@ -101,6 +101,7 @@ DISTILLED: dict[str, dict[str, Any]] = {
     "distilled, nothing remembered": {"remember_features": 0},
     "distilled, frame by frame": {"frame_by_frame": True},
 }
+SHARED = ("distilled", "distilled, the teacher learns along")  # also with weights that are shared out
 
 
 def parts(fabric: Fabric) -> Tensor:
@@ -143,7 +144,7 @@ if __name__ == "__main__":
         shutil.copytree(place / "by-shared", place / "by-shared-too")
     here.wait()
     found["shared, from its own checkpoint"] = train(place / "by-shared-too", fabric_of(shared, network()))
-    for number, (name, settings) in enumerate(DISTILLED.items()):
-        found[f"shared, {name}"] = distil(place / f"shared-{number}", fabric_of(shared, network()), **settings)
+    for number, name in enumerate(SHARED):
+        found[f"shared, {name}"] = distil(place / f"shared-{number}", fabric_of(shared, network()), **DISTILLED[name])
     found["parts"] = parts(fabric_of(shared, network()))
     torch.save(found, place / f"{os.environ['RANK']}.pt")

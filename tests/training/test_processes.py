@@ -105,7 +105,7 @@ def test_a_process_holds_its_part_and_the_answer_is_the_same(
     assert error < 1e-6
 
 
-@pytest.mark.parametrize("name", [*on_processes.DISTILLED, *(f"shared, {name}" for name in on_processes.DISTILLED)])
+@pytest.mark.parametrize("name", [*on_processes.DISTILLED, *(f"shared, {name}" for name in on_processes.SHARED)])
 def test_features_are_compared_over_the_whole_batch(
     name: str, trained: tuple[Path, Tensor, list[dict[str, Tensor]]], tmp_path: Path
 ) -> None:
