@@ -79,9 +79,9 @@ def sweep(
         executor = Together(executor)
 
     def run(units: Any) -> dict[str, Any] | None:
-        for unit in (
-            units if shard is None else ()
-        ):  # what made a trial fail may be mended since: a full disk, a missing file
+        # What made a trial fail may be mended since: a full disk, a missing file. Shares that wait for each other would
+        # take away what another one waits for.
+        for unit in () if isinstance(executor, Together) else executor.share(units):
             kept = results_kept.get(unit.name)
             if kept is not None and "failed" in kept[0]:
                 results_kept.drop(unit.name)

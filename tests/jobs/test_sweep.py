@@ -185,8 +185,11 @@ def test_a_grid_ends_in_a_front_and_a_chosen_recipe(tmp_path: Path) -> None:
     marks = {path: path.stat().st_mtime_ns for path in (tmp_path / "swept").rglob("stage.json")}
     assert len(marks) == 2
     [first, _] = (tmp_path / "swept" / "units").rglob("*.json")
-    first.write_text(json.dumps({"unit": first.stem, "result": {"failed": "no space"}}))
-    assert "chosen: mlp_width 8" in inside(*command, cwd=tmp_path).stdout
+    for share in ((), ("--shard", "1/1")):  # a share, too, tries again what failed
+        first.write_text(json.dumps({"unit": first.stem, "result": {"failed": "no space"}}))
+        again = inside(*command, *share, cwd=tmp_path).stdout
+        assert "chosen: mlp_width 8" in again
+        assert "did not end" not in again
     assert marks == {path: path.stat().st_mtime_ns for path in (tmp_path / "swept").rglob("stage.json")}
 
 
