@@ -90,7 +90,11 @@ def train_on_ray(
             trainer.fit()
         if refused.exists():
             raise CompressVQAError(refused.read_text(encoding="utf-8"))
-    except ray.exceptions.RayError as error:
+    except CompressVQAError:
+        raise
+    except Exception as error:  # Ray has one family of errors for trainings, one for clusters, others in each version
+        if refused.exists():
+            raise CompressVQAError(refused.read_text(encoding="utf-8")) from error
         raise CompressVQAError(_reason(error), where="--cluster", hint="run it again: what was done is kept") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -80,5 +80,10 @@ def test_what_the_user_can_mend_is_said_once(cluster: Any, recipe: str, small_da
             address=cluster.address,
         )
     assert not (tmp_path / "run" / ".ray").exists()
+    with pytest.raises(CompressVQAError, match=r"stages.teacher.* at step \d+; "):  # also where none is begun again
+        train_on_ray(
+            recipe, ["stages.0.optimizer.lr=1.0e+30"], out=tmp_path / "once", data_folder=small_data,
+            address=cluster.address, restarts=0,
+        )  # fmt: skip
     with pytest.raises(CompressVQAError, match=r"--workers 9: the cluster has 2 cores"):
         train_on_ray(recipe, [], out=tmp_path / "run", data_folder=small_data, address=cluster.address, workers=9)
