@@ -1,7 +1,7 @@
 """Hostile input, the long form: how many damaged inputs were read or refused in one line, and what killed work leaves.
 
     python benchmarks/hostile.py --seconds 600            damaged inputs, so long for each reader
-    python benchmarks/hostile.py --inputs 1000000         or so many of each
+    python benchmarks/hostile.py --inputs 1000000         or so many of each; after a stop, on from where it was
     python benchmarks/hostile.py --killed --moments 50    everything that writes, killed and failed at 50 moments
 
 Each reader is fed in processes of its own with limits on memory and time (tests/hostile/hammer.py); a process that dies
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ WORKS = (
     "export",
 )
 SLOW = ("prune", "evaluate", "data_prepare", "data_proxy", "run", "report", "export")  # seconds each
-PIECE = 200_000  # cases a process: what grows without end shows
+PIECE = 100_000  # cases a process: what grows without end shows
+EMPTY: dict[str, Any] = {"inputs": 0, "read": 0, "refused": 0, "faults": [], "peak_mb": 0, "grown_mb": 0,
+                         "seconds": 0.0, "cpu_seconds": 0.0}  # fmt: skip
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,13 +55,28 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folder: Path) -> dict[str, Any]:
-    """Feeds a reader until there were so many inputs, or so much time went by."""
-    total: dict[str, Any] = {"inputs": 0, "read": 0, "refused": 0, "faults": [], "peak_mb": 0, "grown_mb": 0}
-    started, cpu, first = time.monotonic(), sum(os.times()[2:4]), 0
-    while first < inputs and (seconds is None or time.monotonic() - started < seconds):
+def damaged(
+    reader: str, known: dict[str, Any], *, inputs: int, seconds: float | None, seed: int, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Feeds a reader until there were so many inputs, or so much time went by.
+
+    Args:
+        reader: one of `READERS`.
+        known: what was found before; with the same seed, it goes on behind those inputs.
+        inputs: how many in all.
+        seconds: how long at most, for this call.
+        seed: of all inputs.
+        folder: where they are written.
+
+    Yields:
+        What was found so far, after each piece.
+    """
+    total = {**EMPTY, "faults": [], **(known if known.get("seed") == seed else {}), "seed": seed}
+    begun, first = time.monotonic(), int(total["inputs"])
+    while first < inputs and (seconds is None or time.monotonic() - begun < seconds):
+        started, cpu = time.monotonic(), sum(os.times()[2:4])
         last = min(inputs, first + PIECE)
-        left = [] if seconds is None else ["--seconds", str(seconds - (time.monotonic() - started))]
+        left = [] if seconds is None else ["--seconds", str(seconds - (time.monotonic() - begun))]
         done = python("-m", "hostile.hammer", f"{reader}={last}", "--first", str(first), "--seed", str(seed),
                       "--folder", str(folder), *left)  # fmt: skip
         found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -69,17 +87,16 @@ def damaged(reader: str, *, inputs: int, seconds: float | None, seed: int, folde
             total["faults"] += one["faults"]
             for size in ("peak_mb", "grown_mb"):
                 total[size] = max(total[size], one[size])
-        if len(total["faults"]) >= 100:  # enough to mend
-            break
         if not found:  # it died at a case, or one took too long
             case = int((folder / "case").read_text().split()[-1])
-            total["inputs"] += case + 1 - first
+            total["inputs"] = case + 1
             total["faults"].append({"case": case, "ended": done.returncode, "said": done.stderr[-1000:]})
-            first = case + 1
-        else:
-            first = last
-    return total | {"seconds": round(time.monotonic() - started, 1),
-                    "cpu_seconds": round(sum(os.times()[2:4]) - cpu, 1), "seed": seed}  # fmt: skip
+        total["seconds"] = round(total["seconds"] + time.monotonic() - started, 1)
+        total["cpu_seconds"] = round(total["cpu_seconds"] + sum(os.times()[2:4]) - cpu, 1)
+        first = int(total["inputs"])
+        yield total
+        if len(total["faults"]) >= 100:  # enough to mend
+            break
 
 
 def killed(work: str, moments: int, folder: Path, hows: list[str] | None) -> dict[str, Any]:
@@ -115,8 +132,12 @@ def main() -> None:
             for reader in given.reader or READERS:
                 seconds = 60 if given.seconds is None and given.inputs is None else given.seconds
                 inputs = given.inputs or 10**9
-                found = damaged(reader, inputs=inputs, seconds=seconds, seed=given.seed, folder=Path(place))
-                held.setdefault("damaged", {})[reader] = found
+                kept = held.setdefault("damaged", {})
+                for found in damaged(reader, kept.get(reader, {}), inputs=inputs, seconds=seconds, seed=given.seed,
+                                     folder=Path(place)):  # fmt: skip
+                    kept[reader] = found
+                    write_json(RESULTS, held | {"environment": environment()})
+                found = kept[reader]
                 print(f"{reader:<14} {found['inputs']:>9,} inputs  {found['read']:>9,} read  {found['refused']:>9,} "
                       f"refused  {len(found['faults'])} faults  {found['peak_mb']} MB at most", flush=True)  # fmt: skip
     write_json(RESULTS, held | {"environment": environment()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import pickle
 import shutil
@@ -23,6 +25,9 @@ from running import command
 from compressvqa import registry
 from compressvqa.results import Evaluation
 
+# A full collection walks over all that PyTorch made when it was imported, half a second each: seldom is enough.
+gc.set_threshold(10_000)
+
 # A busy machine is no fault of a test; examples are the same on every run.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
@@ -43,11 +48,11 @@ data:
   patches_per_clip: 1
   ladder: [{codec: x264, crf: [24, 36, 48]}]
 stages:
-  - {kind: train, name: teacher, steps: 12, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}
-  - {kind: sparsify, name: sparse, steps: 12, batch: 2, checkpoint_seconds: 0.001, target_density: 0.4,
+  - {kind: train, name: teacher, steps: 8, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}
+  - {kind: sparsify, name: sparse, steps: 8, batch: 2, checkpoint_seconds: 0.001, target_density: 0.4,
      options: {base: adamw}}
   - {kind: prune, name: pruned, target_params: 0.5}
-  - {kind: distil, name: distilled, teacher: teacher, steps: 12, batch: 2, checkpoint_seconds: 0.001,
+  - {kind: distil, name: distilled, teacher: teacher, steps: 8, batch: 2, checkpoint_seconds: 0.001,
      losses: {instance: 1.0, batch: 1.0, class: 1.0, feature-mse: 0.1},
      features: {scales.4.conv_out: scales.4.conv_out}}
 """
@@ -62,6 +67,13 @@ def registries_as_they_were() -> Iterator[None]:
     for kind, entries in before:
         kind._entries.clear()
         kind._entries.update(entries)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_old_is_collected() -> None:
+    """What is there before the tests of a file, PyTorch above all, is not walked over by their collections."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # bindings count what is left at the end, and print it as leaked
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,6 +10,8 @@ code, null while it runs. Ends, and its forks with it, when standard input does.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -18,6 +20,7 @@ import signal
 import sys
 import threading
 
+# What commands import, early or late.
 WARM = (
     "compressvqa.cli",
     "compressvqa.report",
@@ -37,6 +40,8 @@ def main() -> list[str] | None:
     for name in WARM:
         importlib.import_module(name)
     assert threading.active_count() == 1, "a fork would lack the threads"
+    gc.freeze()  # a fork's collections would copy every page that objects of modules lie in
+    atexit.register(gc.unfreeze)  # bindings count what is left at the end, and print it as leaked
     running: set[int] = set()
     with os.fdopen(os.dup(0)) as asks, os.fdopen(os.dup(1), "w") as tells:
         for line in asks:

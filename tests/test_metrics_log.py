@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+from running import script
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from compressvqa.running.metrics_log import MetricsLog
@@ -78,7 +77,6 @@ log.close()
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    line = [sys.executable, "-c", FULL, str(tmp_path)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = script(FULL, str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "metrics.jsonl: can't be written (File too large)" in done.stdout

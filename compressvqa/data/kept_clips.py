@@ -85,26 +85,31 @@ class KeptClips:
 
     def summary(self) -> dict[str, Any]:
         """What the part holds, as plain values."""
-        values = [item.mos for item in self.items]
-        low, middle, high = (float(value) for value in np.percentile(values, [0, 50, 100]))
-        spread = {"lowest": low, "median": middle, "highest": high, "histogram": np.histogram(values, 10)[0].tolist()}
-        return {
-            "name": self.manifest.name,
-            "kind": self.manifest.kind,
-            "label": self.manifest.label,
-            "contents": len({item.scene for item in self.items}),
-            "clips": len(self.items),
-            **self.settings,
-            "labels": {self.manifest.label: spread},
-            "notes": list(self.manifest.notes),
-            "identity": self.identity,
-        }
+        return part_summary(self.manifest, self.items, self.identity, self.settings)
 
     @cached_property
     def identity(self) -> str:
         """Changes with the frames, the opinion scores and how both are looked at."""
         shown = [[item.distorted, item.mos] for item in self.items]
         return digest(self.manifest.name, shown, contents(self.folder, self.files), self.settings)
+
+
+def part_summary(manifest: Manifest, items: Sequence[Item], identity: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a part of a set of opinion scores holds, as plain values."""
+    values = [item.mos for item in items]
+    low, middle, high = (float(value) for value in np.percentile(values, [0, 50, 100]))
+    spread = {"lowest": low, "median": middle, "highest": high, "histogram": np.histogram(values, 10)[0].tolist()}
+    return {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "label": manifest.label,
+        "contents": len({item.scene for item in items}),
+        "clips": len(items),
+        **settings,
+        "labels": {manifest.label: spread},
+        "notes": list(manifest.notes),
+        "identity": identity,
+    }
 
 
 class ClipSampler:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from compressvqa.data.judged import Judged
 from compressvqa.data.kept import digest
-from compressvqa.data.kept_clips import told, turned
+from compressvqa.data.kept_clips import part_summary, told, turned
 from compressvqa.errors import DataError
 from compressvqa.fingerprint import file_digest
 from compressvqa.opinions import Item, Manifest
@@ -114,19 +114,7 @@ class MosClips:
 
     def summary(self) -> dict[str, Any]:
         """What the part holds, as plain values."""
-        values = [item.mos for item in self.items]
-        low, middle, high = (float(value) for value in np.percentile(values, [0, 50, 100]))
-        spread = {"lowest": low, "median": middle, "highest": high, "histogram": np.histogram(values, 10)[0].tolist()}
-        return {
-            "name": self.manifest.name,
-            "kind": self.manifest.kind,
-            "label": self.manifest.label,
-            "contents": len({item.scene for item in self.items}),
-            "clips": len(self.items),
-            "labels": {self.manifest.label: spread},
-            "notes": list(self.manifest.notes),
-            "identity": self.identity,
-        }
+        return part_summary(self.manifest, self.items, self.identity, {})
 
     @cached_property
     def identity(self) -> str:

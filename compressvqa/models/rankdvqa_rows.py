@@ -21,9 +21,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from compressvqa.models.rankdvqa_parts import WINDOW, Compare, Extractor, RangeShift, Scale
 from compressvqa.torch_private import has_hooks
 
-WINDOW = 4  # side of an attention window
 ROWS = 128  # of a strip: a whole number of windows at the fifth scale, whose rows stand for 32 of the picture
 REFLECTED = 4  # rows that a scale must see of a strip, since the last ones are reflected below the picture
 
@@ -127,10 +127,8 @@ def follows_rows(network: nn.Module) -> bool:
             3 * given.frames * stage[2].out_channels == scale.conv_in.in_channels
             for stage, scale in zip(stages, scales, strict=True)
         ]
-        ours = [("RangeShift", given.range_shift), ("Extractor", given.extractor)]
-        ours += [(kind, part) for scale in scales for kind, part in (("Scale", scale), ("Compare", scale.compare))]
-        home = type(network).__module__
-        plain &= all((type(one).__module__, type(one).__name__) == (home, kind) for kind, one in ours)
+        plain &= type(given.range_shift) is RangeShift and type(given.extractor) is Extractor
+        plain &= all(type(scale) is Scale and type(scale.compare) is Compare for scale in scales)
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
     changed = any(has_hooks(m) or "forward" in vars(m) for m in network.modules())

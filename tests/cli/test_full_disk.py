@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from clips import ffmpeg
+from running import script
 
 # The command, on a disk that is full from the first write of a file whose path holds the given word.
 FULL = """
 import errno, os, sys
 word = sys.argv.pop(1)
+os.environ["COLUMNS"] = "120"
 def watch(event, arguments):
     if event == "open" and word in os.fsdecode(arguments[0] if isinstance(arguments[0], (str, bytes)) else b"") and (
         set(arguments[1] or "") & set("wax+") or (arguments[2] & (os.O_WRONLY | os.O_RDWR))):
@@ -26,9 +26,7 @@ main()
 
 
 def on_full_disk(word: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-c", FULL, word, *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "120"}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    done = script(FULL, word, *map(str, arguments), cwd=Path.cwd())
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and last.startswith("error: ") and "No space left on device" in last, done.stderr
     assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -93,6 +94,12 @@ def test_a_process_keeps_others_off_its_standard_output(own: str) -> None:
     done = command("profile", f"{own}:Net", "--inputs", "1x3x8x8", "--json")
     assert json.loads(done.stdout)["params"] > 0
     assert "from below" in done.stderr and "Downloading" in done.stderr
+
+
+def test_a_command_leaves_the_collection_of_garbage_as_it_was() -> None:
+    before = gc.get_threshold()
+    assert inside("models").returncode == 0 and gc.get_threshold() == before
+    assert inside("nothing").returncode == 2 and gc.get_threshold() == before
 
 
 def test_names_that_are_no_utf8_are_escaped(clips: Path, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 from clips import ffmpeg
 from PIL import Image
 from pydantic import ValidationError
+from running import script
 
 from compressvqa import opinions
 from compressvqa.data import MosSingles
@@ -281,9 +280,7 @@ def test_a_preparation_that_was_killed_goes_on(tmp_path, monkeypatch):
     monkeypatch.undo()  # a manifest file, read by another process
     write_manifest(write_pictures(tmp_path), tmp_path / "manifest.csv")
     source = str(tmp_path / "manifest.csv")
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, source, str(tmp_path / "kept")], capture_output=True, check=False
-    )
+    done = script(KILLED, source, str(tmp_path / "kept"), cwd=tmp_path)
     assert done.returncode == -9, done.stderr
     left = list((tmp_path / "kept").iterdir())
     whole = {path: path.stat().st_mtime_ns for path in left if path.suffix == ".npy"}

@@ -11,8 +11,10 @@ state whole, and the same work, undisturbed, must come to the bytes of work that
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
+import gc
 import hashlib
 import importlib
 import json
@@ -27,6 +29,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import fork_server
 
 HOWS = ("kill", "fail", "full")
 DONE, REFUSED, FAULT = 0, 3, 4
@@ -208,8 +212,10 @@ def main(arguments: list[str] | None = None) -> None:
     from hostile.commands import COMMANDS
     from hostile.works import WORKS
 
-    for name in ("compressvqa.cli", "compressvqa.models", "compressvqa.running", "compressvqa.scoring", "torch"):
-        importlib.import_module(name)  # once, not in each attempt
+    for name in fork_server.WARM:  # once, not in each attempt
+        importlib.import_module(name)
+    gc.freeze()  # nor are their objects walked over, which would copy their pages
+    atexit.register(gc.unfreeze)
     works = {**WORKS, **COMMANDS}
     options = argparse.ArgumentParser()
     options.add_argument("works", nargs="+", choices=sorted(works))

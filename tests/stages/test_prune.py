@@ -24,8 +24,8 @@ from compressvqa.training import RankPairsObjective
 
 SMALL = {"widths": (4, 4, 6, 6, 8, 8), "merge_width": 8, "mlp_width": 8}
 STEPS: dict[str, Any] = {
-    "name": "pruned", "rule": None, "target_params": 0.3, "steps": 3, "batch": 2, "gradient_batches": 1,
-    "finetune": {"steps": 3, "batch": 2, "checkpoint_seconds": 1e-6, "optimizer": {"lr": 1e-3}},
+    "name": "pruned", "rule": None, "target_params": 0.3, "steps": 3, "batch": 1, "gradient_batches": 1,
+    "finetune": {"steps": 3, "batch": 1, "checkpoint_seconds": 1e-6, "optimizer": {"lr": 1e-3}},
 }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], StageResu
     return functools.cache(lambda name: run(tmp_path_factory.mktemp(name), **STEPS | {"importance": name})[0])
 
 
-@pytest.mark.parametrize(("importance", "fatal"), [("l1", 1), ("l1", 5), ("taylor", 2), ("activation", 6)])
+@pytest.mark.parametrize(("importance", "fatal"), [("l1", 5), ("taylor", 2), ("activation", 6)])
 def test_a_stage_that_was_killed_goes_on_to_the_same_network(
     tmp_path: Path, importance: str, fatal: int, whole: Callable[[str], StageResult]
 ) -> None:

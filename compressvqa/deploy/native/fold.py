@@ -19,7 +19,8 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from compressvqa.errors import WeightsError
-from compressvqa.models.rankdvqa import WINDOW, RankDVQA, Scale
+from compressvqa.models.rankdvqa import RankDVQA
+from compressvqa.models.rankdvqa_parts import WINDOW, Scale
 
 Numbers = npt.NDArray[np.float64]
 TOKENS = WINDOW * WINDOW

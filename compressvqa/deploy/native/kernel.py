@@ -35,6 +35,7 @@ class Kernel:
             three stages only, the rest of 8 bits; "int8" has 8 bits in all but the very first layer. All but "float32"
             compare features of 8 bits.
         ranges: what the extractor's layers put out, as `calibrate` finds it; None: found on built-in pictures.
+            "float32" needs none.
         instructions: a name of `build.SETS`; None: the best that this processor has.
         strip: rows of the picture that all frames go forward by in turn.
 
@@ -55,8 +56,10 @@ class Kernel:
         from compressvqa.deploy.native.calibration import calibrate
 
         folded = fold(model)
-        if ranges is None:
-            ranges = [] if precision == "float32" else calibrate(model)
+        if precision == "float32":  # nothing is rounded
+            ranges = []
+        elif ranges is None:
+            ranges = calibrate(model)
         self.precision, self.frames, self.strip = precision, folded.frames, strip
         self._library = _open(library(instructions))
         self.instructions = self._library.native_lanes().decode()
