@@ -98,21 +98,15 @@ def evaluate(
         raise DataError("there is no data set to evaluate on")
     if resamples:
         check_resamples(resamples)  # before hours of scoring, not after
-    typed = [canonical(str(model)) for model in models if not isinstance(model, Scorer)]
-    titles = {canonical(name): title for name, title in (titles or {}).items()}
     pool = None if pool is None else one_pool(pool)
-    named = titles_of(typed, titles)
+    typed = [canonical(str(model)) for model in models if not isinstance(model, Scorer)]
+    named = titles_of(typed, {canonical(name): title for name, title in (titles or {}).items()})
     scorers = [model for model in models if isinstance(model, Scorer)]
     scorers += find_scorers(
         typed, titles=named, max_pixels=max_pixels, device=device, runtime=runtime,
         allow_random_weights=allow_random_weights,
     )  # fmt: skip
-    wanted = [
-        name
-        for model in models
-        for name in ([fact.name for fact in model.facts] if isinstance(model, Scorer) else [_named(model, named)])
-    ]
-    facts = _in_order([fact for scorer in scorers for fact in scorer.facts], wanted)
+    facts = _facts_of(models, scorers, named)
     names = [fact.name for fact in facts]
     teacher, baseline = (name if name in names or name is None else canonical(name) for name in (teacher, baseline))
     for word, name in (("teacher", teacher), ("baseline", baseline)):
@@ -160,6 +154,18 @@ def evaluate(
         scores=tuple(part for one in judged for part in one.scores),
         pictures=tuple(shown),
     )
+
+
+def _facts_of(
+    models: Sequence[str | Path | Scorer], scorers: Sequence[Scorer], named: Mapping[str, str]
+) -> list[Facts]:
+    """What is known of every score, in the order in which the models were given."""
+    wanted = [
+        name
+        for model in models
+        for name in ([fact.name for fact in model.facts] if isinstance(model, Scorer) else [_named(model, named)])
+    ]
+    return _in_order([fact for scorer in scorers for fact in scorer.facts], wanted)
 
 
 def _pictures(scorers: Sequence[Scorer], manifest: Manifest, judged: Judged, pairing: Pairing) -> list[Picture]:
