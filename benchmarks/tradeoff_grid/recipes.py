@@ -150,12 +150,9 @@ class Redraw:
         self.config = config
 
     def run(self, network: nn.Module, context: StageContext) -> StageResult:
-        """Every layer with a `reset_parameters`, then the network's own way of drawing, where its module has one."""
+        """Every layer with a `reset_parameters`, and last the network's own, if it has one, which knows better."""
         torch.manual_seed(context.seed)
-        for module in network.modules():
+        for module in (*list(network.modules())[1:], network):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-        own = getattr(__import__(type(network).__module__, fromlist=["_initialise"]), "_initialise", None)
-        if own is not None:
-            network.apply(own)
         return StageResult(network, {"redrawn": True})

@@ -147,7 +147,7 @@ def test_the_tree_of_rankdvqa() -> None:
     merged = "read by extractor.stages.1.0, scales.0.conv_in (36 inputs per channel)"
     assert f"extractor.stages.0.2: 16 channels, {merged}" in lines
     assert "scales.0-4.conv_in: 5 groups alike, each of 32 channels" in lines
-    tie = r"add in scales\.0-4 \(rankdvqa\.py:\d+\): scales\.0-4\.mlp\.fc2 with scales\.0-4\.conv_in"
+    tie = r"add in scales\.0-4 \(rankdvqa_parts\.py:\d+\): scales\.0-4\.mlp\.fc2 with scales\.0-4\.conv_in"
     assert any(re.fullmatch(tie, line) for line in lines)
     assert any(line.startswith("scales.0-4.attention.qkv (5 groups, 32 channels): ") for line in lines)
     assert "extractor.stages.5  553,344 parameters, 12.0%" in lines
