@@ -34,6 +34,7 @@ import fork_server
 
 HOWS = ("kill", "fail", "full")
 DONE, REFUSED, FAULT = 0, 3, 4
+LIBRARY = ("compressvqa.models", "compressvqa.scoring", "compressvqa.evaluation.cache")
 
 
 @dataclass(frozen=True)
@@ -212,10 +213,6 @@ def main(arguments: list[str] | None = None) -> None:
     from hostile.commands import COMMANDS
     from hostile.works import WORKS
 
-    for name in fork_server.WARM:  # once, not in each attempt
-        importlib.import_module(name)
-    gc.freeze()  # nor are their objects walked over, which would copy their pages
-    atexit.register(gc.unfreeze)
     works = {**WORKS, **COMMANDS}
     options = argparse.ArgumentParser()
     options.add_argument("works", nargs="+", choices=sorted(works))
@@ -224,6 +221,10 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--how", choices=HOWS, action="append")
     options.add_argument("--folder", type=Path, required=True)
     given = options.parse_args(arguments)
+    for name in fork_server.WARM if set(given.works) & set(COMMANDS) else LIBRARY:  # once, not in each attempt
+        importlib.import_module(name)
+    gc.freeze()  # nor are their objects walked over, which would copy their pages
+    atexit.register(gc.unfreeze)
     for name in given.works:
         started = time.monotonic()
         hows = tuple(given.how or HOWS)

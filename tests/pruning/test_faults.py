@@ -18,9 +18,9 @@ from compressvqa.pruning.cutting.proof.verdict import Verdict
 
 
 def test_faults_are_caught() -> None:
-    outcomes = [grammar_sitting(seed, most=2) for seed in range(50)]
+    outcomes = [grammar_sitting(seed, most=2) for seed in range(30)]
     endings = Counter(o.ending for o in outcomes)
-    assert endings["refused"] + endings["kept"] >= 20
+    assert endings["refused"] + endings["kept"] >= 12
     assert not [str(o) for o in outcomes if o.ending == "uncaught"]
     assert len({o.fault.room for o in outcomes if o.counts}) >= 4
 
