@@ -19,7 +19,7 @@ from compressvqa.untrusted import parse_yaml
 from compressvqa.untrusted.yaml_text import MAX_DEPTH, Place
 
 LARGEST = 2**32 - 1  # whole number in a recipe; what seeds of NumPy and PyTorch can be
-MOST_FAULTS = 20  # that are written out
+MOST_FAULTS = 12  # that are written out
 WITH = " (with --set "
 
 
