@@ -13,6 +13,7 @@ Prints a table and writes it to benchmarks/results/other_processors.{md,json}.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import struct
@@ -122,6 +123,10 @@ def eager(model: torch.nn.Module, sides: tuple[list[Planes], list[Planes]]) -> f
 
 def main() -> None:
     """The table."""
+    lacking = [name for name in ("ziglang", "unicorn") if importlib.util.find_spec(name) is None]
+    if lacking:
+        print(f"needs {' and '.join(lacking)}: pip install ziglang unicorn")
+        return
     own = [name for name, (needed, _) in SETS.items() if needed <= processor_flags()]
     model: Any = cv.create_model("rankdvqa-pico", weights="pretrained").eval()
     ranges, rows = calibrate(model), []

@@ -27,6 +27,7 @@ from compressvqa.results import Evaluation
 
 # A full collection walks over all that PyTorch made when it was imported, half a second each: seldom is enough.
 gc.set_threshold(10_000)
+atexit.register(gc.unfreeze)  # bindings count what is left at the end, and print it as leaked
 
 # A busy machine is no fault of a test; examples are the same on every run.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -73,7 +74,6 @@ def registries_as_they_were() -> Iterator[None]:
 def nothing_old_is_collected() -> None:
     """What is there before the tests of a file, PyTorch above all, is not walked over by their collections."""
     gc.freeze()
-    atexit.register(gc.unfreeze)  # bindings count what is left at the end, and print it as leaked
 
 
 @pytest.fixture(scope="module", autouse=True)
