@@ -140,6 +140,13 @@ def test_a_graph_that_knows_one_size_is_not_said_to_know_all(tmp_path: Path) -> 
     assert "256x256 only" in (made.folder / "README.md").read_text()
 
 
+def test_a_way_that_fails_leaves_dropout_asleep_for_the_next(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    network = cv.create_model("wadiqam-fr", widths=(2, 2, 2, 2, 2), hidden=4)
+    made = cv.export(network, tmp_path / "made", allow_random_weights=True)
+    assert made.free == ("batch",) and "not for any size" in made.notes[0]
+
+
 def test_a_network_of_one_size_is_exported_for_that_size(tmp_path: Path) -> None:
     network = small("squares").train()
     made = cv.export(network, tmp_path / "made", format="torch-export", size=64, allow_random_weights=True)

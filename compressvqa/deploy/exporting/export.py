@@ -156,7 +156,8 @@ def export(
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
         network.cpu()
-        graph = ScoringGraph(network.eval(), scale_of(network), full_reference=spec.mode == "FR")
+        graph = ScoringGraph(network, scale_of(network), full_reference=spec.mode == "FR")
+        graph.eval()  # with itself: an exporter puts everything back into the mode that it finds the outermost module in
         folder.parent.mkdir(parents=True, exist_ok=True)
         with owned(folder) as place:
             place.mkdir()
