@@ -9,6 +9,9 @@ RUN ?= runs/demo
 demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about eight minutes on two cores
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
 
+# Tests start hundreds of programs: each would compile this package anew where Python may not keep what it compiled.
+test check: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.ready  ## every test, doctest and example of the documents
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
