@@ -15,7 +15,7 @@ from compressvqa.errors import CompressVQAError, WeightsError
 from compressvqa.progress import Progress
 from compressvqa.scoring.ahead import read_ahead
 from compressvqa.scoring.scorer import Course, Scorer, Segment
-from compressvqa.video.align import blocks, reading
+from compressvqa.video.align import blocks, in_parts, reading
 from compressvqa.video.block import Frames
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
@@ -56,12 +56,14 @@ class BlockScorer(Scorer):
         smallest_side: the smallest height or width that it can measure.
         knows_identical: whether its scale has a score for a block that is its own reference (see `on_scale`).
         number: of the block at hand, from 0, while it is compared.
+        count: how many blocks the longest of the files at hand has; None: not known.
     """
 
     block: int = 12
     smallest_side: int = 1
     knows_identical: bool = False
     number: int = 0
+    count: int | None = None
 
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Called before the first block with what is known of the files; what it returns is said with the score."""
@@ -77,6 +79,15 @@ class BlockScorer(Scorer):
         """
         del number, blocks
         return True
+
+    def sparse(self, blocks: int) -> bool:
+        """Whether so few blocks are scored that the files should be read there only; by default never.
+
+        Args:
+            blocks: how many there are.
+        """
+        del blocks
+        return False
 
     def prepare(self, reference: Tensor) -> Any:
         """What is worked out once for a block of the reference, (1, T, 3, H, W) in [0, 1]; by default the block.
@@ -133,14 +144,14 @@ class BlockScorer(Scorer):
     def score(
         self, reference: Clip | None, distorted: Sequence[Clip], pairing: Pairing, progress: Progress | None = None
     ) -> list[dict[str, Course]]:
-        """As `Scorer.score`. Files are decoded once, and once more where their packets promised too much."""
+        """As `Scorer.score`. Files are decoded once, or in parts; again, whole, where their packets said too much."""
         if self.facts[0].mode == "NR":
             reference = None
         with believed() as promises:
             try:
                 found = self._score(reference, distorted, pairing, progress)
             except CompressVQAError:
-                if not any(promises.believed.values()):
+                if not promises:
                     raise
             else:
                 if promises.kept():
@@ -171,19 +182,18 @@ class BlockScorer(Scorer):
         segments: list[list[Segment]] = [[] for _ in distorted]
         same: list[list[bool]] = [[] for _ in distorted]
         total = max((sight.frames for sight in sights if sight.frames is not None), default=None)
+        count = self.count = None if total is None else -(-total // (self.block * pairing.subsample))
         with self.running(), torch.inference_mode():
             settings = {"block": self.block, "subsample": pairing.subsample, **self.start(sights)}
             shown = sights[0].reference or sights[0].distorted
             rooms = Rooms((self.block, 3, shown.height, shown.width))
-            in_step = blocks(reference, distorted, sights, pairing, block=self.block)
+            only = self._only(reference, distorted, sights, count)
+            in_step = blocks(reference, distorted, sights, pairing, block=self.block, only=only)
             samples = shown.height * shown.width * (1 if shown.colour.bitdepth <= 8 else 2)
             small = 1.5 * samples * self.block * (1 + len(distorted)) <= AHEAD_BYTES
-            count = None if total is None else -(-total // (self.block * pairing.subsample))
-            number = -1
-            for group in read_ahead(in_step) if small else in_step:  # `enumerate` would hold on to the block before
-                number += 1
-                self.number = number
-                if not self.takes(number, count):
+            for group in read_ahead(in_step) if small else in_step:
+                self.number = group.first // (self.block * pairing.subsample)
+                if not self.takes(self.number, count):
                     continue
                 lengths = [len(frames) for frames in group.distorted]
                 # A file that ends earlier has a shorter last block.
@@ -206,9 +216,18 @@ class BlockScorer(Scorer):
         for side, (kept, course, clip) in enumerate(zip(parts, segments, distorted, strict=True)):
             tensors = _tensors(kept)
             value = self._finite(self.pool(tensors), "the file", clip)
-            measured = Course(value, tuple(course), {**settings, **in_step.said(side)})
+            said = {**in_step.said(side), **({} if only is None else {"notes": [_in_parts(len(only), count)]})}
+            measured = Course(value, tuple(course), {**settings, **said}, in_parts=only is not None)
             courses.append({facts.name: self.on_scale(measured, tensors, same[side])})
         return courses
+
+    def _only(
+        self, reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight], count: int | None
+    ) -> list[int] | None:
+        """The blocks that are read; None: the whole files are."""
+        if count is None or not self.sparse(count) or not in_parts(reference, distorted, sights):
+            return None
+        return [number for number in range(count) if self.takes(number, count)]
 
     def _segments(self, part: Tensor, first: int, frames: int, clip: Clip) -> list[Segment]:
         """One segment a frame where the part holds a number for each, else one for the block."""
@@ -230,6 +249,10 @@ class BlockScorer(Scorer):
             raise WeightsError(f"{name} scores {what} of {clip.path} as {value}", where=self.facts[0].source,
                                hint="its weights may be damaged")  # fmt: skip
         return value
+
+
+def _in_parts(taken: int, count: int | None) -> str:
+    return f"read at {taken} of {count} blocks only: damage and frames out of step elsewhere were not looked for"
 
 
 def _tensors(kept: Sequence[_Numbers]) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from compressvqa.scoring.tiles import MAX_PIXELS
 from compressvqa.video import piped
 from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight, look
+from compressvqa.video.promises import believed
 from compressvqa.video.raw import RawFormat
 
 # What a pairing may ask to be done to the frames; said with a score where it was.
@@ -205,12 +206,18 @@ def score_all(
             itself = _identical(scorer, left, pairing) if identical else {}
             courses = scorer.score(base, right, pairing, progress)
             for side, (clip, course) in enumerate(zip(right, courses, strict=True)):
-                sight = look(base, clip, pairing)
+                sight = _sight(base, clip, pairing, course.values())
                 for facts in scorer.facts:
                     made = _score(facts, course[facts.name], sight, pairing, asked)
                     found[side][facts.name] = replace(made, per=length, identical=itself.get(facts.name))
     scores = [found[side][facts.name] for side in found for scorer in scorers for facts in scorer.facts]
     return in_order(scores, names)
+
+
+def _sight(reference: Clip | None, clip: Clip, pairing: Pairing, courses: Iterable[Course]) -> Sight:
+    """What is known of the files now; where they were read in parts, what their packets say."""
+    with believed() if any(course.in_parts for course in courses) else nullcontext():
+        return look(reference, clip, pairing)
 
 
 def _clip(file: File, raw: RawFormat | None, stream: int | None) -> Clip:

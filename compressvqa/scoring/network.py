@@ -182,7 +182,7 @@ class NetworkScorer(BlockScorer):
         names = ", ".join(sorted({one.runtime for one in self._prepared.values()}))
         said = {"tiles": len(self._grid), "runtime": names, "device": str(self.device)}
         if self.sampling is not None:
-            said = {"sampled": self.sampling.to_dict(shown.height, shown.width), **said, "tiles": 1}
+            said = {"sampled": self.sampling.to_dict(shown.height, shown.width, self.count), **said, "tiles": 1}
         return said
 
     def _ready(self, size: tuple[int, int], blocks: int) -> Prepared:
@@ -207,6 +207,10 @@ class NetworkScorer(BlockScorer):
     def takes(self, number: int, blocks: int | None) -> bool:
         """Those that the sample holds, where there is one."""
         return self.sampling is None or self.sampling.takes(number, blocks)
+
+    def sparse(self, blocks: int) -> bool:
+        """Where the sample leaves out more than every other block: less is not worth what a whole look tells."""
+        return self.sampling is not None and self.sampling.spacing(blocks) > self.sampling.every
 
     def compare(self, reference: Frames | None, distorted: Sequence[Frames], rooms: Rooms) -> list[Tensor]:
         """For each file one number, or what the network's own `pool` reads."""

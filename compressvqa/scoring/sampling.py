@@ -12,6 +12,7 @@ from compressvqa.errors import DataError
 SIDE = 192  # of a patch, in pixels: the coarsest scale of RankDVQA still sees six positions across
 SHARE = 0.125  # of a picture's area that is looked at
 EVERY = 2  # of so many blocks, one
+MOST = 32  # blocks of a file
 
 Place = tuple[int, int, int, int]  # top, left, height, width
 
@@ -20,14 +21,15 @@ Place = tuple[int, int, int, int]  # top, left, height, width
 class Sampling:
     """A draw of blocks and patches; the same seed gives the same places in files of one size and length.
 
-    Time is cut into runs of `every` blocks, of each of which one is drawn. In it patches are drawn so that each of as
-    many stripes, across and down, has one (a Latin square): none of the picture is left to chance alone.
+    Time is cut into runs of `every` blocks or more, of each of which one is drawn. In it patches are drawn so that each
+    of as many stripes, across and down, has one (a Latin square): none of the picture is left to chance alone.
 
     Args:
         seed: of the draw.
         side: of a patch.
         share: of the picture's area in the patches of a block; at least two patches.
         every: blocks of which one is scored.
+        most: blocks of a file that are scored at most: of longer files one of more than `every`.
 
     Raises:
         DataError: a seed below 0.
@@ -37,6 +39,7 @@ class Sampling:
     side: int = SIDE
     share: float = SHARE
     every: int = EVERY
+    most: int = MOST
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -49,11 +52,16 @@ class Sampling:
             block: its number, from 0.
             blocks: how many there are; None: not known.
         """
-        run, place = divmod(block, self.every)
-        length = self.every if blocks is None else min(self.every, blocks - run * self.every)
+        every = self.spacing(blocks)
+        run, place = divmod(block, every)
+        length = every if blocks is None else min(every, blocks - run * every)
         # Of a file of unknown length the first block is there for certain.
         drawn = 0 if blocks is None and run == 0 else int(self._dice(run, 0).integers(max(1, length)))
         return place == drawn
+
+    def spacing(self, blocks: int | None) -> int:
+        """Of how many blocks one is scored, of a file of so many."""
+        return self.every if blocks is None else max(self.every, -(-blocks // self.most))
 
     def patches(self, block: int, height: int, width: int) -> list[Place]:
         """The patches of a block, all of one size; the whole picture where that is little more than two of them.
@@ -77,13 +85,13 @@ class Sampling:
             return height, width
         return min(self.side, height), min(self.side, width)
 
-    def to_dict(self, height: int, width: int) -> dict[str, Any]:
-        """What is said of it with a score."""
+    def to_dict(self, height: int, width: int, blocks: int | None = None) -> dict[str, Any]:
+        """What is said of it with a score of a file of such pictures and so many blocks."""
         places = self.patches(0, height, width)
         seen = sum(high * wide for _, _, high, wide in places) / (height * width)
         return {
-            "seed": self.seed, "blocks": f"1 of {self.every}", "patches": len(places),
-            "patch": list(places[0][2:]), "share_of_pixels": round(min(1.0, seen) / self.every, 4),
+            "seed": self.seed, "blocks": f"1 of {self.spacing(blocks)}", "patches": len(places),
+            "patch": list(places[0][2:]), "share_of_pixels": round(min(1.0, seen) / self.spacing(blocks), 4),
         }  # fmt: skip
 
     def _dice(self, *what: int) -> np.random.Generator:

@@ -138,12 +138,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Course:
-    """One distorted file's score, and its course over time; the raw score where a scale lies between."""
+    """One distorted file's score, and its course over time.
+
+    Args:
+        score: of the whole file.
+        segments: of its parts.
+        settings: how it was measured.
+        raw: the score as the network gave it, where a scale lies between.
+        in_parts: whether the files were read in parts only: of the rest it is not known whether it is whole.
+    """
 
     score: float
     segments: tuple[Segment, ...]
     settings: Mapping[str, Any]
     raw: float | None = None
+    in_parts: bool = False
 
 
 class Scorer(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from compressvqa.video.clip import Clip, Pairing
 from compressvqa.video.compare import Sight
 from compressvqa.video.drift import Watch, cells_of, describe, events, thumbnail
 from compressvqa.video.frames import Planes
+from compressvqa.video.read import is_read_in_parts
 
 MOST_EVENTS = 100  # that are kept with a score
 
@@ -56,6 +58,8 @@ class Blocks:
             left out, not single frames, so that motion inside a block is as networks learnt it.
         block: frames of a block; the last one may be shorter.
         check: whether tiny pictures of all frames are held against each other, to see that the files are in step.
+        only: numbers of the blocks that are handed out, of those that `subsample` leaves; the rest of the files is not
+            read (see `in_parts`), and not checked. None: all.
 
     Raises:
         DataError: (when iterated) a file can't be read, or ends before the look at it said.
@@ -70,7 +74,9 @@ class Blocks:
         *,
         block: int,
         check: bool = True,
+        only: Sequence[int] | None = None,
     ) -> None:
+        self._only = only
         self._reference, self._distorted, self._sights = reference, distorted, sights
         self._pairing, self._block, self._check = pairing, block, check
         # Frames that are compared by time repeat on one side: they are in step by their clocks.
@@ -79,6 +85,28 @@ class Blocks:
         self._edges: list[Edges | None] = [None for _ in sights]
 
     def __iter__(self) -> Iterator[FrameBlock]:
+        return self._all() if self._only is None else self._some(self._only)
+
+    def _some(self, only: Sequence[int]) -> Iterator[FrameBlock]:
+        """Blocks that are read each by itself."""
+        begins = [number * self._block * self._pairing.subsample for number in only]
+        ends = [sight.frames or 0 for sight in self._sights]
+        runs = [[range(min(first, end), min(first + self._block, end)) for first in begins] for end in ends]
+        most = [range(first, min(first + self._block, max(ends))) for first in begins]
+        left = None if self._reference is None else self._sights[0].left(self._reference, self._pairing).runs(most)
+        right = [
+            sight.right(clip, self._pairing).runs(its)
+            for clip, sight, its in zip(self._distorted, self._sights, runs, strict=True)
+        ]
+        for place, run in enumerate(most):
+            held = None if left is None else _taken(left, len(run), self._reference)
+            sides = [
+                _taken(frames, len(its[place]), clip)
+                for frames, its, clip in zip(right, runs, self._distorted, strict=True)
+            ]
+            yield FrameBlock(run.start, held, sides)
+
+    def _all(self) -> Iterator[FrameBlock]:
         reference, block = self._reference, self._block
         held: list[Planes] = []
         sides: list[list[Planes]] = [[] for _ in self._distorted]
@@ -139,9 +167,27 @@ def blocks(
     *,
     block: int,
     check: bool = True,
+    only: Sequence[int] | None = None,
 ) -> Blocks:
     """As `Blocks`."""
-    return Blocks(reference, distorted, sights, pairing, block=block, check=check)
+    return Blocks(reference, distorted, sights, pairing, block=block, check=check and only is None, only=only)
+
+
+def in_parts(reference: Clip | None, distorted: Sequence[Clip], sights: Sequence[Sight]) -> bool:
+    """Whether single blocks of these files can be read: by number, as many as are known, and none deinterlaced."""
+    if any(sight.shown is not None or not sight.frames for sight in sights):
+        return False
+    if any(one.fields != "progressive" for sight in sights for one in sight.treatments):
+        return False
+    return all(is_read_in_parts(clip) for clip in (reference, *distorted) if clip is not None)
+
+
+def _taken(frames: Iterator[Planes], number: int, clip: Clip | None) -> list[Planes]:
+    """So many frames, or the error that there are fewer."""
+    found = list(itertools.islice(frames, number))
+    if len(found) < number:
+        raise DataError("has fewer frames than its packets say", where=None if clip is None else clip.path)
+    return found
 
 
 def reading(sight: Sight) -> Hashable:

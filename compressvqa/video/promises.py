@@ -17,13 +17,9 @@ from pathlib import Path
 import av.error
 
 from compressvqa.errors import CompressVQAError
-from compressvqa.video import matroska, sandbox
-from compressvqa.video.container import open_video
-from compressvqa.video.decode import Walk
+from compressvqa.video import sandbox
+from compressvqa.video.packets import packets_of
 from compressvqa.video.survey import Survey, is_known, same, stream_notes, survey
-
-CONTAINERS = ("mov", "matroska")  # first names of FFmpeg's demuxers whose packets are pictures, one each
-CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
 
 
 @functools.cache
@@ -37,15 +33,23 @@ class Promises:
 
     Attributes:
         believed: {(file, stream): what its packets promise; None where they promise nothing}.
+        in_parts: those of which only parts are decoded: nothing will tell whether their promises hold elsewhere.
     """
 
     def __init__(self) -> None:
         self.believed: dict[tuple[Path, int | None], Survey | None] = {}
+        self.in_parts: set[tuple[Path, int | None]] = set()
+
+    def __bool__(self) -> bool:
+        """Whether anything was believed."""
+        return bool(self.in_parts) or any(self.believed.values())
 
     def kept(self) -> bool:
         """Whether decoding says the same of every file; files that were not read to their end are decoded for it."""
         try:
-            return all(one is None or same(one, survey(*file)) for file, one in self.believed.items())
+            return all(
+                one is None or file in self.in_parts or same(one, survey(*file)) for file, one in self.believed.items()
+            )
         except (CompressVQAError, OSError):
             return False
 
@@ -80,18 +84,29 @@ def promised(path: Path, wanted: int | None) -> Survey | None:
 
 
 def _said(path: Path, wanted: int | None) -> Survey | None:
-    with open_video(path, wanted) as (container, stream):
-        context = stream.codec_context
-        known = context is not None and context.codec.canonical_name in CODECS
-        if not known or container.format.name.split(",")[0] not in CONTAINERS:
-            return None
-    walk = Walk(path, wanted, threads=1, strict=True)
-    moments: list[float] = []
-    for packet in walk.packets_only():
-        if packet.is_corrupt or packet.pts is None or not (moments or packet.is_keyframe):
-            return None
-        moments.append(float(packet.pts * packet.time_base))
-    odd = walk.hidden or walk.empty or len(set(moments)) != len(moments) or not moments
-    if odd or matroska.first_fault(path) is not None:
+    found = packets_of(path, wanted)
+    if found is None:
         return None
-    return Survey.of_walk(walk, moments, None, tuple(stream_notes(path, wanted, walk, True)))
+    return Survey.of_walk(found.walk, list(found.seconds), None, tuple(stream_notes(path, wanted, found.walk, True)))
+
+
+def read_in_parts(path: Path, wanted: int | None) -> bool:
+    """Whether some frames of a file can be had without decoding it whole; if so, it is not checked by `Promises.kept`.
+
+    Within `believed` only: where reading parts fails, the scoring that is done once more reads files whole.
+
+    Args:
+        path: a local file.
+        wanted: which of its video streams.
+    """
+    promises: Promises | None = getattr(_here(), "promises", None)
+    if promises is None or sandbox.is_on() or not path.is_file():
+        return False
+    try:
+        found = packets_of(path, wanted)
+    except (CompressVQAError, av.error.FFmpegError, OSError, EOFError):
+        return False
+    if found is None or 0 not in found.entries:
+        return False
+    promises.in_parts.add((path, wanted))
+    return True

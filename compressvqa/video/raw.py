@@ -25,6 +25,7 @@ from compressvqa.video.matrices import Matrix
 from compressvqa.video.posture import Scan
 
 MAGIC = b"YUV4MPEG2"
+PLAIN = b"FRAME\n"  # a frame's header without tags
 SCAN_TAGS: dict[str, Scan] = {"p": "progressive", "t": "tff", "b": "bff"}
 # A header longer than this is not a Y4M header.
 MAX_HEADER = 4096
@@ -148,8 +149,8 @@ def _y4m_damage(number: int) -> Damage:
     return Damage(number, f"frame {number} is cut off or damaged: the file is truncated")
 
 
-def read_y4m(path: Path) -> Iterator[Planes]:
-    """Frames of a Y4M file, one at a time.
+def read_y4m(path: Path, start: int = 0) -> Iterator[Planes]:
+    """Frames of a Y4M file, one at a time, from frame `start` on.
 
     Raises:
         DataError: as `probe_y4m`, or a frame that is cut off.
@@ -157,12 +158,16 @@ def read_y4m(path: Path) -> Iterator[Planes]:
     with path.open("rb") as file:
         info, size = _y4m_header(file, path)
         number = 0
+        if info.frames is not None:  # plain headers, all of one length
+            number = min(start, info.frames)
+            file.seek(number * (size + len(PLAIN)), 1)
         while (line := file.readline(MAX_HEADER)) != b"":
             data = file.read(size)
             if not line.startswith(b"FRAME") or len(data) < size:
                 raise _y4m_damage(number).error(path)
-            samples = np.frombuffer(data, sample_type(info.colour.bitdepth))
-            yield split_planes(samples, info.height, info.width, info.chroma, info.colour)
+            if number >= start:
+                samples = np.frombuffer(data, sample_type(info.colour.bitdepth))
+                yield split_planes(samples, info.height, info.width, info.chroma, info.colour)
             number += 1
 
 
@@ -186,7 +191,7 @@ def _y4m_header(file: BinaryIO, path: Path) -> tuple[VideoInfo, int]:
     size = _frame_bytes(width, height, chroma, bitdepth)
     # Frame headers may carry tags, so the count by length is exact only for plain ones, which everyone writes.
     body = path.stat().st_size - file.tell()
-    frames, rest = divmod(body, size + len(b"FRAME\n"))
+    frames, rest = divmod(body, size + len(PLAIN))
     scan = SCAN_TAGS.get(tags.get("I", "p")[:1], "progressive")
     info = VideoInfo(path=path, codec="rawvideo", width=width, height=height, chroma=chroma, colour=colour,
                      frame_rate=rate, frames=frames if rest == 0 else None, matrix_stated=False, scan=scan,
@@ -223,7 +228,7 @@ def write_y4m(path: Path, frames: Iterable[Planes], frame_rate: Fraction = Fract
         for frame in frames:
             if count == 0:
                 file.write(_y4m_header_of(frame, frame_rate))
-            file.write(b"FRAME\n" + frame.to_bytes())
+            file.write(PLAIN + frame.to_bytes())
             count += 1
     if count == 0:
         path.unlink()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -25,11 +25,13 @@ from compressvqa.video.clip import Clip
 from compressvqa.video.container import ONE_STREAM, open_video, reason
 from compressvqa.video.frames import Colour, Planes
 from compressvqa.video.info import ONE_MATRIX, VideoInfo, check_size
+from compressvqa.video.jumps import jumped
 from compressvqa.video.matrices import TITLES
+from compressvqa.video.packets import packets_of
 from compressvqa.video.pixel_formats import check_format, gamut, has_alpha, is_rgb, layout, meaning, planes_of_frame
 from compressvqa.video.playlists import playlist_of
 from compressvqa.video.posture import posture_of
-from compressvqa.video.promises import promised
+from compressvqa.video.promises import promised, read_in_parts
 from compressvqa.video.raw import RawFormat, is_y4m, probe_raw, probe_y4m, read_raw, read_y4m
 from compressvqa.video.sequence import is_sequence, probe_sequence, read_sequence
 from compressvqa.video.survey import Survey, frames_of, survey
@@ -141,7 +143,8 @@ def read_frames(
         frames = read_raw(path, _needs_format(path, clip.raw), start)
         start, stop = 0, None if stop is None else stop - start
     elif is_y4m(path):
-        frames = read_y4m(path)
+        frames = read_y4m(path, start)
+        start, stop = 0, None if stop is None else stop - start
     elif animation.is_pillows(path):
         moving = animation.is_animated_webp(path)
         frames = animation.read_webp(path) if moving else iter([pictures.read_picture(path)])
@@ -150,10 +153,52 @@ def read_frames(
     yield from itertools.islice(frames, start, stop)
 
 
+def read_runs(file: Clip, runs: Sequence[range], *, threads: int = 0) -> Iterator[Planes]:
+    """Frames of some runs, one after the other; what lies between is not decoded where it need not be.
+
+    Args:
+        file: a local file, of which `is_read_in_parts` says that it can be read so; its frames are trusted to be whole
+            where they are not read.
+        runs: numbers of frames, rising, in the order of display.
+        threads: decoder threads, 0: as many as the decoder likes.
+
+    Raises:
+        DataError: as `read_frames`, or one of these frames can't be had without what is before it.
+    """
+    packets = None if _has_places(file.path) else packets_of(_local(file.path), file.stream)
+    if packets is None:
+        for run in runs:
+            yield from read_frames(file, start=run.start, stop=run.stop, threads=threads)
+        return
+    numbers = [number for run in runs for number in run]
+    yield from _as_planes(file.path, lambda opened: jumped(file.path, file.stream, packets, numbers, threads=threads,
+                                                           opened=opened))  # fmt: skip
+
+
+def is_read_in_parts(file: Clip) -> bool:
+    """Whether `read_runs` is less work than reading the whole file; then `believed` does not check it as a whole."""
+    if sandbox.is_on():
+        return False
+    return _has_places(file.path) or read_in_parts(file.path, file.stream)
+
+
+def _has_places(path: Path) -> bool:
+    """Whether it is known where in a file each frame lies."""
+    if is_sequence(path):
+        return True
+    if not path.is_file():
+        return False
+    return path.suffix.lower() in RAW_SUFFIXES or (is_y4m(path) and probe_y4m(path).frames is not None)
+
+
 def _decoded(path: Path, stream: int | None, threads: int) -> Iterator[Planes]:
+    return _as_planes(path, lambda opened: frames_of(path, stream, threads, opened=opened))
+
+
+def _as_planes(path: Path, decode: Callable[[Callable[[Any], None]], Iterator[Any]]) -> Iterator[Planes]:
     facts: list[VideoInfo] = []
     # Facts are read where the file is opened to decode it, and refuse what is too large: opening decodes some frames.
-    for frame in frames_of(path, stream, threads, opened=lambda chosen: facts.append(_info(path, chosen))):
+    for frame in decode(lambda chosen: facts.append(_info(path, chosen))):
         planes = planes_of_frame(frame, path)
         info = facts[0]
         if info.codec in ONE_MATRIX and not info.rgb:

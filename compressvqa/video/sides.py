@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from compressvqa.video.clock import Numbers
 from compressvqa.video.form import as_read
 from compressvqa.video.frames import Planes
 from compressvqa.video.info import VideoInfo
-from compressvqa.video.read import read_frames
+from compressvqa.video.read import read_frames, read_runs
 from compressvqa.video.reformat import Reformatter
 from compressvqa.video.treat import AS_STORED, Treatment
 
@@ -47,12 +47,23 @@ class Side:
         if numbers is not None:
             count = int(numbers.max(initial=-1)) + 1
         stop = None if count is None else self.skip + count
-        frames: Iterator[Planes] = (
-            as_read(planes, self.info) for planes in read_frames(self.clip, start=self.skip, stop=stop)
-        )
-        frames = self.treatment.frames(frames, self.info.frame_rate)
-        sized = frames if self.size is None else map(Reformatter(self.size), frames)
+        sized = self._shown(read_frames(self.clip, start=self.skip, stop=stop))
         return sized if numbers is None else picked(sized, numbers.tolist())
+
+    def runs(self, runs: Sequence[range]) -> Iterator[Planes]:
+        """Its frames in some runs, counted likewise; no deinterlacing, which looks at the frames around.
+
+        Args:
+            runs: numbers of frames, rising.
+
+        Raises:
+            DataError: the file can't be read, or not in parts.
+        """
+        return self._shown(read_runs(self.clip, [range(self.skip + run.start, self.skip + run.stop) for run in runs]))
+
+    def _shown(self, stored: Iterator[Planes]) -> Iterator[Planes]:
+        frames = self.treatment.frames((as_read(planes, self.info) for planes in stored), self.info.frame_rate)
+        return frames if self.size is None else map(Reformatter(self.size), frames)
 
 
 def picked(frames: Iterator[Any], numbers: Iterable[int]) -> Iterator[Any]:
