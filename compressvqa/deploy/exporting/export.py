@@ -157,7 +157,7 @@ def export(
     try:
         network.cpu()
         graph = ScoringGraph(network, scale_of(network), full_reference=spec.mode == "FR")
-        graph.eval()  # with itself: an exporter puts everything back into the mode that it finds the outermost module in
+        graph.eval()  # itself too: an exporter puts all back into the mode that it finds the outermost module in
         folder.parent.mkdir(parents=True, exist_ok=True)
         with owned(folder) as place:
             place.mkdir()
