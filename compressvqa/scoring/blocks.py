@@ -65,6 +65,10 @@ class BlockScorer(Scorer):
     number: int = 0
     count: int | None = None
 
+    def state(self) -> Any:
+        """As `Scorer.state`, without where a scoring has got to."""
+        return {name: held for name, held in super().state().items() if name not in ("number", "count")}
+
     def start(self, sights: Sequence[Sight]) -> Mapping[str, Any]:
         """Called before the first block with what is known of the files; what it returns is said with the score."""
         del sights

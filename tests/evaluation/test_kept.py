@@ -17,6 +17,7 @@ from compressvqa.errors import DataError
 from compressvqa.evaluation import ScoreCache, evaluate
 from compressvqa.evaluation import digests as digests_of_files
 from compressvqa.opinions import Item, Manifest
+from compressvqa.scoring.blocks import BlockScorer
 from compressvqa.scoring.command import CommandScorer
 from compressvqa.scoring.network import NetworkScorer
 from compressvqa.scoring.scorer import Course, Facts, Segment
@@ -221,3 +222,24 @@ def test_scores_of_an_earlier_version_are_taken_anew(noise_set, cache):
     counting = Counting()
     evaluate([counting], [noise_set], cache=cache, resamples=0)
     assert len(counting.asked) == 15 and Path(cache / "scores.sqlite").is_file()
+
+
+def test_a_scorer_that_has_scored_before_finds_what_it_kept(noise_set, cache, tmp_path):
+    log = tmp_path / "asked"
+
+    class Means(BlockScorer):
+        """Where a scoring has got to is no setting."""
+
+        facts = (Facts(name="means", identity="means"),)
+
+        def measure(self, prepared, distorted):
+            with log.open("a") as file:
+                file.write(".")
+            return -(prepared - distorted).abs().mean(dim=(0, 2, 3, 4))
+
+    scorer = Means()
+    first = evaluate([scorer], [noise_set], cache=cache, resamples=0)
+    asked = log.read_text()
+    again = evaluate([scorer], [noise_set], cache=cache, resamples=0)
+    assert asked and log.read_text() == asked
+    assert scores_of(again, "means") == scores_of(first, "means")
