@@ -42,6 +42,7 @@ def jumped(
         stream.thread_type, context.thread_count = "AUTO", threads
         if context.codec.canonical_name in SILENT:
             context.options = {"err_detect": "explode"}
+        size = context.width, context.height
         held: dict[int, Any] = {}
         source: Iterator[Any] = iter(())
         place = -1  # of the packet that comes next; -1: none was read
@@ -54,6 +55,8 @@ def jumped(
                 if packet is not None:
                     place = packets.places.get(packet.pts, place) + 1
                 for frame in _frames(context, packet, packets, needed, path):
+                    if frame.is_corrupt or (frame.width, frame.height) != size:
+                        raise DataError("has a damaged frame, or frames of several sizes", where=path)
                     held[int(packets.numbers[packets.places[frame.pts]])] = frame
                 if packet is None and number not in held:
                     raise DataError(f"frame {number} does not decode", where=path)
@@ -72,8 +75,4 @@ def _frames(context: Any, packet: Any, packets: Packets, needed: frozenset[int],
         found = context.decode(packet)
     except (av.error.FFmpegError, EOFError) as error:
         raise DataError(f"does not decode ({reason(error)})", where=path) from error
-    for frame in found:
-        if is_needed(frame.pts):
-            if frame.is_corrupt or (frame.width, frame.height) != (context.width, context.height):
-                raise DataError("has a damaged frame, or frames of several sizes", where=path)
-            yield frame
+    yield from (frame for frame in found if is_needed(frame.pts))

@@ -208,6 +208,22 @@ def test_damage_where_it_is_read_is_refused_and_elsewhere_unseen(
     assert walks == [] and "were not looked for" in str(found.settings["notes"])
 
 
+def test_a_file_whose_size_changes_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    both = b""
+    for name, size in (("one", "160:128"), ("other", "128:160")):
+        ffmpeg("-i", str(files["closed.mp4"]), "-vf", f"scale={size}", "-c:v", "libx264", "-g", "20", "-bf", "0",
+               str(tmp_path / f"{name}.264"))  # fmt: skip
+        both += (tmp_path / f"{name}.264").read_bytes()
+    (tmp_path / "both.264").write_bytes(both)
+    ffmpeg("-r", "25", "-i", str(tmp_path / "both.264"), "-c", "copy", str(tmp_path / "both.mp4"))
+    table = packets_of(tmp_path / "both.mp4", None)
+    assert table is not None and len(table.entries) > 8
+    with pytest.raises(DataError, match="several sizes"):
+        list(jumped(tmp_path / "both.mp4", None, table, [100, 101]))
+    with pytest.raises(DataError, match="the frame size changes at frame 90"):
+        score(tmp_path / "both.mp4", tmp_path / "both.mp4", model=sampler())
+
+
 def test_short_files_are_read_whole(files: dict[str, Path], walks: list[str]) -> None:
     survey._known.cache_clear()
     found = cv.score(files["closed.mp4"], files["hevc.mp4"], model=Mean(), allow_random_weights=True, sampled=0,
