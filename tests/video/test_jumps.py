@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from clips import ffmpeg, make
+from hostile.mutations import mutated_bytes
 
 import compressvqa as cv
 from compressvqa.errors import DataError
@@ -24,6 +25,7 @@ from compressvqa.video.decode import Walk
 from compressvqa.video.frames import Planes
 from compressvqa.video.jumps import jumped
 from compressvqa.video.packets import packets_of
+from compressvqa.video.promises import believed
 from compressvqa.video.read import is_read_in_parts, probe, read_frames, read_runs
 
 FRAMES = 90
@@ -112,6 +114,27 @@ def test_a_table_that_lies_is_refused(files: dict[str, Path]) -> None:
     late = replace(table, shown=table.shown + 1)
     with pytest.raises(DataError):
         list(jumped(files["closed.mp4"], None, late, [33, 34]))
+
+
+def test_damaged_files_are_read_or_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    """Nothing but an error of ours, whatever stands in a file; what comes has the size that was said."""
+    come = refused = 0
+    for name in ("closed.mp4", "hevc.mp4", "vp9.webm", "av1.mp4", "open.mkv"):
+        data = files[name].read_bytes()
+        for seed in range(25):
+            path = tmp_path / f"{seed}-{name}"
+            path.write_bytes(mutated_bytes(data, random.Random(seed), [data]))
+            with believed():
+                if not is_read_in_parts(Clip(path)):
+                    continue
+            try:
+                found = list(read_runs(Clip(path), [range(20, 26), range(60, 66)]))
+            except DataError:
+                refused += 1
+                continue
+            come += 1
+            assert len(found) == 12 and {one.size for one in found} == {(128, 160)}
+    assert come > 5 and refused > 1
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------
