@@ -34,7 +34,7 @@ from compressvqa.files import write_json, write_text
 RESULTS = Path(__file__).parent / "results"
 IMAGE_BACKBONES = (
     "resnet18", "mobilenetv2_050", "mobilenetv3_small_050", "tf_efficientnet_lite0", "regnetx_002", "ghostnet_050",
-    "convnext_atto", "shufflenet_v2_x0_5", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224",
+    "convnext_atto", "edgenext_xx_small", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224",
 )  # fmt: skip
 VIDEO_BACKBONES = ("r3d_18", "mc3_18", "r2plus1d_18")
 
