@@ -6,8 +6,9 @@ samples of several seeds. Agreement is the SROCC of sampled with full scores; lo
 libvmaf's is that of ffmpeg on the same files, whole and with `n_subsample`. VMAF is a proxy, not people.
 
     python benchmarks/sampled.py CLIPS... [--model rankdvqa-mini] [--runtime eager] [--seeds 2]
+    python benchmarks/sampled.py CLIPS... --height 1080 --decoded     # larger, and decoded before: Y4M for both
 
-Prints a table and writes it to benchmarks/results/sampled.{md,json}.
+Prints a table and writes it to benchmarks/results/sampled[_1080p][_decoded].{md,json}.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from compressvqa.scoring import find_scorers, score_several
 RESULTS = Path(__file__).parent / "results"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 RUNGS = ((22, 1.0), (28, 1.0), (34, 1.0), (40, 1.0), (46, 1.0), (26, 0.5))  # CRF, share of the sides that was coded
-FRAMES, HEIGHT = 48, 360
+FRAMES, HEIGHT = 48, 360  # unless another height is asked for
 SUBSAMPLES = (1, 4, 8)
 
 
@@ -41,11 +42,11 @@ def ffmpeg(*arguments: str) -> None:
     subprocess.run([FFMPEG, "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments], check=True)
 
 
-def encodes(clip: Path, folder: Path) -> tuple[Path, list[Path]]:
-    """A nearly lossless reference of a clip, and its ladder."""
+def encodes(clip: Path, folder: Path, height: int, decoded: bool) -> tuple[Path, list[Path]]:
+    """A nearly lossless reference of a clip, and its ladder; `decoded`: as Y4M."""
     reference = folder / f"{clip.stem}.mp4"
     code = ("-threads", "1", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-an")
-    shown = f"scale=-4:{HEIGHT},setsar=1"
+    shown = f"scale=-4:{height},setsar=1"
     ffmpeg("-i", str(clip), "-frames:v", str(FRAMES), "-vf", shown, *code, "-crf", "8", str(reference))
     made = []
     for crf, share in RUNGS:
@@ -53,7 +54,12 @@ def encodes(clip: Path, folder: Path) -> tuple[Path, list[Path]]:
         size = "null" if share == 1 else f"scale=iw*{share}:ih*{share},scale=iw/{share}:ih/{share}"
         ffmpeg("-i", str(reference), "-vf", size, *code, "-crf", str(crf), str(file))
         made.append(file)
-    return reference, made
+    if not decoded:
+        return reference, made
+    for file in (reference, *made):
+        ffmpeg("-i", str(file), str(file.with_suffix(".y4m")))
+        file.unlink()
+    return reference.with_suffix(".y4m"), [file.with_suffix(".y4m") for file in made]
 
 
 def cpu(children: bool = False) -> float:
@@ -95,12 +101,14 @@ def main() -> None:
     parser.add_argument("--model", default="rankdvqa-mini")
     parser.add_argument("--runtime", default="eager")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--height", type=int, default=HEIGHT)
+    parser.add_argument("--decoded", action="store_true", help="all files are Y4M: no decoding in the cost")
     arguments = parser.parse_args()
     if not arguments.clips:
         print("needs clips: python benchmarks/sampled.py CLIPS...")
         return
     with tempfile.TemporaryDirectory() as place:
-        files = [encodes(clip, Path(place)) for clip in arguments.clips]
+        files = [encodes(clip, Path(place), arguments.height, arguments.decoded) for clip in arguments.clips]
         pairs = [(reference, file) for reference, made in files for file in made]
         began = time.monotonic()
         libvmaf = {n: [vmaf(*pair, n) for pair in pairs] for n in SUBSAMPLES}
@@ -118,10 +126,13 @@ def main() -> None:
         scores = [score for score, _ in found]
         name = "libvmaf 0.6.1" + (f", n_subsample={n}" if n > 1 else "")
         rows.append(_row(name, scores, np.sum([took for _, took in found]), truth, truth, base))
-    what = {"clips": [clip.name for clip in arguments.clips], "files": len(pairs), "runtime": arguments.runtime}
-    write_json(RESULTS / "sampled.json", {"rows": rows, **what, "runs": runs, "vmaf": truth})
+    what = {"clips": [clip.name for clip in arguments.clips], "files": len(pairs), "runtime": arguments.runtime,
+            "height": arguments.height, "decoded": arguments.decoded}  # fmt: skip
+    larger = "" if arguments.height == HEIGHT else f"_{arguments.height}p"
+    name = f"sampled{larger}{'_decoded' if arguments.decoded else ''}"
+    write_json(RESULTS / f"{name}.json", {"rows": rows, **what, "runs": runs, "vmaf": truth})
     table = _table(rows, what)
-    write_text(RESULTS / "sampled.md", table)
+    write_text(RESULTS / f"{name}.md", table)
     print(table)
 
 
@@ -139,6 +150,7 @@ def _row(name: str, scores: list[float], took: float, full: list[float], truth: 
 
 
 def _table(rows: list[Any], what: dict[str, Any]) -> str:
+    read = "Decoded before, read as Y4M" if what["decoded"] else "Decoding included"
     titles = ("", "CPU-ms a frame", "of libvmaf", "SROCC with its full score", "SROCC with VMAF", "lost", "most off")
     lines = [f"| {' | '.join(titles)} |", "|---|---:|---:|---:|---:|---:|---:|"]
     lines += [
@@ -148,7 +160,7 @@ def _table(rows: list[Any], what: dict[str, Any]) -> str:
     ]
     return "\n".join(lines) + (
         f"\n\n{what['files']} x264 encodes of {len(what['clips'])} clips ({', '.join(what['clips'])}), {FRAMES} frames "
-        f"of {HEIGHT} rows, runtime {what['runtime']}. Decoding included; user and system time; {processor()}, shared "
+        f"of {what['height']} rows, runtime {what['runtime']}. {read}; user and system time; {processor()}, shared "
         "with other work. VMAF 0.6.1 of all frames is the truth here: a proxy, not people.\n"
     )
 
