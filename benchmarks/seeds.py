@@ -85,16 +85,16 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def table(stages: dict[str, dict[str, Any]]) -> list[str]:
-    """One line a stage."""
+    """One line a stage; without an SROCC where a run's network gives one score for everything."""
     lines = ["| stage | params | MACs | SROCC | lowest to highest | pair accuracy | minutes |",
              "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     for stage, figures in stages.items():
-        srocc = figures["srocc"]["values"]
+        srocc = figures.get("srocc", {}).get("values", [])
         ends = f"{_short(min(srocc), 4)} to {_short(max(srocc), 4)}" if len(srocc) > 1 else "-"
         accuracy = said(figures["pair_accuracy"]["values"]) if "pair_accuracy" in figures else "-"
         cells = [
             stage, f"{figures['params']['mean'] / 1e6:.3f} M", f"{figures['macs_conv_linear']['mean'] / 1e9:.3f} G",
-            said(srocc), ends, accuracy, f"{figures['seconds']['mean'] / 60:.1f}",
+            said(srocc) if srocc else "none: one score for all", ends, accuracy, f"{figures['seconds']['mean'] / 60:.1f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -106,7 +106,8 @@ def page(result: dict[str, Any]) -> str:
     machine = result["environment"]
     if result["stages"]:
         held = result["validation"]
-        judged = f"{held.get('patches', '?')} distorted patches of {held.get('contents', '?')} contents"
+        what = "patches" if "patches" in held else "clips"
+        judged = f"{held.get(what, '?')} distorted {what} of {held.get('contents', '?')} contents"
         label = label_title(result["label"]) if result["label"] else "the label"
         lines += [*table(result["stages"]), ""]
         seeds = ", ".join(map(str, result["seeds"]))

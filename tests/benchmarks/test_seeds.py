@@ -60,6 +60,18 @@ def test_one_run_is_said_to_be_one_and_the_others_to_be_missing(three, small_rec
     assert "Not run: seeds 2, 3" in text
 
 
+def test_a_stage_that_gives_one_score_for_everything_has_no_srocc(three, small_recipe, tmp_path):
+    for file in three[1].glob("stages/*/stage.json"):
+        kept = json.loads(file.read_text())
+        if kept["row"]["stage"] == "pruned":
+            kept["row"]["srocc"] = None
+            file.write_text(json.dumps(kept))
+    result = call(small_recipe, tmp_path, *(item for folder in three for item in ("--run", str(folder))))
+    assert "srocc" not in result["stages"]["pruned"]
+    (row,) = [line for line in seeds.table(result["stages"]) if line.startswith("| pruned |")]
+    assert "none: one score for all | - |" in row
+
+
 def test_runs_of_other_recipes_are_refused(three, small_recipe, tmp_path, capsys):
     recipe = yaml.safe_load((three[1] / "recipe.yaml").read_text())
     recipe["stages"][0]["steps"] += 1
