@@ -94,7 +94,8 @@ def table(stages: dict[str, dict[str, Any]]) -> list[str]:
         accuracy = said(figures["pair_accuracy"]["values"]) if "pair_accuracy" in figures else "-"
         cells = [
             stage, f"{figures['params']['mean'] / 1e6:.3f} M", f"{figures['macs_conv_linear']['mean'] / 1e9:.3f} G",
-            said(srocc) if srocc else "none: one score for all", ends, accuracy, f"{figures['seconds']['mean'] / 60:.1f}",
+            said(srocc) if srocc else "none: one score for all", ends, accuracy,
+            f"{figures['seconds']['mean'] / 60:.1f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
