@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import pytest
@@ -208,6 +209,9 @@ def test_a_head_that_is_wide_as_its_norm_can_lose_its_width() -> None:
 def test_timm_transformers_lose_heads_width_and_depth(name: str, settings: dict[str, Any]) -> None:
     torch.manual_seed(0)
     small = {"img_size": 32, "num_classes": 1, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    known = inspect.signature(timm.models.vision_transformer.VisionTransformer).parameters
+    if "scale_attn_norm" in settings and "scale_attn_norm" not in known:
+        pytest.skip("this timm has no such normalisation")
     net: Any = timm.create_model(name, **{**small, **settings}).eval()
     side = settings.get("img_size", 32)
     images = (torch.randn(2, 3, side, side),)
