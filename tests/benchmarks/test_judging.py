@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 from pruning_coverage.judging import Call, Snapshot, UnjudgedError, distinct, judge, kept_elements
 from pruning_coverage.judging.judge import nudged

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pruning.patterns import PATTERNS
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 from pruning_coverage import tables
 from pruning_coverage.case import CorpusCase, redrawn

@@ -15,7 +15,7 @@ from compressvqa.data import virtual_camera
 from compressvqa.errors import CompressVQAError
 from compressvqa.video.frames import Colour, Planes
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 import itertools
 

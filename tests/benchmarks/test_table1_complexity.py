@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 from table1_complexity import agrees, by_layers, by_profile, lpips
 

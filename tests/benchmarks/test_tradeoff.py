@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 import compressvqa as cv
 from compressvqa.data import PatchSet
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 import tradeoff
 from tradeoff_grid import figures, recipes, rows, sharing
