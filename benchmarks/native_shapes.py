@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy import stats
-from score_speed import spent
+from score_speed import share_of_macs, spent
 
-from compressvqa.cost import complexity
 from compressvqa.deploy.memory import kept_memory
 from compressvqa.deploy.native import Kernel
 from compressvqa.deploy.native.runtime import checked_kernel
@@ -70,12 +69,6 @@ def network(shape: tuple[int, ...], seed: int) -> RankDVQA:
     """A RankDVQA of such widths, its weights drawn."""
     torch.manual_seed(seed)
     return RankDVQA((*shape, LAST), merge_width=MERGE, mlp_width=MLP).eval()
-
-
-def share_of_macs(model: RankDVQA) -> float:
-    """MACs of 12 frames of 256x256 that reach the score, beside those of the whole RankDVQA."""
-    inputs = (torch.zeros(1, BLOCK, 3, 256, 256),) * 2
-    return complexity.profile(model, inputs).macs / complexity.profile(RankDVQA(), inputs).macs
 
 
 def clips(source: Path, form: Form, folder: Path) -> tuple[list[Planes], list[list[Planes]]]:

@@ -106,7 +106,8 @@ def read_in_parts(path: Path, wanted: int | None) -> bool:
         found = packets_of(path, wanted)
     except (CompressVQAError, av.error.FFmpegError, OSError, EOFError):
         return False
-    if found is None or 0 not in found.entries:
+    # What is shown before the first packet's own frame could not be entered.
+    if found is None or 0 not in found.entries or found.numbers[0] != 0:
         return False
     promises.in_parts.add((path, wanted))
     return True

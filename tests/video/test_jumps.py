@@ -19,7 +19,7 @@ import compressvqa as cv
 from compressvqa.errors import DataError
 from compressvqa.scoring import NetworkScorer, score, score_several
 from compressvqa.scoring.sampling import Sampling
-from compressvqa.video import Pairing, jumps, packets, survey
+from compressvqa.video import Pairing, jumps, packets, promises, survey
 from compressvqa.video.clip import Clip
 from compressvqa.video.decode import Walk
 from compressvqa.video.frames import Planes
@@ -135,6 +135,18 @@ def test_damaged_files_are_read_or_refused(files: dict[str, Path], tmp_path: Pat
             come += 1
             assert len(found) == 12 and {one.size for one in found} == {(128, 160)}
     assert come > 5 and refused > 1
+
+
+def test_frames_before_the_first_key_frame_have_the_file_read_whole(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = packets_of(files["closed.mp4"], None)
+    moved = table.shown.copy()
+    moved[[0, 1]] = moved[[1, 0]]
+    with believed():
+        assert is_read_in_parts(Clip(files["closed.mp4"]))
+        monkeypatch.setattr(promises, "packets_of", lambda *_: replace(table, shown=moved))
+        assert not is_read_in_parts(Clip(files["closed.mp4"]))
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------
