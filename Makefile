@@ -12,14 +12,15 @@ demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about ei
 # Tests start hundreds of programs: each would compile this package anew where Python may not keep what it compiled.
 test check: export PYTHONDONTWRITEBYTECODE =
 
+# Files in the order in which they stand: doctests, which take no time, come last, and neither process waits for the other.
 test: $(VENV)/.ready  ## every test, doctest and example of the documents
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.ready  ## style, types, and the tests that take under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 bench: $(VENV)/.ready  ## measures the claims; tables go to benchmarks/results/
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

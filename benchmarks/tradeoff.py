@@ -9,16 +9,19 @@ each clip.
     python benchmarks/tradeoff.py --teacher runs/teacher/model --data runs/teacher/data
     python benchmarks/tradeoff.py ... --rows 'grid-14-*' 'long-*' --hours 2   # one row at a time; again to go on
     python benchmarks/tradeoff.py ... --hours 0                               # only the table of what has been run
+    python benchmarks/tradeoff.py ... --rows 'long-*' --name tradeoff_long    # a table of its own, of other data
 
 The data is that of the recipe under ``--recipe`` (settings changed with ``--set``); where ``--data`` holds it already,
-it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json}`` and the figure of the
-docs. Rows that were not run are named there as missing.
+it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json}``, where rows that were
+not run are named as missing; a table with a name of its own has no rows but those asked for. The docs' figure shows all
+tables that lie there: each row beside the teacher on the row's own data.
 """
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -102,6 +105,11 @@ def _named(missing: dict[str, str]) -> list[str]:
     return [f"- {start}: {', '.join(rests)}" for start, rests in together.items()]
 
 
+def _all_lines(results: Path) -> list[dict[str, Any]]:
+    """The lines of every table of a folder."""
+    return [line for file in sorted(results.glob("tradeoff*.json")) for line in json.loads(file.read_text())["lines"]]
+
+
 def page(result: dict[str, Any]) -> str:
     """The page of results."""
     missing: dict[str, str] = result["missing"]
@@ -133,9 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--sparse-steps", type=int, default=200)
     parser.add_argument("--distil-steps", type=int, default=300)
     parser.add_argument("--long", type=int, default=5, help="how many times as many steps the long rows take")
+    parser.add_argument("--name", default="tradeoff", help="of the table's files; begins with tradeoff")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the table goes")
     options = parser.parse_args(arguments)
     rows = all_rows()
+    if not options.name.startswith("tradeoff"):
+        parser.error(f"--name {options.name}: the name of a table begins with tradeoff")
     chosen = [row for row in rows if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in options.rows)]
     if options.list or not chosen:
         print("\n".join(row.name for row in (chosen or rows)))
@@ -153,14 +164,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     failed = run_rows(chosen, setup, options.out, options.data, options.hours)
     if not (options.data / "validation" / "index.json").exists():
         parser.error(f"no prepared data in {options.data}, and no row was run that would have made it")
-    result = report(rows, failed, options.out, options.data, setup)
+    reported = rows if options.name == "tradeoff" else chosen
+    result = report(reported, failed, options.out, options.data, setup)
     options.results.mkdir(parents=True, exist_ok=True)
-    write_json(options.results / "tradeoff.json", result)
-    write_text(options.results / "tradeoff.csv", table.to_csv(result["lines"]))
+    write_json(options.results / f"{options.name}.json", result)
+    write_text(options.results / f"{options.name}.csv", table.to_csv(result["lines"]))
     text = page(result)
-    write_text(options.results / "tradeoff.md", text)
-    if result["lines"]:
-        plot.draw(result["lines"], FIGURE if options.results == RESULTS else options.results / "tradeoff.svg")
+    write_text(options.results / f"{options.name}.md", text)
+    if shown := _all_lines(options.results):
+        plot.draw(shown, FIGURE if options.results == RESULTS else options.results / "tradeoff.svg")
     print(text)
     return result
 

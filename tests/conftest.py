@@ -47,6 +47,7 @@ data:
   kind: rank-pairs
   size: 96
   patches_per_clip: 1
+  frames: 4
   ladder: [{codec: x264, crf: [24, 36, 48]}]
 stages:
   - {kind: train, name: teacher, steps: 8, batch: 2, checkpoint_seconds: 0.001, optimizer: {lr: 1.0e-3}}

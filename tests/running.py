@@ -28,6 +28,11 @@ def script(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
     return _start(["-c", code, *arguments], cwd, {}).wait()
 
 
+def module(name: str, *arguments: str, environment: dict[str, str]) -> Running:
+    """Begins ``python -m NAME ARGUMENTS`` in such a process; `name` is a module of tests/."""
+    return _start(["-m", name, *arguments], Path(__file__).parent, environment)
+
+
 def start(*arguments: str, cwd: Path | None = None) -> Running:
     """Begins ``compressvqa ARGUMENTS`` in a process of its own, see fork_server.py."""
     return _start(["-m", "compressvqa", *arguments], cwd or Path.cwd(), {"COLUMNS": "120"})

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from running import command
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -54,19 +56,16 @@ def tiny_half(group, overall):
 '''
 
 
-def install(tmp_path: Path, code: str) -> dict[str, str]:
-    """Installs the package into a folder of its own and returns the environment that sees it."""
-    source, target = tmp_path / "source", tmp_path / "site"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that pip installed the package into."""
+    source, target = (tmp_path_factory.mktemp("plugin") / name for name in ("source", "site"))
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT)
-    (source / "tiny_vqa.py").write_text(code)
+    (source / "tiny_vqa.py").write_text(GOOD)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(target), str(source)], check=True, capture_output=True)
-    return {**os.environ, "PYTHONPATH": str(target)}
-
-
-def python(environment: dict[str, str], code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return target
 
 
 USE = """
@@ -85,9 +84,10 @@ print(json.dumps({"models": cv.list_models("tiny*"), "loss": float(value), "widt
 """
 
 
-def test_an_installed_package_adds_a_model_a_loss_and_a_ratio_rule(tmp_path: Path) -> None:
-    environment = install(tmp_path, GOOD)
-    done = python(environment, f"import os; os.chdir({str(tmp_path)!r})\n{USE}")
+def test_an_installed_package_adds_a_model_a_loss_and_a_ratio_rule(installed: Path, tmp_path: Path) -> None:
+    settings = {**os.environ, "PYTHONPATH": str(installed)}
+    line = [sys.executable, "-c", USE]
+    done = subprocess.run(line, env=settings, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"models": ["tiny-vqa"], "loss": 0.5, "width": 5, "equal": True}
 
@@ -101,9 +101,12 @@ def test_an_installed_package_adds_a_model_a_loss_and_a_ratio_rule(tmp_path: Pat
         (("import torch", "import torch, no_such_package"), "package 'tiny-vqa' does not load: No module named"),
     ],
 )
-def test_a_broken_package_is_one_clear_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:
-    environment = install(tmp_path, GOOD.replace(*change))
-    command = [sys.executable, "-m", "compressvqa", "models"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def test_a_broken_package_is_one_clear_line(
+    installed: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    broken = tmp_path / "site"
+    shutil.copytree(installed, broken, ignore=shutil.ignore_patterns("__pycache__"))
+    (broken / "tiny_vqa.py").write_text(GOOD.replace(*change))
+    done = command("models", cwd=broken)  # the folder of a process is on its path
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.count("\n") == 1

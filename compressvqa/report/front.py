@@ -203,8 +203,7 @@ def front_figure(drawn: Field, measures: Sequence[Measure]) -> Figure:
     handles = _legend(drawn, measures)
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles) if wide else 2, frameon=False,
                   fontsize=7, handlelength=1.6, columnspacing=1.4, borderpad=0, handletextpad=0.5)  # fmt: skip
-    figure.draw_without_rendering()  # lays the panels out; from here they stay, so that names can be placed
-    figure.set_layout_engine("none")
+    style.lay_out(figure)  # from here on panels stay, so that names can be placed
     for axes, measure, margin in zip(panels, measures, names, strict=True):
         name_front(axes, drawn, measure, margin)
     return figure

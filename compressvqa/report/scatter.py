@@ -266,8 +266,6 @@ def plot_scatter(
     with style.house_style():
         for page, start in enumerate(range(0, len(panels), 4 * MOST_ROWS), start=1):
             figure = scatter_figure(panels[start : start + 4 * MOST_ROWS], dataset=dataset)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once, not for each format again
             name = stem.name if page == 1 else f"{stem.name}-{page}"
             for suffix in (".svg", ".png"):
                 paths.append(stem.with_name(name + suffix))

@@ -96,8 +96,16 @@ def bare(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
     axes.tick_params(length=2.5)
 
 
+def lay_out(figure: Figure) -> None:
+    """Gives the panels their final places. Without it every saving works them out twice, and draws once more."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure whole or not at all; the format follows the suffix."""
+    lay_out(figure)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."), metadata=metadata)
@@ -111,6 +119,7 @@ def inline_svg(figure: Figure, title: str, prefix: str) -> str:
         title: what the figure shows, in words, for screen readers.
         prefix: unlike that of every other figure of the page; the element's ids begin with it.
     """
+    lay_out(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

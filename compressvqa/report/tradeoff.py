@@ -107,8 +107,7 @@ def tradeoff_figure(
     span = max(max(ys) - min(ys), 0.02)
     panels[0].set_ylim(min(ys) - 0.2 * span, max(ys) + 0.2 * span)
     panels[0].set_ylabel(accuracy_title(label, n, accuracy))
-    figure.draw_without_rendering()  # lays the panels out; from here they stay, so that names can be placed
-    figure.set_layout_engine("none")
+    style.lay_out(figure)  # from here on panels stay, so that names can be placed
     for axes, measure in zip(panels, measures, strict=True):
         name_points(axes, rows, measure, accuracy=accuracy, connect=connect)
     return figure

@@ -39,11 +39,11 @@ def call(teacher, small_recipe, small_data, tmp_path_factory):
     """Calls the benchmark for some rows; results and rows lie in the same folders every time."""
     place = tmp_path_factory.mktemp("tradeoff")
 
-    def run(*names: str, hours: float):
+    def run(*names: str, hours: float, more: tuple[str, ...] = ()):
         arguments = ["--teacher", str(teacher), "--recipe", str(small_recipe), "--data", str(small_data)]
         arguments += ["--set", f"model.options={json.dumps(WIDTHS)}", "--out", str(place / "out")]
         arguments += ["--results", str(place / "results"), "--sparse-steps", "2", "--distil-steps", "2"]
-        return tradeoff.main([*arguments, "--hours", str(hours), "--rows", *names])
+        return tradeoff.main([*arguments, *more, "--hours", str(hours), "--rows", *names])
 
     return run, place
 
@@ -106,6 +106,20 @@ def test_rows_are_run_and_reported_and_the_others_are_said_to_be_missing(done):
     line = next(li for li in result["lines"] if li["losses"] == "paper")
     assert line["srocc"] == pytest.approx(table[-1]["srocc"])
     assert line["macs"] == pytest.approx(table[-1]["macs_conv_linear"] / table[0]["macs_conv_linear"])
+
+
+def test_a_table_of_its_own_has_the_rows_asked_for_and_the_figure_those_of_all_tables(done, call, monkeypatch):
+    run, place = call[0], done[1]
+    drawn = []
+    monkeypatch.setattr(tradeoff.plot, "draw", lambda lines, path: drawn.append((len(lines), path.name)))
+    result = run(RUN[0], IMPOSSIBLE, hours=0, more=("--name", "tradeoff_one"))
+    assert [line["losses"] for line in result["lines"]] == ["paper"] and set(result["missing"]) == {IMPOSSIBLE}
+    assert "Missing: 1 of 2 rows" in (place / "results" / "tradeoff_one.md").read_text()
+    assert drawn == [(len(RUN) + 1, "tradeoff.svg")]
+    assert len(json.loads((place / "results" / "tradeoff.json").read_text())["lines"]) == len(RUN)
+    (place / "results" / "tradeoff_one.json").unlink()
+    with pytest.raises(SystemExit):
+        run(RUN[0], hours=0, more=("--name", "long"))
 
 
 def test_equal_stages_are_run_once(done):

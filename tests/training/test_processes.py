@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
+from running import Running, module
 from torch import Tensor
 from training import on_processes
 
@@ -22,16 +20,13 @@ from compressvqa.training.world import Shares, World, together
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def started(rank: int, port: int, folder: Path) -> subprocess.Popen[bytes]:
+def started(rank: int, port: int, folder: Path) -> Running:
     """One of two processes with the surroundings that torchrun gives them."""
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {
+    environment = {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
-    line = [sys.executable, "-m", "training.on_processes", str(folder)]
-    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE)
+    return module("training.on_processes", str(folder), environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +41,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tensor, lis
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     two = [started(rank, port, folder) for rank in (0, 1)]
-    said = [process.communicate(timeout=300)[1].decode() for process in two]
-    assert [process.returncode for process in two] == [0, 0], "\n".join(said)
+    done = [process.wait() for process in two]
+    assert [one.returncode for one in done] == [0, 0], "\n".join(one.stderr for one in done)
     return folder, whole, [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
