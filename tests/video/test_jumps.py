@@ -21,7 +21,6 @@ from compressvqa.scoring import NetworkScorer, score, score_several
 from compressvqa.scoring.sampling import Sampling
 from compressvqa.video import Pairing, jumps, packets, promises, survey
 from compressvqa.video.clip import Clip
-from compressvqa.video.decode import Walk
 from compressvqa.video.frames import Planes
 from compressvqa.video.jumps import jumped
 from compressvqa.video.packets import packets_of
@@ -157,20 +156,6 @@ class Mean(torch.nn.Module):
 
     def forward(self, reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
         return (reference - distorted).abs().mean((1, 2, 3, 4))
-
-
-@pytest.fixture
-def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were decoded from their beginning."""
-    seen: list[str] = []
-    walk = Walk.__iter__
-
-    def noted(self: Walk) -> Iterator[object]:
-        seen.append(self.path.name)
-        return walk(self)
-
-    monkeypatch.setattr(Walk, "__iter__", noted)
-    return seen
 
 
 def sampler(most: int = 3) -> NetworkScorer:

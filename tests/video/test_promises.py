@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from hostile.mutations import mutated_bytes
 from compressvqa.errors import CompressVQAError
 from compressvqa.scoring import NetworkScorer, blocks, score
 from compressvqa.video import Pairing, promises, survey
-from compressvqa.video.decode import Walk
 from compressvqa.video.promises import Promises, believed, promised
 
 MAKERS = {
@@ -40,20 +38,6 @@ class Distance(torch.nn.Module):
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("promises")
     return {name: make(folder / name, *how, "-pix_fmt", "yuv420p", frames=30) for name, how in MAKERS.items()}
-
-
-@pytest.fixture
-def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were decoded, each time that one was."""
-    seen: list[str] = []
-    walk = Walk.__iter__
-
-    def noted(self: Walk) -> Iterator[object]:
-        seen.append(self.path.name)
-        return walk(self)
-
-    monkeypatch.setattr(Walk, "__iter__", noted)
-    return seen
 
 
 def scored(reference: Path, distorted: Path, **pairing: object) -> object:
