@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,14 @@ class Running:
         """Sends it a signal."""
         os.kill(self.pid, number)
 
-    def wait(self) -> subprocess.CompletedProcess[str]:
-        """Waits for its end."""
+    def wait(self, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Waits for its end; it is killed where that takes longer than `seconds`."""
+        if seconds is not None:
+            ends = time.monotonic() + seconds
+            while self.poll() is None and time.monotonic() < ends:
+                time.sleep(0.05)
+            if self.poll() is None:
+                self.send_signal(signal.SIGKILL)
         code: int = _ask({"pid": self.pid, "wait": True}) if self.returncode is None else self.returncode
         self.returncode = code
         said = [(self.streams / name).read_text(encoding="utf-8") for name in ("out", "err")]

@@ -61,7 +61,7 @@ def _panel(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
                 axes.plot([x, x], [100 * end for end in ends], color=COLOURS[sparsity], linewidth=0.9, alpha=0.5)
                 axes.plot([x], [y], marker, markersize=7, color=COLOURS[sparsity], markeredgecolor=style.PAPER)
     if any(line["part"] == "long" for line in lines):
-        axes.plot([], [], "o", markersize=7, color=style.GRID, label="longer training, with 95 %")
+        axes.plot([], [], "o", markersize=7, color=style.GRID, label="longer training, 95 % interval")
     places = [100 * macs for _, macs, _ in PAPER], [100 * kept for *_, kept in PAPER]
     star: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": style.INK}
     axes.plot(*places, "*", **star, label="paper (human scores)", zorder=4)  # hollow: a row may lie under it

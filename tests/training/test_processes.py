@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tensor, lis
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     two = [started(rank, port, folder) for rank in (0, 1)]
-    done = [process.wait() for process in two]
+    done = [process.wait(300) for process in two]
     assert [one.returncode for one in done] == [0, 0], "\n".join(one.stderr for one in done)
     return folder, whole, [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
