@@ -108,10 +108,7 @@ def evaluate(
     )  # fmt: skip
     facts = _facts_of(models, scorers, named)
     names = [fact.name for fact in facts]
-    teacher, baseline = (name if name in names or name is None else canonical(name) for name in (teacher, baseline))
-    for word, name in (("teacher", teacher), ("baseline", baseline)):
-        if name is not None and name not in names:
-            raise DataError(f"the {word} {name!r} is none of the models", hint=", ".join(names))
+    teacher, baseline = _one_of(names, teacher, "teacher"), _one_of(names, baseline, "baseline")
     baseline = baseline or teacher or names[0]
     costed = costs(scorers, facts, latency=latency)
     manifests = _apart([_read(dataset) for dataset in datasets])
@@ -137,12 +134,7 @@ def evaluate(
         environment=environment(),
         settings={"split": split, "seed": seed, "pool": pool, "pairing": asdict(pairing or Pairing())},
         teacher=teacher,
-        confidence=Confidence(
-            level=0.95,
-            method="BCa bootstrap (percentile where that is not defined) over "
-            f"{'contents' if by_content else 'items'}, the fit not repeated",
-            samples=resamples,
-        ),
+        confidence=_confidence(resamples, by_content),
         datasets=tuple(one.dataset for one in judged),
         models=costed,
         results=tuple(result for one in judged for result in one.results),
@@ -154,6 +146,21 @@ def evaluate(
         scores=tuple(part for one in judged for part in one.scores),
         pictures=tuple(shown),
     )
+
+
+def _one_of(names: Sequence[str], name: str | None, word: str) -> str | None:
+    """The title of the model that is meant by a title, or by what was typed."""
+    if name is None or name in names:
+        return name
+    if (title := canonical(name)) not in names:
+        raise DataError(f"the {word} {title!r} is none of the models", hint=", ".join(names))
+    return title
+
+
+def _confidence(resamples: int, by_content: bool) -> Confidence:
+    drawn = "contents" if by_content else "items"
+    method = f"BCa bootstrap (percentile where that is not defined) over {drawn}, the fit not repeated"
+    return Confidence(level=0.95, method=method, samples=resamples)
 
 
 def _facts_of(

@@ -72,6 +72,36 @@ def _ties(spot: Boxes, boxes: Boxes) -> Boxes:
     return np.concatenate([np.broadcast_to(spot, near.shape), np.where(far, near, spot)], axis=1)
 
 
+def _costs(boxes: Boxes, markers: Boxes, segments: Boxes, weight: Boxes, frame: Boxes, scale: float) -> Boxes:
+    """What each of a name's (n, 4) boxes costs by itself, (n,): what it covers, what of it is outside, distance."""
+    size = (boxes[0, 2] - boxes[0, 0]) * (boxes[0, 3] - boxes[0, 1])
+    area = _overlaps(boxes, markers).sum(axis=1)
+    covered = _inside_lengths(boxes, segments) @ weight
+    outside = size - _overlaps(boxes, frame)[:, 0]
+    rank = np.tile(np.arange(len(_ANGLES)), len(_DISTANCES)) + 4 * np.repeat(_DISTANCES, len(_ANGLES))
+    costs: Boxes = 30 * area + 60 * scale * covered + 50 * outside + scale * scale * rank
+    return costs
+
+
+def _settled(
+    choices: Sequence[Boxes], ties: Sequence[Boxes], fixed: Sequence[Boxes], scale: float
+) -> tuple[Boxes, list[int]]:
+    """The box of each name, (names, 4), and which of its choices that is, when no name moves any more."""
+    chosen = [0] * len(choices)
+    placed, tied = np.full((len(choices), 4), _NOWHERE), np.full((len(choices), 4), _NOWHERE)
+    for sweep in range(_SWEEPS):
+        before = chosen.copy()
+        for place, boxes in enumerate(choices):
+            placed[place] = tied[place] = _NOWHERE  # not in its own way
+            crossed = _inside_lengths(placed, ties[place]).sum(axis=0) + _inside_lengths(boxes, tied).sum(axis=1)
+            shared = _overlaps(boxes, placed).sum(axis=1)
+            chosen[place] = int(np.argmin(fixed[place] + 30 * shared + 20 * scale * crossed))
+            placed[place], tied[place] = boxes[chosen[place]], ties[place][chosen[place]]
+        if sweep > 0 and chosen == before:
+            break
+    return placed, chosen
+
+
 def place_labels(
     axes: Axes,
     points: Sequence[tuple[float, float]],
@@ -119,31 +149,13 @@ def place_labels(
     middle = np.array(spots, dtype=np.float64).reshape(-1, 2)
     markers = np.concatenate([middle - 4 * scale, middle + 4 * scale], axis=1)
     choices = [_candidates((spot[0], spot[1]), extent, scale) for spot, extent in zip(spots, sizes, strict=True)]
-    fixed = []  # what a place costs whatever the other names do
-    for boxes, (width, height) in zip(choices, sizes, strict=True):
-        area = _overlaps(boxes, markers).sum(axis=1)
-        covered = _inside_lengths(boxes, segments) @ weight
-        outside = width * height - _overlaps(boxes, frame)[:, 0]
-        rank = np.tile(np.arange(len(_ANGLES)), len(_DISTANCES)) + 4 * np.repeat(_DISTANCES, len(_ANGLES))
-        fixed.append(30 * area + 60 * scale * covered + 50 * outside + scale * scale * rank)
-
     ties = [_ties(spot, boxes) for spot, boxes in zip(middle, choices, strict=True)]
-    for place, lines_to in enumerate(ties):
+    fixed = []  # what a place costs whatever the other names do
+    for place, (boxes, lines_to) in enumerate(zip(choices, ties, strict=True)):
         others = np.delete(markers, place, axis=0)
-        fixed[place] += 60 * scale * _inside_lengths(others, lines_to).sum(axis=0)
-
-    chosen = np.zeros(len(texts), dtype=int)
-    placed, tied = np.full((len(texts), 4), _NOWHERE), np.full((len(texts), 4), _NOWHERE)
-    for sweep in range(_SWEEPS):
-        before = chosen.copy()
-        for place, boxes in enumerate(choices):
-            placed[place] = tied[place] = _NOWHERE  # not in its own way
-            crossed = _inside_lengths(placed, ties[place]).sum(axis=0) + _inside_lengths(boxes, tied).sum(axis=1)
-            shared = _overlaps(boxes, placed).sum(axis=1)
-            chosen[place] = np.argmin(fixed[place] + 30 * shared + 20 * scale * crossed)
-            placed[place], tied[place] = boxes[chosen[place]], ties[place][chosen[place]]
-        if sweep > 0 and (chosen == before).all():
-            break
+        costs = _costs(boxes, markers, segments, weight, frame, scale)
+        fixed.append(costs + 60 * scale * _inside_lengths(others, lines_to).sum(axis=0))
+    placed, chosen = _settled(choices, ties, fixed, scale)
     back = axes.transData.inverted()
     for place, (text, box, choice) in enumerate(zip(texts, placed, chosen, strict=True)):
         text.set_position(tuple(back.transform((box[0] + scale, box[1]))))
