@@ -13,8 +13,8 @@ each clip.
 
 The data is that of the recipe under ``--recipe`` (settings changed with ``--set``); where ``--data`` holds it already,
 it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json}``, where rows that were
-not run are named as missing; a table with a name of its own has no rows but those asked for. The docs' figure shows all
-tables that lie there: each row beside the teacher on the row's own data.
+not run are named as missing; a table with a name of its own has no rows but those asked for. The docs' figure shows the
+grid of tradeoff.json and the long rows of all tables that lie there: each row beside the teacher on the row's own data.
 """
 
 from __future__ import annotations
@@ -105,9 +105,13 @@ def _named(missing: dict[str, str]) -> list[str]:
     return [f"- {start}: {', '.join(rests)}" for start, rests in together.items()]
 
 
-def _all_lines(results: Path) -> list[dict[str, Any]]:
-    """The lines of every table of a folder."""
-    return [line for file in sorted(results.glob("tradeoff*.json")) for line in json.loads(file.read_text())["lines"]]
+def _shown(results: Path) -> list[dict[str, Any]]:
+    """The lines of the figure: the grid of tradeoff.json, and the long rows of every table of a folder.
+
+    Short rows of other data are no points of that grid's curves: they keep other shares of another teacher's SROCC.
+    """
+    tables = {file.stem: json.loads(file.read_text())["lines"] for file in sorted(results.glob("tradeoff*.json"))}
+    return [line for name, lines in tables.items() for line in lines if name == "tradeoff" or line["part"] == "long"]
 
 
 def page(result: dict[str, Any]) -> str:
@@ -171,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     write_text(options.results / f"{options.name}.csv", table.to_csv(result["lines"]))
     text = page(result)
     write_text(options.results / f"{options.name}.md", text)
-    if shown := _all_lines(options.results):
+    if shown := _shown(options.results):
         plot.draw(shown, FIGURE if options.results == RESULTS else options.results / "tradeoff.svg")
     print(text)
     return result

@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import av.error
+import av.logging
 from av.stream import Disposition
 
 from compressvqa.errors import DataError
@@ -51,6 +52,7 @@ def open_container(path: Path) -> Iterator[Any]:
         DataError: it does not.
     """
     options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    _hush()
     try:
         # The prefix keeps a name with a colon from being taken as a protocol.
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
@@ -64,6 +66,16 @@ def open_container(path: Path) -> Iterator[Any]:
             held = "sound only" if container.streams.audio else "nothing that can be shown"
             raise DataError(f"holds no video, {held}", where=path)
         yield container
+
+
+def _hush() -> None:
+    """Lets FFmpeg keep its messages to itself, as PyAV does unless it is told otherwise.
+
+    Where messages go to Python, a decoder's thread that has one waits for the interpreter, and the interpreter, letting
+    the decoder go, waits for that thread: for ever. torchvision 0.25 turns them on when it is imported.
+    """
+    if av.logging.get_level() is not None:
+        av.logging.set_level(None)
 
 
 def _lacks_index(path: Path) -> bool:

@@ -108,16 +108,24 @@ def test_rows_are_run_and_reported_and_the_others_are_said_to_be_missing(done):
     assert line["macs"] == pytest.approx(table[-1]["macs_conv_linear"] / table[0]["macs_conv_linear"])
 
 
-def test_a_table_of_its_own_has_the_rows_asked_for_and_the_figure_those_of_all_tables(done, call, monkeypatch):
+def name_of(line):
+    return line["part"], line["losses"]
+
+
+def test_a_table_of_its_own_has_the_rows_asked_for_and_the_figure_the_long_rows_of_all(done, call, monkeypatch):
     run, place = call[0], done[1]
     drawn = []
-    monkeypatch.setattr(tradeoff.plot, "draw", lambda lines, path: drawn.append((len(lines), path.name)))
+    monkeypatch.setattr(tradeoff.plot, "draw", lambda lines, path: drawn.append(([*map(name_of, lines)], path.name)))
+    long = {**done[0]["lines"][0], "part": "long"}
+    (place / "results" / "tradeoff_other.json").write_text(json.dumps({"lines": [long]}))
     result = run(RUN[0], IMPOSSIBLE, hours=0, more=("--name", "tradeoff_one"))
     assert [line["losses"] for line in result["lines"]] == ["paper"] and set(result["missing"]) == {IMPOSSIBLE}
     assert "Missing: 1 of 2 rows" in (place / "results" / "tradeoff_one.md").read_text()
-    assert drawn == [(len(RUN) + 1, "tradeoff.svg")]
+    expected = [*map(name_of, [*done[0]["lines"], long])]
+    assert drawn == [(expected, "tradeoff.svg")], "a short row of another table"
     assert len(json.loads((place / "results" / "tradeoff.json").read_text())["lines"]) == len(RUN)
-    (place / "results" / "tradeoff_one.json").unlink()
+    for name in ("one", "other"):
+        (place / "results" / f"tradeoff_{name}.json").unlink()
     with pytest.raises(SystemExit):
         run(RUN[0], hours=0, more=("--name", "long"))
 
