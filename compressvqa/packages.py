@@ -47,8 +47,16 @@ def library(module: str | None) -> str | None:
 
 @functools.cache
 def _owners() -> Mapping[str, list[str]]:
-    """{top-level module: installed packages that it belongs to}."""
-    return {root: sorted(set(owners)) for root, owners in importlib.metadata.packages_distributions().items()}
+    """{top-level module: installed packages that it belongs to}.
+
+    Python 3.10's `packages_distributions` knows no package without a top_level.txt, which few installers still write.
+    """
+    found: dict[str, set[str]] = {}
+    for held in importlib.metadata.distributions():
+        declared = (held.read_text("top_level.txt") or "").split()
+        for root in declared or {one.parts[0].partition(".")[0] for one in held.files or () if one.suffix == ".py"}:
+            found.setdefault(root, set()).add(held.metadata["Name"])
+    return {root: sorted(owners) for root, owners in found.items()}
 
 
 def _listed(owner: str, root: str, file: Path) -> bool:

@@ -33,12 +33,14 @@ class Posture:
         mirrored: whether it mirrors them left to right before it turns them.
         scan: whether they hold two fields each, and which was first.
         pixel_aspect: width of a pixel over its height.
+        guessed: whether the file does not say which field was first; `scan` is what most files have.
     """
 
     rotation: int = 0
     mirrored: bool = False
     scan: Scan = "progressive"
     pixel_aspect: Fraction = Fraction(1)
+    guessed: bool = False
 
     @property
     def quarter(self) -> bool:
@@ -71,10 +73,11 @@ def posture_of(frames: list[Any], stream: Any) -> Posture:
         if data.type.name == "DISPLAYMATRIX":
             rotation, mirrored = _turned(struct.unpack("<9i", bytes(data)), int(frames[0].rotation))
     fields = sum(bool(frame.interlaced_frame) for frame in frames)
-    order = int(getattr(stream.codec_context, "field_order", 0) or 0)
+    order = int(getattr(stream.codec_context, "field_order", 0) or 0)  # PyAV 17 does not tell
     scan: Scan = "progressive" if 2 * fields <= len(frames) else _FIRST.get(order, "tff")
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-    return Posture(rotation, mirrored, scan, Fraction(aspect) if aspect else Fraction(1))
+    guessed = scan != "progressive" and order not in _FIRST
+    return Posture(rotation, mirrored, scan, Fraction(aspect) if aspect else Fraction(1), guessed)
 
 
 def _turned(matrix: tuple[int, ...], degrees: int) -> tuple[int, bool]:

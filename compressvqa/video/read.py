@@ -94,8 +94,9 @@ def _probe(clip: Clip, count: bool) -> VideoInfo:
         if first:
             info = _as_decoded(info, first[0])
         shown = posture_of(first, stream)
+        notes = ("which field of its pictures is first is not known: the top one is taken",) if shown.guessed else ()
         info = replace(info, rotation=shown.rotation, mirrored=shown.mirrored, scan=shown.scan,
-                       pixel_aspect=shown.pixel_aspect)  # fmt: skip
+                       pixel_aspect=shown.pixel_aspect, notes=info.notes + notes)  # fmt: skip
         if not count:
             if not first:
                 raise DataError("holds not one frame that decodes", where=path)

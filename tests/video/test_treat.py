@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 from clips import ffmpeg, make, raw_bytes
 
 from compressvqa.errors import DataError
@@ -190,7 +191,10 @@ def test_fields_become_whole_pictures_by_bwdif(tmp_path, order, suffix):
     woven = tmp_path / f"woven.{suffix}"
     flags = ("-flags", "+ildct+ilme", "-x264opts", f"{order}=1", *LOSSLESS) if suffix == "mp4" else ()
     make(woven, "-vf", f"tinterlace=mode={mode},setfield={order}", *flags, size=SIZE, frames=12, rate=50)
-    assert probe(woven).scan == order
+    if suffix == "mp4" and not hasattr(VideoCodecContext, "field_order"):  # PyAV 17, with Python 3.10
+        assert probe(woven).scan == "tff" and "is first is not known" in probe(woven).notes[0]
+        return
+    assert probe(woven).scan == order and probe(woven).notes == ()
     whole = tmp_path / "whole.mp4"
     ffmpeg("-i", str(woven), "-vf", f"bwdif=mode=send_frame:parity={order}:deint=all", *LOSSLESS, str(whole))
     assert probe(whole).scan == "progressive"
