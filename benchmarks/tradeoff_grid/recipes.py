@@ -64,16 +64,16 @@ def recipe_of(row: Row, setup: Setup) -> cv.Recipe:
     data = copy.deepcopy(setup.base)
     data |= {"name": row.name, "description": describe(row), "seed": row.seed}
     data["model"] = {**data["model"], "weights": str(setup.teacher)}
-    teachers: Any = "teacher"
+    teachers: dict[str, Any] = {"teacher": "teacher"}
     optimizer = {"name": "adamw", "lr": 5e-4}
     stages = [{"kind": "train", "name": "teacher", "steps": 0, "batch": BATCH, "optimizer": optimizer}]
     if row.second_teacher:
         if setup.second is None:
             raise NotPossibleError("no --second-teacher was given")
         config = json.loads((setup.second / "config.json").read_text())
-        data["teacher"] = {"name": config["model"], "options": config["kwargs"], "weights": str(setup.second)}
+        data["teacher"] = {"name": config["model"], "weights": str(setup.second)}
         stages.append({**stages[0], "name": "second", "network": "teacher"})
-        teachers = ["teacher", "second"]
+        teachers = {"teachers": ["teacher", "second"]}
     data["stages"] = stages + _compressed(row, setup, teachers)
     try:
         return _schema().model_validate(data)
@@ -92,7 +92,7 @@ def describe(row: Row) -> str:
     return "; ".join([*words, *([row.change] if row.change else []), f"seed {row.seed}"])
 
 
-def _compressed(row: Row, setup: Setup, teachers: Any) -> list[dict[str, Any]]:
+def _compressed(row: Row, setup: Setup, teachers: dict[str, Any]) -> list[dict[str, Any]]:
     """Sparsity, cut and distillation, `row.cuts` times; each time the same share of what is left goes."""
     longer = setup.long if row.part == "long" else 1
     sparse, distil = setup.sparse_steps * longer, setup.distil_steps * longer
@@ -132,10 +132,10 @@ def _prune(row: Row, share: float) -> dict[str, Any]:
     return {"kind": "prune", "target_macs": share, **how, **dict(row.prune)}
 
 
-def _distil(row: Row, steps: int, teachers: Any) -> dict[str, Any]:
+def _distil(row: Row, steps: int, teachers: dict[str, Any]) -> dict[str, Any]:
     optimizer = {"name": "adamax", "lr": DISTIL_LR, "betas": [0.9, 0.999]}
     schedule = {"kind": "cosine", "warmup": 0.05}
-    return {"kind": "distil", "teacher": teachers, "steps": steps, "batch": BATCH, "optimizer": optimizer,
+    return {"kind": "distil", **teachers, "steps": steps, "batch": BATCH, "optimizer": optimizer,
             "schedule": schedule, **LOSSES[row.losses], **dict(row.distil)}  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,9 @@ def test_every_row_is_a_recipe_and_each_name_is_there_once(teacher, small_recipe
         steps = sum(getattr(stage, "steps", 0) for stage in recipe.stages if stage.kind != "prune")
         assert steps == (180 if row.part == "long" else 90), row.name  # whatever it does, the training is as long
     assert impossible == ["two teachers"]
+    (two,) = (row for row in rows.all_rows() if row.second_teacher)
+    recipe = recipes.recipe_of(two, replace(setup, second=teacher))
+    assert recipe.stages[-1].teachers == [stage.name for stage in recipe.stages[:2]]
 
 
 def test_several_cuts_end_at_the_budget_of_one(teacher, small_recipe):
