@@ -17,8 +17,8 @@ SCANS: dict[Scan, str] = {
     "tff": "interlaced, top field first",
     "bff": "interlaced, bottom field first",
 }
-# AVFieldOrder: which field is shown first. FFmpeg's comments call 4 "top coded first, bottom displayed first", but what it
-# stands for in Matroska is "top displayed first", and ffmpeg writes it so. 5 likewise.
+# AVFieldOrder: which field is shown first. FFmpeg's comments call 4 "top coded first, bottom displayed first", but what
+# it stands for in Matroska is "top displayed first", and ffmpeg writes it so. 5 likewise.
 _FIRST: dict[int, Scan] = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 # Orientation of EXIF (tag 274): degrees counter-clockwise, and whether mirrored before.
 _EXIF = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (90, True), 6: (-90, False), 7: (-90, True),
