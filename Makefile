@@ -6,7 +6,7 @@ RUN ?= runs/demo
 
 .PHONY: demo test check bench docs reference clean
 
-demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, about eight minutes on two cores
+demo: $(VENV)/.ready  ## RankDVQA to RankDVQA-mini on built-in content, eight to ten minutes on two cores
 	$(BIN)/compressvqa run recipes/rankdvqa_mini.yaml --out $(RUN)
 
 # Tests start hundreds of programs: each would compile this package anew where Python may not keep what it compiled.
