@@ -10,11 +10,13 @@ each clip.
     python benchmarks/tradeoff.py ... --rows 'grid-14-*' 'long-*' --hours 2   # one row at a time; again to go on
     python benchmarks/tradeoff.py ... --hours 0                               # only the table of what has been run
     python benchmarks/tradeoff.py ... --rows 'long-*' --name tradeoff_long    # a table of its own, of other data
+    python benchmarks/tradeoff.py ... --rows 'grid-06-*' --keep               # the table grows: what others ran stays
 
 The data is that of the recipe under ``--recipe`` (settings changed with ``--set``); where ``--data`` holds it already,
 it is not built again. Prints the table and writes ``benchmarks/results/tradeoff.{md,csv,json}``, where rows that were
-not run are named as missing; a table with a name of its own has no rows but those asked for. The docs' figure shows the
-grid of tradeoff.json and the long rows of all tables that lie there: each row beside the teacher on the row's own data.
+not run are named as missing; a table with a name of its own has no rows but those asked for, and those it had if they
+are kept. The docs' figure shows the grid of tradeoff.json and the long rows of all tables that lie there: each row
+beside the teacher on the row's own data.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 
 from tradeoff_grid import plot, table
 from tradeoff_grid.figures import Truth, lines, read
+from tradeoff_grid.kept import OtherTableError, machine_of, with_kept
 from tradeoff_grid.recipes import NotPossibleError, Setup, base_of, recipe_of
 from tradeoff_grid.rows import Row, all_rows
 from tradeoff_grid.sharing import share
@@ -124,8 +127,9 @@ def page(result: dict[str, Any]) -> str:
     if missing:
         text += [f"**Missing: {len(missing)} of {len(missing) + result['run']} rows were not run.**", ""]
         text += [*_named(missing), ""]
-    machine = result["environment"]
-    text += [f"{machine['system']}, {machine['processor']}, torch {machine['packages']['torch']}.", ""]
+    text += [f"{machine_of(result)}.", ""]
+    for there, count in result.get("kept", {}).items():
+        text += [f"{count} of these lines were run earlier and kept: {there}; the same teacher and data.", ""]
     return "\n".join(text)
 
 
@@ -146,6 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--distil-steps", type=int, default=300)
     parser.add_argument("--long", type=int, default=5, help="how many times as many steps the long rows take")
     parser.add_argument("--name", default="tradeoff", help="of the table's files; begins with tradeoff")
+    parser.add_argument("--keep", action="store_true", help="keep lines of the table that lies there and is of the same"
+                        " teacher, data and steps")  # fmt: skip
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the table goes")
     options = parser.parse_args(arguments)
     rows = all_rows()
@@ -170,8 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         parser.error(f"no prepared data in {options.data}, and no row was run that would have made it")
     reported = rows if options.name == "tradeoff" else chosen
     result = report(reported, failed, options.out, options.data, setup)
+    file = options.results / f"{options.name}.json"
+    try:
+        result = with_kept(result, file) if options.keep else result
+    except OtherTableError as error:
+        parser.error(f"{file}: {error}; --name gives the rows a table of their own")
     options.results.mkdir(parents=True, exist_ok=True)
-    write_json(options.results / f"{options.name}.json", result)
+    write_json(file, result)
     write_text(options.results / f"{options.name}.csv", table.to_csv(result["lines"]))
     text = page(result)
     write_text(options.results / f"{options.name}.md", text)

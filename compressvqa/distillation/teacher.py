@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from compressvqa.arithmetic import Arithmetic
 from compressvqa.code_digest import code_digest
 from compressvqa.distillation.combine import Outputs
 from compressvqa.distillation.joining import find_order, join
@@ -20,11 +20,10 @@ from compressvqa.distillation.teacher_cache import TeacherCache
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["32", "bf16"]
 Calls = dict[str, list[Tensor]]  # {module path: the output of each call, (rows, C, ...)}
 
 # How far a clip's features may depend on its company: rounding, in shares of the largest value.
-TOLERANCE: dict[Precision, float] = {"32": 1e-3, "bf16": 0.05}
+TOLERANCE: dict[Arithmetic, float] = {"32": 1e-3, "bf16": 0.05}
 
 
 class Teacher:
@@ -53,7 +52,7 @@ class Teacher:
         *,
         max_bytes: int = 2**30,
         features: Sequence[str] = (),
-        precision: Precision = "32",
+        precision: Arithmetic = "32",
         channels: Channels = "second",
         mean: bool = False,
         clip_bytes: int = 2**18,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from compressvqa.environment import fast_bf16
+from compressvqa.arithmetic import Arithmetic, arithmetic_on
 from compressvqa.running.recipe import RuntimeChoice
 from compressvqa.training.sharding import shard
 from compressvqa.training.world import World, launched, world
@@ -24,11 +24,9 @@ log = logging.getLogger("compressvqa")
 _PATIENCE = datetime.timedelta(days=7)
 
 
-def precision_of(runtime: RuntimeChoice) -> str:
+def precision_of(runtime: RuntimeChoice) -> Arithmetic:
     """What "auto" comes to on this machine."""
-    if runtime.precision != "auto":
-        return runtime.precision
-    return "bf16" if (torch.cuda.is_available() and runtime.device != "cpu") or fast_bf16() else "32"
+    return arithmetic_on(runtime.precision, "cpu" if _is_cpu(runtime) else "cuda")
 
 
 def fabric_of(runtime: RuntimeChoice, trained: nn.Module | None = None, *, whole_weights: bool = False) -> Fabric:

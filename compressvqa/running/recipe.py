@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -27,6 +26,7 @@ from pydantic import (
 )
 
 from compressvqa import registry
+from compressvqa.arithmetic import Precision
 from compressvqa.errors import RecipeError
 from compressvqa.running.recipe_file import (
     LARGEST,
@@ -41,10 +41,6 @@ from compressvqa.running.recipe_file import (
 from compressvqa.untrusted import not_a_file, read_text
 from compressvqa.untrusted.yaml_text import MAX_BYTES, Place
 
-# YAML reads a plain 32 as a number.
-Precision = Annotated[
-    Literal["auto", "32", "bf16"], BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)
-]
 INITIAL = "initial"  # what a stage may name as its start: the network as the recipe builds it
 OWN_NAMES = (INITIAL, "model", "teacher")  # no further teacher is named so
 

@@ -13,10 +13,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from compressvqa.arithmetic import Arithmetic, Precision, arithmetic_on
 from compressvqa.distillation import DistillationLoss, FeatureTaps, Outputs, Teacher, Teachers, pair_taps
 from compressvqa.distillation.layout import Channels
 from compressvqa.distillation.positions import Positions
-from compressvqa.distillation.teacher import Precision
 from compressvqa.errors import CompressVQAError, TrainingError
 from compressvqa.registry import stages
 from compressvqa.stages.base import StageContext, StageResult
@@ -82,7 +82,9 @@ class DistilStage:
             "compares averages over all positions (tokens beside maps; small enough to be remembered)",
         )
         teacher_precision: Precision = Field(
-            "32", description="arithmetic of a teacher that only answers: `32`, or `bf16` for a large one"
+            "32",
+            description="arithmetic of a teacher that only answers: `32`, `bf16` for a large one, or `auto`, "
+            "which is bf16 where the device has instructions for it (without them it crawls)",
         )
         remember_features: int = Field(
             2**18,
@@ -196,7 +198,9 @@ class DistilStage:
             figures["teacher_task_weight"] = config.teacher_task_weight
         else:
             # Processes that have a part each ask together: all must remember the same, and so only what they said.
-            teachers = self._teachers(sources, pairs, context.folder / "teacher-scores" if mesh is None else None)
+            precision = arithmetic_on(config.teacher_precision, fabric.device.type)
+            kept = context.folder / "teacher-scores" if mesh is None else None
+            teachers = self._teachers(sources, pairs, kept, precision)
             if mesh is not None:
                 for whole in sources.values():
                     shard(whole, mesh)
@@ -225,14 +229,16 @@ class DistilStage:
             return {}
         return pair_taps(student, teacher, self.config.features)
 
-    def _teachers(self, sources: Mapping[str, nn.Module], pairs: Mapping[str, str], folder: Path | None) -> Teachers:
+    def _teachers(
+        self, sources: Mapping[str, nn.Module], pairs: Mapping[str, str], folder: Path | None, precision: Arithmetic
+    ) -> Teachers:
         config = self.config
         made = {
             name: Teacher(
                 source,
                 folder,
                 features=list(dict.fromkeys(pairs.values())) if position == 0 else (),
-                precision=config.teacher_precision,
+                precision=precision,
                 channels=config.teacher_channels or config.channels,
                 mean=config.positions == "mean",
                 clip_bytes=config.remember_features,

@@ -19,7 +19,7 @@ from compressvqa.data import PatchSet
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: names of tests come first
 
 import tradeoff
-from tradeoff_grid import figures, recipes, rows, sharing
+from tradeoff_grid import figures, kept, recipes, rows, sharing
 
 WIDTHS = {"widths": [8, 8, 12, 12, 16, 16], "merge_width": 16, "mlp_width": 16}
 # Two rows that differ in the last stage only, and one that needs what is not given.
@@ -132,6 +132,34 @@ def test_a_table_of_its_own_has_the_rows_asked_for_and_the_figure_the_long_rows_
         (place / "results" / f"tradeoff_{name}.json").unlink()
     with pytest.raises(SystemExit):
         run(RUN[0], hours=0, more=("--name", "long"))
+
+
+def test_a_table_keeps_lines_of_the_same_teacher_data_and_steps_and_refuses_others(done, call, capsys):
+    run, place = call[0], done[1]
+    file = place / "results" / "tradeoff_kept.json"
+    more = ("--name", "tradeoff_kept", "--keep")
+    (mine,) = run(RUN[0], hours=0, more=more)["lines"]  # no table lies there yet
+    there = {"system": "Plan 9", "processor": "a slide rule", "packages": {"torch": "9.9"}}
+    long = {**mine, "part": "long", "seeds": [0, 2], "srocc": 0.5}
+    earlier = json.loads(file.read_text()) | {"environment": there, "lines": [{**mine, "srocc": -1.0}, long]}
+    file.write_text(json.dumps(earlier))
+    result = run(RUN[0], "long-20-obprox-1cut-paper-*", "long-14-obprox-1cut-paper-s1", hours=0, more=more)
+    assert [(line["part"], line["srocc"]) for line in result["lines"]] == [("grid", mine["srocc"]), ("long", 0.5)]
+    assert result["run"] == 3 and list(result["missing"]) == ["long-14-obprox-1cut-paper-s1"]
+    assert "1 of these lines were run earlier and kept: Plan 9, a slide rule, torch 9.9" in (
+        file.with_suffix(".md").read_text()
+    )
+    assert run(RUN[1], hours=0, more=more)["kept"] == {  # once more: each line says where it was run
+        "Plan 9, a slide rule, torch 9.9": 1,
+        kept.machine_of(result): 1,
+    }
+    for changed in ({"setting": {**earlier["setting"], "patches": 7}}, {"lines": [{**long, "teacher": 0.123}]}):
+        file.write_text(json.dumps(earlier | changed))
+        with pytest.raises(SystemExit):
+            run(RUN[0], hours=0, more=more)
+        assert json.loads(file.read_text()) == earlier | changed, "what was refused is left as it was"
+        assert "7" in (said := capsys.readouterr().err) or "0.123000" in said
+    file.unlink()
 
 
 def test_equal_stages_are_run_once(done):

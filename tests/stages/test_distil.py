@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from compressvqa import arithmetic
 from compressvqa.data.scored import ScoredBatch
 from compressvqa.errors import RecipeError, TrainingError
 from compressvqa.stages import DistilStage, StageContext
@@ -147,6 +148,22 @@ def test_check_names_the_nearest_paths(student: nn.Module, teacher: nn.Module) -
             DistilStage(config(**FEATURES | {"features": features})).check(student, teacher)
 
 
+@pytest.mark.parametrize("instructions", [True, False])
+def test_an_auto_teacher_answers_in_what_the_processor_is_made_for(
+    student: nn.Module, teacher: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: bool
+) -> None:
+    monkeypatch.setattr(arithmetic, "fast_bf16", lambda: instructions)
+    ends = {}
+    for precision in ("auto", 32, "bf16"):  # YAML reads a plain 32 as a number
+        network = copy.deepcopy(student)
+        context = make_context(tmp_path / str(precision), teacher)
+        DistilStage(config(teacher_precision=precision)).run(network, context)
+        ends[precision] = flat(network)
+    same, other = ("bf16", 32) if instructions else (32, "bf16")
+    assert torch.equal(ends["auto"], ends[same])
+    assert not torch.equal(ends["auto"], ends[other])
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -155,7 +172,7 @@ def test_check_names_the_nearest_paths(student: nn.Module, teacher: nn.Module) -
         ({"teacher_lr": 1e-3}, "the teacher does not learn"),
         ({"fake_int8": True, "teacher_task_weight": 1.0}, "rounds a teacher that learns along"),
         ({"positions": "pool"}, "'equal', 'resize' or 'mean'"),
-        ({"teacher_precision": "16"}, "'32' or 'bf16'"),
+        ({"teacher_precision": "16"}, "'auto', '32' or 'bf16'"),
         ({"teachers": {"a": 1.0}}, "one of the two"),
         ({"teacher": None}, "one of the two"),
         ({"teacher": None, "teachers": {}}, "at least one name"),
