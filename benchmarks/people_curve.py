@@ -47,7 +47,7 @@ NAMES = {
     "vif": "ImageNet features, VIF's terms, trained",
     "mixed": "RankDVQA mixed with the untrained distance",
 }
-STEPS = (0, 10, 30, 100, 300)
+STEPS = (0, 10, 30, 100)
 SHARES = tuple(number / 10 for number in range(11))
 # Metrics, and the labels of patches that are the same.
 METRICS = {"psnr": "psnr_y", "vmaf_v0.6.1": "vmaf_v0.6.1", "vmaf_v0.6.1neg": "vmaf_v0.6.1neg"}
