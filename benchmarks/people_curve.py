@@ -221,10 +221,9 @@ def draw(points: Sequence[Mapping[str, Any]], path: Path) -> None:
                 of = [point for point in points if point["curve"] == curve]
                 places = [point["vmaf"] for point in of], [point[test]["srocc"] for point in of]
                 axes.plot(*places, "o-", markersize=3, linewidth=0.9, color=colours[curve], label=name)
-                axes.annotate(f"{of[0]['at']}", (places[0][0], places[1][0]), (3, 3), textcoords="offset points",
-                              fontsize=6, color=colours[curve])  # fmt: skip
-                axes.annotate(f"{of[-1]['at']}", (places[0][-1], places[1][-1]), (3, 3), textcoords="offset points",
-                              fontsize=6, color=colours[curve])  # fmt: skip
+                if curve in KINDS:  # the other end is known: the mixture begins at RankDVQA
+                    axes.annotate(f"{of[-1]['at']} steps", (places[0][-1], places[1][-1]), (3, 4),
+                                  textcoords="offset points", fontsize=6, color=colours[curve])  # fmt: skip
             for kind, marker, label in (("ships", "s", "networks that ship"), ("metric", "x", "VMAF and PSNR")):
                 of = [point for point in points if point["curve"] == kind]
                 places = [point["vmaf"] for point in of], [point[test]["srocc"] for point in of]
