@@ -69,7 +69,7 @@ class Heads:
     """Statistics of stills that distances are made of, taken once: distances of one backbone differ in weights alone.
 
     Args:
-        changes: settings of the recipe that the backbone is taken from.
+        manifests: the stills.
         file: where the statistics are kept.
     """
 

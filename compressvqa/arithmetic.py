@@ -23,13 +23,12 @@ def arithmetic_on(precision: Precision, device: str) -> Arithmetic:
     """What a precision comes to on a device; `bf16` is taken everywhere, and logged once where it crawls.
 
     Args:
-        precision: "auto": bf16 where the device has instructions for it.
-        device: its kind, "cpu" or "cuda", as `torch.device.type`.
+        precision: "auto": bf16 on CUDA, and on a processor that has instructions for it.
+        device: its kind, as `torch.device.type`: "cpu", "cuda", "mps".
     """
-    slow = device == "cpu" and not fast_bf16()
     if precision == "auto":
-        return "32" if slow else "bf16"
-    if precision == "bf16" and slow:
+        return "bf16" if device == "cuda" or (device == "cpu" and fast_bf16()) else "32"
+    if precision == "bf16" and device == "cpu" and not fast_bf16():
         _warn()
     return precision
 

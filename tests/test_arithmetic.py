@@ -21,6 +21,7 @@ def test_auto_is_bf16_only_where_the_processor_has_instructions_and_the_rest_is_
     caplog.set_level(logging.WARNING, "compressvqa")
     assert arithmetic_on("auto", "cpu") == ("bf16" if instructions else "32")
     assert arithmetic_on("auto", "cuda") == "bf16"
+    assert arithmetic_on("auto", "mps") == "32"
     assert arithmetic_on("32", "cpu") == arithmetic_on("32", "cuda") == "32"
     assert arithmetic_on("bf16", "cuda") == "bf16"
     assert not caplog.records

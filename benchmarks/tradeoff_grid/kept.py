@@ -28,7 +28,8 @@ def machine_of(result: Mapping[str, Any]) -> str:
 def with_kept(result: dict[str, Any], file: Path) -> dict[str, Any]:
     """A table with those lines of an earlier one that were not run again.
 
-    A line whose seeds were run in part is not added up: what was run now takes the place of the whole line.
+    A line whose seeds were run in part is not added up: what was run now takes the place of the whole line. Teachers
+    are compared where rows were run here; without any, the table stays as it was.
 
     Args:
         result: the table of what has been run here.
